@@ -1,0 +1,49 @@
+"""What a micro-batch does to the world, as data: the only thing `Partition.apply` returns."""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter")
+
+
+class Output(NamedTuple):
+    """One output record.
+
+    Attributes:
+        kind: one of `OUTPUT_KINDS`.
+        key: the customer id as UTF-8 (the Kafka key); empty for a dead letter without a customer.
+        id: deterministic id: the same cause gives the same id on any worker, after any crash.
+        time_ms: event time of the cause (CloudEvents `time`).
+        data: the JSON body of contract section 5, one line, no newline.
+    """
+
+    kind: str
+    key: bytes
+    id: str
+    time_ms: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Effects:
+    """State operations, outputs and counts of one micro-batch.
+
+    Attributes:
+        ops: packed state operations (`engine.domain.ops`).
+        outputs: in input order.
+        decisions: `(index of the record in the batch, decision JSON)` of every decision made.
+        duplicates: indexes of records that repeat an `event_id` of their customer.
+        accepted, late, dead_lettered: counts; `late` is part of `accepted`.
+        outcomes: decisions by outcome.
+        features: with `--features`, a JSON line per accepted event.
+    """
+
+    ops: bytes = b""
+    outputs: list[Output] = field(default_factory=list)
+    decisions: list[tuple[int, bytes]] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+    accepted: int = 0
+    late: int = 0
+    dead_lettered: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    features: list[bytes] = field(default_factory=list)

@@ -1,0 +1,58 @@
+"""The state operations of a commit, as one packed byte string.
+
+The pure rooms describe what a micro-batch changes as a sequence of operations on byte keys; a state store applies
+them all or none. One packed string, because a Redis call with thousands of arguments costs the client more than the
+server: the server's Lua function unpacks it instead.
+
+Layout of one operation, little endian, no padding: `kind u8 | key length u8 | ttl hours u16 | value length u32 | key |
+value`. `ttl hours` 0 leaves the key's expiry as it is; anything else sets it. Keys are at most 255 bytes, and the
+first byte names the room that owns it (`KEY_*`).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+APPEND: Final = 1
+SET: Final = 2
+DELETE: Final = 3
+
+KEY_FEATURE: Final = b"f"  # + group id u16 LE + entity hash u64 LE: an entity log
+KEY_ADMISSION: Final = b"a"  # + customer hash u64 LE: event ids, payments seen, greatest event time
+KEY_CUSTOMER: Final = b"c"  # + customer_id, UTF-8: profile and ledger
+KEY_HEAD: Final = b"h"  # + name: small state of the whole shard (layout, clock, detector), loaded at assignment
+
+HEADER: Final = struct.Struct("<BBHI")
+KEY_BYTES_MAX: Final = 255
+TTL_HOURS_MAX: Final = 0xFFFF
+
+
+class Op(NamedTuple):
+    """One operation: `kind` is `APPEND`, `SET` or `DELETE`; `ttl_hours` 0 leaves the expiry as it is."""
+
+    kind: int
+    key: bytes
+    value: bytes
+    ttl_hours: int = 0
+
+
+def pack(op: Op) -> bytes:
+    """Pack one operation. Raises `ValueError` where the key is too long."""
+    if not 0 < len(op.key) <= KEY_BYTES_MAX:
+        raise ValueError(f"state key of {len(op.key)} bytes; 1 to {KEY_BYTES_MAX} allowed")
+    return HEADER.pack(op.kind, len(op.key), op.ttl_hours, len(op.value)) + op.key + op.value
+
+
+def unpack(packed: bytes) -> Iterator[Op]:
+    """Yield the operations of a packed string, in order. Raises `ValueError` on a truncated one."""
+    position = 0
+    while position < len(packed):
+        if position + HEADER.size > len(packed):
+            raise ValueError(f"truncated operation header at byte {position}")
+        kind, key_bytes, ttl_hours, value_bytes = HEADER.unpack_from(packed, position)
+        position += HEADER.size
+        end = position + key_bytes + value_bytes
+        if end > len(packed):
+            raise ValueError(f"truncated operation at byte {position}")
+        yield Op(kind, packed[position : position + key_bytes], packed[position + key_bytes : end], ttl_hours)
+        position = end

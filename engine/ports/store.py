@@ -1,0 +1,92 @@
+"""The state store: where a shard's state, input offset and outbox live, changed together or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or refuses work for now: wait, back off, try again. Nothing was decided."""
+
+
+class StoreMisconfigured(Exception):
+    """The store can never be used as it is set up (an eviction policy, a layout version): stop and say why."""
+
+
+class Fenced(Exception):
+    """The stored offset is not the expected one: another owner has committed, or the store was rolled back.
+
+    The caller drops every cached state of the shard and opens it again.
+    """
+
+    def __init__(self, shard: int, expected: int, stored: int) -> None:
+        super().__init__(f"shard {shard}: expected offset {expected}, stored {stored}")
+        self.shard = shard
+        self.expected = expected
+        self.stored = stored
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What an owner needs before its first batch.
+
+    Attributes:
+        offset: the next input offset to read; -1 where the shard has never committed.
+        outbox_next: the sequence number the next outbox entry gets (0 in a new shard).
+        outbox: entries committed but not yet acknowledged as relayed, `(sequence, payload)`, oldest first.
+        state: the `KEY_HEAD` keys of the shard and their values.
+    """
+
+    offset: int
+    outbox_next: int
+    outbox: Sequence[tuple[int, bytes]]
+    state: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One micro-batch, to be stored in one atomic call.
+
+    Attributes:
+        shard: the shard it belongs to.
+        expected: the offset that must be stored now (the fence); -1 for a new shard.
+        next_offset: the offset stored after it.
+        ops: packed state operations (`engine.domain.ops`), applied in order.
+        outbox: one entry to append, empty for none; it gets the sequence number `Head.outbox_next` + entries since.
+        relayed: outbox entries below this sequence number have reached their sink and are dropped.
+        journal: the raw input, stored with the state where no log holds it; empty for none.
+        answers: `(event key, decision JSON, ttl seconds)` kept for repeats of a synchronous call.
+        replies: `(channel, payload)` published to the nodes that wait for a decision, after all else succeeded.
+    """
+
+    shard: int
+    expected: int
+    next_offset: int
+    ops: bytes
+    outbox: bytes = b""
+    relayed: int = 0
+    journal: bytes = b""
+    answers: Sequence[tuple[bytes, bytes, int]] = field(default=())
+    replies: Sequence[tuple[str, bytes]] = field(default=())
+
+
+class StateStore(Protocol):
+    """A durable map of byte keys per shard with an atomic, fenced commit."""
+
+    async def start(self) -> None:
+        """Connect and check the server. Raises `StoreMisconfigured` or `StoreUnavailable`."""
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+
+    async def open(self, shard: int) -> Head:
+        """Read what an owner needs before its first batch."""
+
+    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values of the given keys, in order; `None` where there is none."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Apply all of `commit` or nothing. Raises `Fenced`, `StoreUnavailable`."""
+
+    async def answer(self, shard: int, key: bytes) -> bytes | None:
+        """The stored decision of an earlier synchronous call, by event key."""
