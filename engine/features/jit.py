@@ -1,8 +1,8 @@
 """The one place that compiles kernels: a typed `njit`.
 
-`NUMBA_DISABLE_JIT=1` turns every kernel into the plain Python it is written in, which is the oracle of the tests. Machine code is
-cached on disk beside the source (or in `NUMBA_CACHE_DIR`), so that only the first ever start pays for compilation. No fast-math:
-results must be the same bits on every worker.
+`NUMBA_DISABLE_JIT=1` turns every kernel into the plain Python it is written in, which is the oracle of the tests.
+Machine code is cached on disk beside the source (or in `NUMBA_CACHE_DIR`), so that only the first ever start pays for
+compilation. No fast-math: results must be the same bits on every worker.
 """
 
 from collections.abc import Callable
