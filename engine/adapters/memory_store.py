@@ -1,0 +1,135 @@
+"""A state store in this process's memory: for replay, tests and development. Gone when the process ends."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from engine.adapters.commits import JOURNAL_LENGTH_MAX, check_commit, checked_ops
+from engine.domain.ops import APPEND, DELETE, KEY_HEAD, Op
+from engine.ports.store import Commit, Fenced, Head
+
+HOUR_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class _Shard:
+    offset: int = -1
+    outbox_first: int = 0
+    outbox: deque[bytes] = field(default_factory=deque)
+    state: dict[bytes, bytearray] = field(default_factory=dict)
+    expires: dict[bytes, float] = field(default_factory=dict)
+    answers: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
+    journal: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=JOURNAL_LENGTH_MAX))
+
+
+class MemoryStore:
+    """Implements `engine.ports.store.StateStore`.
+
+    `now` returns seconds and only ages keys that have a time to live. Expired keys are dropped when they are next
+    touched; unlike Redis nothing looks for them in between.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.notes: tuple[str, ...] = ("state is in memory: it ends with this process",)
+        self._now = now
+        self._shards: dict[int, _Shard] = {}
+        self._listeners: dict[str, set[asyncio.Queue[bytes]]] = {}
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to let go of; the state stays for a later `open`."""
+
+    async def open(self, shard: int) -> Head:
+        """See `StateStore.open`."""
+        held = self._shards.get(shard, _Shard())
+        names = [name for name in held.state if name.startswith(KEY_HEAD)]
+        state = {name: bytes(value) for name in names if (value := self._live(held, name)) is not None}
+        outbox = list(enumerate(held.outbox, held.outbox_first))
+        return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state)
+
+    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See `StateStore.load`."""
+        held = self._shards.get(shard, _Shard())
+        values = (self._live(held, key) for key in keys)
+        return [None if value is None else bytes(value) for value in values]
+
+    async def commit(self, commit: Commit) -> None:
+        """See `StateStore.commit`. Raises `ValueError` on a malformed commit; nothing has changed then."""
+        check_commit(commit)
+        held = self._shards.get(commit.shard) or _Shard()
+        if held.offset != commit.expected:
+            raise Fenced(commit.shard, commit.expected, held.offset)
+        ops = checked_ops(commit.ops)
+        outbox_next = held.outbox_first + len(held.outbox)
+        if commit.relayed > outbox_next:
+            raise ValueError(f"relayed {commit.relayed} entries of {outbox_next}")
+        self._shards[commit.shard] = held
+        for op in ops:
+            self._apply(held, op)
+        while held.outbox_first < commit.relayed:
+            held.outbox.popleft()
+            held.outbox_first += 1
+        if commit.outbox:
+            held.outbox.append(commit.outbox)
+        if commit.journal:
+            held.journal.append((commit.next_offset, commit.journal))
+        now = self._now()
+        for key, decision, ttl_seconds in commit.answers:
+            held.answers[key] = (decision, now + ttl_seconds)
+        held.offset = commit.next_offset
+        for channel, payload in commit.replies:
+            for queue in self._listeners.get(channel, ()):
+                queue.put_nowait(payload)
+
+    async def answer(self, shard: int, key: bytes) -> bytes | None:
+        """See `StateStore.answer`."""
+        held = self._shards.get(shard, _Shard())
+        decision, expires = held.answers.get(key, (None, 0.0))
+        if decision is not None and expires <= self._now():
+            del held.answers[key]
+            return None
+        return decision
+
+    def journal(self, shard: int) -> Iterator[tuple[int, bytes]]:
+        """Journal entries kept, oldest first: the offset stored with each, and its bytes."""
+        yield from self._shards.get(shard, _Shard()).journal
+
+    @asynccontextmanager
+    async def subscribe(self, channel: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Payloads published to `channel` by commits from now on, as `RedisReplies.subscribe` gives them."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._listeners.setdefault(channel, set()).add(queue)
+        try:
+            yield _drain(queue)
+        finally:
+            self._listeners[channel].discard(queue)
+
+    def _live(self, held: _Shard, key: bytes) -> bytearray | None:
+        value = held.state.get(key)
+        if value is not None and held.expires.get(key, float("inf")) <= self._now():
+            del held.state[key], held.expires[key]
+            return None
+        return value
+
+    def _apply(self, held: _Shard, op: Op) -> None:
+        value = self._live(held, op.key)
+        if op.kind == DELETE:
+            held.state.pop(op.key, None)
+            held.expires.pop(op.key, None)
+            return
+        if op.kind == APPEND and value is not None:
+            value += op.value
+        else:
+            held.state[op.key] = bytearray(op.value)
+        if op.ttl_hours:
+            held.expires[op.key] = self._now() + op.ttl_hours * HOUR_SECONDS
+
+
+async def _drain(queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        yield await queue.get()

@@ -1,0 +1,16 @@
+-- What an owner needs of a shard before its first batch, read as of one moment.
+--
+-- KEYS[1]  the shard's head hash
+-- Returns  {layout, offset, outbox_next, writing, outbox entries, {name, value, …}}; the first four nil where absent
+local head = KEYS[1]
+local base = string.sub(head, 1, -2)
+local stored = redis.call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing')
+local state = {}
+for _, name in ipairs(redis.call('SMEMBERS', base .. 'I')) do
+  local value = redis.call('GET', base .. name)
+  if value then
+    state[#state + 1] = name
+    state[#state + 1] = value
+  end
+end
+return {stored[1], stored[2], stored[3], stored[4], redis.call('LRANGE', base .. 'O', 0, -1), state}

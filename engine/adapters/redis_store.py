@@ -1,0 +1,186 @@
+"""The state store in Redis (6.2 or later), Valkey or Redis Cluster. docs/state.md describes keys and layout.
+
+A commit is one call of the script `commit.lua`: the server checks the fence and the whole batch, then applies it, and
+runs nothing else in between. Where the connection breaks or the wait ends after the call was sent, the client cannot
+know whether it was applied. `StoreUnavailable` then means "ask": the caller drops its cached state, opens the shard
+again and goes on from the offset it finds, which is either the old or the new one. It must not send the same commit
+again without looking; if it does, the fence refuses the second one.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+from typing import Any, Final
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit
+from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
+from engine.adapters.redis_errors import translated
+from engine.adapters.redis_keys import ANSWER, HEAD, Keys
+from engine.ports.store import Commit, Fenced, Head, StoreMisconfigured
+
+LOAD_KEYS_MAX: Final = 1_000
+"""Keys of one MGET: bounds the time the server spends on one call."""
+
+VERSION_MIN: Final = (6, 2)
+PREFIX: Final = "st"  # short, for every key carries it
+
+
+@cache
+def script(name: str) -> Script:
+    """A Lua script that ships with this package."""
+    text = files("engine.adapters").joinpath(name).read_text(encoding="utf-8")
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class RedisStore:
+    """Implements `engine.ports.store.StateStore`.
+
+    `prefix` starts every key, so that several deployments can share a server. `notes`, after `start`, says what an
+    operator should know about the server. Each instance belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = PREFIX,
+        options: RedisOptions | None = None,
+        journal_length_max: int = JOURNAL_LENGTH_MAX,
+    ) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._client = RedisClient(url, options or RedisOptions())
+        self._keys = Keys(prefix)
+        self._journal_length_max = journal_length_max
+        self._bases: dict[int, bytes] = {}
+
+    async def start(self) -> None:
+        """Check the server: version, eviction policy, persistence, layout.
+
+        Raises `StoreMisconfigured` where it must not be used as it is, `StoreUnavailable` where it does not answer.
+        """
+        with translated(self._client.where):
+            servers = await self._client.info("everything")
+            policies = [await self._eviction_policy(server) for server in servers]
+            for server, policy in zip(servers, policies, strict=True):
+                _check_server(server, policy, self._client.where)
+            await self._check_layout()
+        self.notes = tuple(dict.fromkeys(chain.from_iterable(map(_server_notes, servers))))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    async def open(self, shard: int) -> Head:
+        """See `StateStore.open`: one call, so that all of it is as of one moment."""
+        base = self._base(shard)
+        with translated(self._client.where):
+            reply = await self._client.run(script("open.lua"), base + HEAD)
+        layout, offset_text, next_text, writing, outbox, state = reply
+        if layout is not None and int(layout) != LAYOUT:
+            raise StoreMisconfigured(_other_layout(layout))
+        offset = int(offset_text) if offset_text is not None else -1
+        if writing is not None and int(writing) != offset:
+            raise StoreMisconfigured(_torn(shard, offset_text, writing))
+        outbox_next = int(next_text or 0)
+        entries = list(enumerate(outbox, outbox_next - len(outbox)))
+        return Head(offset, outbox_next, entries, dict(zip(state[::2], state[1::2], strict=True)))
+
+    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See `StateStore.load`."""
+        base = self._base(shard)
+        with translated(self._client.where):
+            calls = [self._client.call("MGET", *[base + key for key in part]) for part in chunks(keys, LOAD_KEYS_MAX)]
+            parts = await asyncio.gather(*calls)
+        return [value for part in parts for value in part]
+
+    async def commit(self, commit: Commit) -> None:
+        """See `StateStore.commit`.
+
+        Raises `Fenced`; `ValueError` on a malformed commit, and nothing has changed then; `StoreUnavailable`, after
+        which it may or may not have been applied: open the shard again (see the module's docstring).
+        """
+        check_commit(commit)
+        arguments: list[bytes | str | int] = [
+            LAYOUT, commit.expected, commit.next_offset, commit.relayed, commit.ops, commit.outbox, commit.journal,
+            self._journal_length_max, len(commit.answers), *chain.from_iterable(commit.answers),
+            *chain.from_iterable(commit.replies),
+        ]  # fmt: skip
+        with translated(self._client.where):
+            reply = await self._client.run(script("commit.lua"), self._base(commit.shard) + HEAD, *arguments)
+        if reply[0] != b"O":
+            raise _refusal(commit, reply)
+
+    async def answer(self, shard: int, key: bytes) -> bytes | None:
+        """See `StateStore.answer`."""
+        with translated(self._client.where):
+            decision: bytes | None = await self._client.call("GET", self._base(shard) + ANSWER + key)
+        return decision
+
+    def _base(self, shard: int) -> bytes:
+        base = self._bases.get(shard)
+        if base is None:
+            base = self._bases[shard] = self._keys.base(shard)
+        return base
+
+    async def _eviction_policy(self, server: dict[str, Any]) -> str:
+        """INFO names the policy also where a managed service forbids CONFIG."""
+        if "maxmemory_policy" in server:
+            return str(server["maxmemory_policy"])
+        try:
+            reply = await self._client.call("CONFIG", "GET", "maxmemory-policy")
+        except (NoPermissionError, ResponseError):
+            return "unknown"
+        return str(reply["maxmemory-policy"] if isinstance(reply, dict) else reply[1].decode())
+
+    async def _check_layout(self) -> None:
+        key = self._keys.layout()
+        await self._client.call("SET", key, LAYOUT, "NX")
+        layout = await self._client.call("GET", key)
+        if int(layout) != LAYOUT:
+            raise StoreMisconfigured(_other_layout(layout))
+
+
+def _check_server(server: dict[str, Any], policy: str, where: str) -> None:
+    version = str(server.get("redis_version", "0"))  # Valkey gives the Redis version it is compatible with
+    if tuple(int(part) for part in version.split(".")[:2]) < VERSION_MIN:
+        raise StoreMisconfigured(f"Redis at {where} is {version}; {'.'.join(map(str, VERSION_MIN))} or later is needed")
+    if policy != "noeviction":
+        raise StoreMisconfigured(
+            f"Redis at {where} may throw state away: its maxmemory-policy is {policy}. "
+            "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in redis.conf)."
+        )
+
+
+def _server_notes(server: dict[str, Any]) -> list[str]:
+    notes = []
+    if not int(server.get("aof_enabled", 0)):
+        notes.append("Redis keeps no append-only file: a crash loses what was committed since the last snapshot")
+    if not int(server.get("maxmemory", 0)):
+        notes.append("Redis has no memory limit (maxmemory): set one below the machine's memory")
+    return notes
+
+
+def _other_layout(layout: bytes) -> str:
+    return f"Redis holds state of layout {layout.decode()}; this version reads layout {LAYOUT}: migrate it"
+
+
+def _torn(shard: int, offset: bytes | None, writing: bytes) -> str:
+    return (
+        f"shard {shard}: a commit to offset {writing.decode()} stopped half way, the last whole one is "
+        f"{(offset or b'-1').decode()}: restore the shard from a backup or rebuild it from the log"
+    )
+
+
+def _refusal(commit: Commit, reply: list[bytes]) -> Exception:
+    if reply[0] == b"F":
+        return Fenced(commit.shard, commit.expected, int(reply[1]))
+    if reply[0] == b"I":
+        return ValueError(f"shard {commit.shard}: {reply[1].decode(errors='replace')}")
+    if reply[0] == b"V":
+        return StoreMisconfigured(_other_layout(reply[1]))
+    return StoreMisconfigured(_torn(commit.shard, reply[1], reply[2]))
