@@ -1,0 +1,39 @@
+"""One settings object: environment `STEWARD_*` over `steward.toml` over defaults."""
+
+from engine.config.kinds import ApiKey, mask_url
+from engine.config.load import ConfigError, load
+from engine.config.settings import (
+    BatchSettings,
+    HttpSettings,
+    KafkaSettings,
+    LogSettings,
+    MoneySettings,
+    RedisSettings,
+    RewardSettings,
+    RiskSettings,
+    RulesSettings,
+    Settings,
+    StateSettings,
+    TopicSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "ApiKey",
+    "BatchSettings",
+    "ConfigError",
+    "HttpSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "MoneySettings",
+    "RedisSettings",
+    "RewardSettings",
+    "RiskSettings",
+    "RulesSettings",
+    "Settings",
+    "StateSettings",
+    "TopicSettings",
+    "WorkerSettings",
+    "load",
+    "mask_url",
+]

@@ -1,0 +1,250 @@
+"""Every setting of Steward: its default, what it means, its unit and its bounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from engine.config import kinds
+from engine.config.kinds import ApiKey, Kind, duration, integer, number, size
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is known of one setting besides its value."""
+
+    kind: Kind
+    doc: str
+    env: str
+
+
+def _setting(default: str, kind: Kind, doc: str, env: str = "") -> Any:
+    """A field whose default is written as a person would write it, and read by its own kind."""
+    return field(default=kind.parse(default), metadata={"spec": Spec(kind, doc, env)})
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """Where the state lives."""
+
+    url: str = _setting("embedded", kinds.REDIS, "state store; embedded starts one of its own", "STEWARD_REDIS")
+    prefix: str = _setting("steward", kinds.NAME, "first part of every key")
+    embedded_directory: Path | None = _setting(
+        "", kinds.PATH, "where the embedded store keeps its data; none: a temporary folder"
+    )
+    connect_timeout_ms: int = _setting("2s", duration("10ms", "5m"), "how long a connection may take")
+    command_timeout_ms: int = _setting("5s", duration("10ms", "5m"), "how long a command may take, a commit included")
+    backoff_max_ms: int = _setting(
+        "5s", duration("10ms", "5m"), "longest wait between attempts while the store is away"
+    )
+    answer_ttl_ms: int = _setting(
+        "24h", duration("1m", "90d"), "how long the answer to a synchronous call is kept for repeats"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Where events come from and outputs go."""
+
+    url: str = _setting(
+        "embedded", kinds.KAFKA, "broker; embedded starts one of its own; none: no log (serve only)", "STEWARD_KAFKA"
+    )
+    group: str = _setting("steward", kinds.NAME, "consumer group of the workers")
+    instance_id: str = _setting(
+        "", kinds.NAME_OR_NONE, "name of this member that survives its restarts; none: a new one each time"
+    )
+    partitions: int = _setting(
+        "1", integer(1, 10_000), "partitions of topics that Steward creates; fixed once state exists"
+    )
+    replication: int = _setting("1", integer(1, 10), "replicas of topics that Steward creates")
+    session_timeout_ms: int = _setting(
+        "10s", duration("1s", "10m"), "a member unheard of for so long is taken for dead"
+    )
+    heartbeat_ms: int = _setting(
+        "3s", duration("100ms", "1m"), "time between two signs of life; at most a third of the session timeout"
+    )
+    rebalance_timeout_ms: int = _setting(
+        "10s", duration("1s", "10m"), "how long members may take to join when the group changes"
+    )
+    request_timeout_ms: int = _setting("10s", duration("1s", "10m"), "how long a request to the broker may take")
+    fetch_wait_ms: int = _setting(
+        "10ms", duration("1ms", "10s"), "how long the broker may hold a fetch open for new records"
+    )
+    fetch_max_bytes: int = _setting("4MiB", size("64KiB", "256MiB"), "most bytes of one fetch")
+    backoff_max_ms: int = _setting(
+        "5s", duration("10ms", "5m"), "longest wait between attempts while the broker is away"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """Names of the topics."""
+
+    events: str = _setting("payments.events", kinds.NAME, "input, keyed by customer")
+    decisions: str = _setting("steward.decisions", kinds.NAME, "a decision for each event that carries one")
+    alerts: str = _setting("steward.alerts", kinds.NAME, "alerts for analysts and operations")
+    rewards: str = _setting("steward.rewards", kinds.NAME, "ledger entries")
+    offers: str = _setting("steward.offers", kinds.NAME, "offers issued and withdrawn")
+    lifecycle: str = _setting("steward.lifecycle", kinds.NAME, "changes of lifecycle, tier, activity and membership")
+    dead_letters: str = _setting("steward.dead-letters", kinds.NAME, "records that were refused, with the reason")
+    create: bool = _setting("true", kinds.SWITCH, "create topics that are not there")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """Size of a micro-batch, which is one commit. No outcome depends on it."""
+
+    events_max: int = _setting("500", integer(1, 20_000), "most events of a batch")
+    bytes_max: int = _setting("1MiB", size("64KiB", "64MiB"), "most bytes of input of a batch")
+    outbox_entries_max: int = _setting(
+        "64", integer(1, 10_000), "committed batches not yet relayed before intake pauses"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RulesSettings:
+    """The rules directory."""
+
+    directory: Path | None = _setting("", kinds.PATH, "rules directory; none: the shipped rules", "STEWARD_RULES")
+    reload_ms: int = _setting("2s", duration("100ms", "1h"), "time between two looks for changes")
+
+
+@dataclass(frozen=True, slots=True)
+class MoneySettings:
+    """Currencies and rates."""
+
+    base_currency: str = _setting("EUR", kinds.CURRENCY, "currency of amount_base", "STEWARD_BASE_CURRENCY")
+    rates: Path | None = _setting(
+        "", kinds.PATH, "file of exchange rates; none: only the base currency has amount_base", "STEWARD_RATES"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Horizons of event time, and how much is held in memory."""
+
+    dedupe_horizon_ms: int = _setting(
+        "7d", duration("1h", "90d"), "event time during which a repeated event id has no effect"
+    )
+    request_horizon_ms: int = _setting(
+        "90d", duration("1d", "400d"), "event time during which a payment's request is remembered"
+    )
+    allowed_lateness_ms: int = _setting(
+        "1h", duration("0ms", "7d"), "how far out of order an event may be before it is marked late"
+    )
+    cache_entities_max: int = _setting(
+        "1000000", integer(1_000, 100_000_000), "entities of one feature group held in memory"
+    )
+    cache_customers_max: int = _setting("1000000", integer(1_000, 100_000_000), "customers held in memory")
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSettings:
+    """Scores and labels."""
+
+    anomaly_weight: float = _setting("0.2", number(0, 1), "how much a certain anomaly adds to the blended score")
+    label_maturity_ms: int = _setting(
+        "8d", duration("1h", "400d"), "a payment without a label by then counts as legitimate", "STEWARD_LABEL_MATURITY"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSettings:
+    """Money given away."""
+
+    refund_window_ms: int = _setting(
+        "14d", duration("0ms", "400d"), "event time after settlement before points become active"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The HTTP API."""
+
+    address: str = _setting("127.0.0.1:8080", kinds.ADDRESS, "where `steward serve` listens", "STEWARD_HTTP")
+    api_keys: tuple[ApiKey, ...] = _setting(
+        "", kinds.API_KEYS, "keys and their roles; empty: no key is asked for", "STEWARD_API_KEYS"
+    )
+    deadline_ms: int = _setting("500ms", duration("10ms", "1m"), "longest a synchronous call waits for its decision")
+    body_bytes_max: int = _setting("8MiB", size("64KiB", "1GiB"), "largest request body")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """The life of a worker process."""
+
+    metrics_address: str = _setting("127.0.0.1:9464", kinds.ADDRESS, "where a worker shows /metrics")
+    metrics: bool = _setting("true", kinds.SWITCH, "show /metrics")
+    drain_ms: int = _setting(
+        "10s", duration("100ms", "10m"), "longest a stopping worker may take to finish what it has begun"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is written to standard error."""
+
+    level: str = _setting(
+        "info", kinds.choice("debug", "info", "warning", "error"), "least serious message that is written"
+    )
+    format: str = _setting(
+        "auto", kinds.choice("auto", "console", "json"), "auto: console on a terminal, JSON otherwise"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, and where each came from.
+
+    Attributes:
+        origins: `default`, `environment NAME` or `file:line`, by setting name such as `batch.events_max`.
+        warnings: one line each on what is legal but probably not meant.
+    """
+
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    topics: TopicSettings = field(default_factory=TopicSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    rules: RulesSettings = field(default_factory=RulesSettings)
+    money: MoneySettings = field(default_factory=MoneySettings)
+    state: StateSettings = field(default_factory=StateSettings)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    rewards: RewardSettings = field(default_factory=RewardSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting in the flat list of all: `batch.events_max` is the attribute `events_max` of the group `batch`."""
+
+    group: str
+    attribute: str
+    name: str
+    spec: Spec
+    default: Any
+
+
+GROUPS: Final[Mapping[str, type]] = {
+    item.name: item.default_factory  # type: ignore[misc]
+    for item in fields(Settings)
+    if item.name not in ("origins", "warnings")
+}
+
+
+def _entries() -> dict[str, Entry]:
+    entries = {}
+    for group, cls in GROUPS.items():
+        for item in fields(cls):
+            spec: Spec = item.metadata["spec"]
+            short = item.name.removesuffix(spec.kind.suffix) if spec.kind.suffix else item.name
+            name = f"{group}.{short}"
+            env = spec.env or f"STEWARD_{group}_{short}".upper()
+            entries[name] = Entry(group, item.name, name, Spec(spec.kind, spec.doc, env), item.default)
+    return entries
+
+
+ENTRIES: Final[Mapping[str, Entry]] = _entries()
