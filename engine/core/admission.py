@@ -1,0 +1,189 @@
+"""Admission: duplicates, lateness, and which events carry a decision.
+
+Every accepted event leaves one record in its customer's admission log (its id), and a request leaves a second one (its
+payment), so that a repeat is recognised and an authorisation knows whether a request came before it. The log is append-only
+between trims. A trim is decided by the customer's own sequence of records and by nothing else: when the log holds at least
+`TRIM_RECORDS_MIN` records and twice what the last trim left, records older than the median time of its last
+`TRIM_MEDIAN_RECORDS` arrivals less their horizon go. A median, so that one event from the far future forgets nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.admission_kernel import (
+    EVENT,
+    PAYMENT,
+    TRIMMED,
+    AdmissionPool,
+    admit_kernel,
+    chain,
+    find_customers,
+    insert_record,
+    new_customer,
+    trim,
+)
+from engine.domain.fields import DECISION_TYPES, STRING_INDEX
+from engine.domain.hashing import hash64
+from engine.domain.ops import APPEND, KEY_ADMISSION, SET, Op, pack
+from engine.features.columns import Columns
+
+RECORD: Final = np.dtype([("kind", "u1"), ("hash", "<u8"), ("time_ms", "<i8")])
+"""One record as stored: 17 bytes, no padding."""
+
+_APPEND: Final = np.dtype(
+    [
+        ("kind", "u1"),
+        ("key_bytes", "u1"),
+        ("ttl_hours", "<u2"),
+        ("value_bytes", "<u4"),
+        ("room", "u1"),
+        ("customer", "<u8"),
+        ("record", RECORD),
+    ]
+)
+"""The packed operation (`engine.domain.ops`) that appends one record."""
+
+_ROWS: Final = tuple(STRING_INDEX[name] for name in ("customer_id", "event_id", "payment_id", "type"))
+_TYPES: Final = np.array([hash64(name) for name in DECISION_TYPES], np.uint64)
+_TTL_REFRESH_MS: Final = 7 * 86_400_000
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """Times in milliseconds of event time.
+
+    Attributes:
+        lateness_ms: an event further behind its customer's greatest event time is marked late.
+        dedupe_ms: how long an event id is remembered at least.
+        payment_ms: how long a request is remembered at least; an authorisation comes within days, an extended one of a
+            hotel or a car within a month or two.
+    """
+
+    lateness_ms: int = 3_600_000
+    dedupe_ms: int = 7 * 86_400_000
+    payment_ms: int = 90 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What admission says of each row: `duplicate`, `late`, `decides`, bool `(n,)`; and the packed state operations."""
+
+    duplicate: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    decides: NDArray[np.bool_]
+    ops: bytes
+
+
+class Admission:
+    """The admission state of one shard.
+
+    Args:
+        limits: horizons and lateness.
+        backed: a state store stands behind it: operations are produced, and customers not in memory are to be loaded.
+    """
+
+    def __init__(self, limits: AdmissionLimits, *, backed: bool) -> None:
+        self._limits = limits
+        self._backed = backed
+        self._pool = AdmissionPool()
+        # The store's own clock drives expiry, so the key outlives the horizon by a month of outage or lag.
+        self._ttl_hours = (max(limits.dedupe_ms, limits.payment_ms) + 30 * 86_400_000) // _HOUR_MS
+
+    def missing(self, columns: Columns) -> list[bytes]:
+        """Keys of the customers of this batch that are not in memory."""
+        if not self._backed or columns.n == 0:
+            return []
+        customers = np.unique(columns.string("customer_id"))
+        slots = find_customers(self._pool.arrays, customers)
+        return [KEY_ADMISSION + int(h).to_bytes(8, "little") for h in customers[slots < 0]]
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Take stored admission logs into memory; `None` for a customer never seen."""
+        for key, value in zip(keys, values, strict=True):
+            records = np.frombuffer(value or b"", RECORD)
+            self._pool.reserve(customers=1, records=len(records))
+            arrays = self._pool.arrays
+            slot = new_customer(arrays, np.uint64(int.from_bytes(key[1:9], "little")))
+            for kind, hashed, time_ms in records:
+                insert_record(arrays, slot, int(kind), np.uint64(hashed), int(time_ms))
+
+    def admit(self, columns: Columns) -> Admitted:
+        """Judge the rows of a batch, in order, and remember them."""
+        n = columns.n
+        self._pool.reserve(customers=n, records=2 * n)
+        arrays = self._pool.arrays
+        customer, event, payment, kind = (columns.strings[row] for row in _ROWS)
+        verdicts = np.zeros((4, n), np.bool_)
+        ops: list[bytes] = []
+        done = 0
+        while done < n:
+            start = done
+            done, slot = admit_kernel(
+                arrays, customer, event, payment, kind, columns.time_ms, _TYPES, self._limits.lateness_ms, verdicts, start
+            )
+            if self._backed:
+                ops.append(self._appends(columns, verdicts, start, done))
+            if slot >= 0:
+                trim(arrays, slot, self._limits.dedupe_ms, self._limits.payment_ms)
+                if self._backed:
+                    ops.append(self._rewrite(slot))
+        return Admitted(verdicts[0], verdicts[1], verdicts[2], b"".join(ops))
+
+    def _appends(self, columns: Columns, verdicts: NDArray[np.bool_], start: int, done: int) -> bytes:
+        """The records that rows `start` to `done` left, in order: a row's event id, then its payment."""
+        rows = np.arange(start, done)[~verdicts[0, start:done]]
+        counts = 1 + verdicts[3, rows].astype(np.int64)
+        owner = np.repeat(rows, counts)
+        second = np.zeros(len(owner), np.bool_)
+        second[np.cumsum(counts)[verdicts[3, rows]] - 1] = True
+        customer, event, payment, _ = (columns.strings[row] for row in _ROWS)
+        out = np.zeros(len(owner), _APPEND)
+        out["kind"] = APPEND
+        out["key_bytes"] = 9
+        out["ttl_hours"] = self._ttls(customer[owner], columns.time_ms[owner])
+        out["value_bytes"] = RECORD.itemsize
+        out["room"] = KEY_ADMISSION[0]
+        out["customer"] = customer[owner]
+        out["record"]["kind"] = np.where(second, PAYMENT, EVENT)
+        out["record"]["hash"] = np.where(second, payment[owner], event[owner])
+        out["record"]["time_ms"] = columns.time_ms[owner]
+        return out.tobytes()
+
+    def _ttls(self, customers: NDArray[np.uint64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Expiry to set with each append: only once in a while for a customer, as each costs the server a command."""
+        arrays = self._pool.arrays
+        slots = find_customers(arrays, customers)
+        stale = time_ms - arrays.c_ttl_time[slots] > _TTL_REFRESH_MS
+        arrays.c_ttl_time[slots[stale]] = time_ms[stale]
+        return np.where(stale, self._ttl_hours, 0)
+
+    def _rewrite(self, slot: int) -> bytes:
+        """The operation that stores a customer's whole log after a trim."""
+        arrays = self._pool.arrays
+        rows = chain(arrays, slot)
+        out = np.zeros(len(rows) + 1, RECORD)
+        out["kind"][0], out["time_ms"][0] = TRIMMED, arrays.c_left[slot]
+        out["kind"][1:], out["hash"][1:], out["time_ms"][1:] = (
+            arrays.r_kind[rows], arrays.r_hash[rows], arrays.r_time[rows],
+        )  # fmt: skip
+        key = KEY_ADMISSION + int(arrays.c_hash[slot]).to_bytes(8, "little")
+        return pack(Op(SET, key, out.tobytes(), self._ttl_hours))
+
+    @property
+    def customers(self) -> int:
+        """Customers in memory."""
+        return int(self._pool.arrays.used[1])
+
+    def evict(self, customers_max: int) -> None:
+        """Forget everything in memory once more than `customers_max` customers are held; the store has it all."""
+        if self._backed and self.customers > customers_max:
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget everything in memory."""
+        self._pool = AdmissionPool()

@@ -1,0 +1,63 @@
+"""Which features have not yet seen their whole window.
+
+A feature is *warming* for an event whose window reaches back before the feature was declared. Features declared together share a
+cohort, dated by the median time of the first `COHORT_EVENTS` accepted events after the declaration (running, until there are that
+many), so that one first event from the far future does not keep every feature warming for ever.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+COHORT_EVENTS: Final = 31
+
+
+class _State(msgspec.Struct):
+    cohorts: list[list[int]] = []
+    features: dict[str, int] = {}
+
+
+class Warming:
+    """Declaration dates of the features of one shard.
+
+    Args:
+        features: `(identity, window in ms or None)` of every feature, in the order of the rule set; the identity is the canonical
+            text of the definition. A feature without a window never warms: it says what it has seen so far.
+        stored: what `dump` gave earlier, empty for a new shard.
+    """
+
+    def __init__(self, features: Sequence[tuple[str, int | None]], stored: bytes = b"") -> None:
+        self._state = msgspec.msgpack.decode(stored, type=_State) if stored else _State()
+        fresh = [name for name, _ in features if name not in self._state.features]
+        if fresh:
+            self._state.features.update(dict.fromkeys(fresh, len(self._state.cohorts)))
+            self._state.cohorts.append([])
+        self._cohort = np.array([self._state.features[name] for name, _ in features], np.int64)
+        self._window = np.array([-1 if window is None else window for _, window in features], np.int64)
+        self.changed = bool(fresh)
+        self._since = np.zeros((len(self._state.cohorts), 0), np.int64)
+
+    def observe(self, time_ms: NDArray[np.int64]) -> None:
+        """Take in the accepted events of a batch, in order, before asking about any of them."""
+        self._since = np.empty((len(self._state.cohorts), len(time_ms)), np.int64)
+        for cohort, seen in enumerate(self._state.cohorts):
+            fresh = [int(t) for t in time_ms[: COHORT_EVENTS - len(seen)]]
+            for row, time in enumerate(fresh):
+                seen.append(time)
+                self._since[cohort, row] = sorted(seen)[(len(seen) - 1) // 2]
+                self.changed = True
+            if len(fresh) < len(time_ms):
+                self._since[cohort, len(fresh) :] = sorted(seen)[(len(seen) - 1) // 2]
+
+    def is_warming(self, feature: int, row: int, time_ms: int) -> bool:
+        """Whether a feature's window at an event of the observed batch starts before the feature was declared."""
+        window = self._window[feature]
+        return bool(window >= 0 and time_ms - window < self._since[self._cohort[feature], row])
+
+    def dump(self) -> bytes:
+        """The dates, to be stored; clears `changed`."""
+        self.changed = False
+        return msgspec.msgpack.encode(self._state)
