@@ -1,0 +1,177 @@
+"""What a feature is: one aggregate of one field, over one window, for one entity, of the events of one filter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.fields import ENTITY_FIELDS, NUMBER_INDEX, STRING_INDEX
+from engine.features.columns import Columns
+
+COUNT: Final = 0
+SUM: Final = 1
+MEAN: Final = 2
+MIN: Final = 3
+MAX: Final = 4
+STD: Final = 5
+DISTINCT: Final = 6
+SINCE_LAST: Final = 7
+AGE: Final = 8
+IS_NEW: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One row of the table of aggregates.
+
+    Attributes:
+        opcode: what the kernel switches on.
+        of: what `of` must name: "" nothing, "number" or "string".
+        kind: how its value is written in JSON: "int", "number" or "bool".
+        window: whether a window is required.
+    """
+
+    opcode: int
+    of: str
+    kind: str
+    window: bool = True
+
+
+AGGREGATES: Final[dict[str, Aggregate]] = {
+    "count": Aggregate(COUNT, "", "int"),
+    "sum": Aggregate(SUM, "number", "number"),
+    "mean": Aggregate(MEAN, "number", "number"),
+    "min": Aggregate(MIN, "number", "number"),
+    "max": Aggregate(MAX, "number", "number"),
+    "std": Aggregate(STD, "number", "number"),
+    "distinct": Aggregate(DISTINCT, "string", "int"),
+    "since_last": Aggregate(SINCE_LAST, "", "number", window=False),
+    "age": Aggregate(AGE, "", "number", window=False),
+    "is_new": Aggregate(IS_NEW, "string", "bool"),
+}
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLimits:
+    """Every limit of this room, with its reason.
+
+    Attributes:
+        exact_touches: matching events of a window that are kept one by one, so values are exact up to here; past it
+            the oldest are folded into tiles. At most 2,048: exact sums of 64-bit integers cannot overflow then.
+        window_ms_max: the longest window; what it costs is log length.
+        features_max: features of one plan; each costs time on every event.
+        filters_per_group_max: distinct filters of one `by`; a touch carries one bit for each. At most 60.
+        columns_per_group_max: fields kept per touch of one `by`; the log record has one presence bit for each.
+        lateness_ms: how far out of order events may arrive and still find every touch of their windows.
+        slack_ms: kept beyond window and lateness, so that clocks that are a little off trim nothing too early.
+    """
+
+    exact_touches: int = 1024
+    window_ms_max: int = 90 * DAY_MS
+    features_max: int = 512
+    filters_per_group_max: int = 60
+    columns_per_group_max: int = 40
+    lateness_ms: int = HOUR_MS
+    slack_ms: int = DAY_MS
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a limit is outside what the kernels can hold."""
+        bounds = {
+            "exact_touches": (4, 2048),
+            "window_ms_max": (1, 400 * DAY_MS),
+            "features_max": (1, 4096),
+            "filters_per_group_max": (1, 60),
+            "columns_per_group_max": (1, 40),
+            "lateness_ms": (0, 30 * DAY_MS),
+            "slack_ms": (0, 30 * DAY_MS),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events a feature counts.
+
+    Attributes:
+        text: canonical text of the condition; two filters with the same text are the same filter.
+        evaluate: the condition over a micro-batch, bool `(n,)`. It must look at event fields only.
+    """
+
+    text: str
+    evaluate: Callable[[Columns], NDArray[np.bool_]] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDef:
+    """A feature as declared.
+
+    Attributes:
+        name: unique within a plan.
+        agg: a key of `AGGREGATES`.
+        by: entity names of `engine.domain.fields.ENTITY_FIELDS`; several mean their combination, in this order.
+        of: the event field aggregated, or None.
+        window_ms: length of the window `(t - window_ms, t]` in milliseconds of event time; None for no bound.
+        where: the events that count; None means the events that carry a decision.
+    """
+
+    name: str
+    agg: str
+    by: tuple[str, ...]
+    of: str | None = None
+    window_ms: int | None = None
+    where: Filter | None = None
+
+    @property
+    def identity(self) -> str:
+        """Canonical text of everything but the name: two features with the same identity have the same value."""
+        where = self.where.text if self.where is not None else ""
+        return f"{self.agg}({self.of or ''}) by {'+'.join(self.by)} in {self.window_ms} where {where}"
+
+
+def validate(definition: FeatureDef, limits: FeatureLimits) -> None:
+    """Raise `ValueError`, one clear line, where `definition` is not one this room can compute."""
+    name = definition.name
+    aggregate = AGGREGATES.get(definition.agg)
+    if aggregate is None:
+        raise ValueError(f"feature {name}: unknown agg {definition.agg!r}; one of {', '.join(AGGREGATES)}")
+    if not definition.by:
+        raise ValueError(f"feature {name}: by must name at least one entity")
+    for entity in definition.by:
+        if entity not in ENTITY_FIELDS:
+            raise ValueError(f"feature {name}: unknown entity {entity!r} in by; one of {', '.join(ENTITY_FIELDS)}")
+    if len(set(definition.by)) != len(definition.by):
+        raise ValueError(f"feature {name}: by names an entity twice")
+    _validate_of(definition, aggregate)
+    _validate_window(definition, aggregate, limits)
+
+
+def _validate_of(definition: FeatureDef, aggregate: Aggregate) -> None:
+    """Check `of` against what the aggregate takes."""
+    name, of = definition.name, definition.of
+    fields: dict[str, dict[str, int]] = {"": {}, "number": NUMBER_INDEX, "string": STRING_INDEX}
+    if not aggregate.of:
+        if of is not None:
+            raise ValueError(f"feature {name}: {definition.agg} takes no of")
+    elif of is None:
+        raise ValueError(f"feature {name}: {definition.agg} needs of, a {aggregate.of} field")
+    elif of not in fields[aggregate.of]:
+        known = ", ".join(fields[aggregate.of])
+        raise ValueError(f"feature {name}: {definition.agg} needs a {aggregate.of} field, not {of!r}; one of {known}")
+
+
+def _validate_window(definition: FeatureDef, aggregate: Aggregate, limits: FeatureLimits) -> None:
+    """Check the window against the limits."""
+    name, window = definition.name, definition.window_ms
+    if window is None:
+        if aggregate.window:
+            raise ValueError(f"feature {name}: {definition.agg} needs a window")
+    elif not 1 <= window <= limits.window_ms_max:
+        days = limits.window_ms_max / DAY_MS
+        raise ValueError(f"feature {name}: window of {window} ms; 1 ms to {days:g} days allowed")

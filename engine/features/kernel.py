@@ -1,0 +1,202 @@
+"""The kernel: one micro-batch through the logs of one group, event by event, in log order.
+
+For each event: find the entity, insert the touch where its time puts it, then read every feature as of the event's own
+time. It stops before an event for which a pool is too small, and is called again from there.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.features import aggregates as a
+from engine.features import definition as d
+from engine.features import pool as p
+from engine.features import tables as t
+from engine.features.jit import njit
+
+Words = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@njit
+def pack_money(
+    minor: Words, exponent: NDArray[np.int8], base_minor: Words, base_exponent: NDArray[np.int8]
+) -> Words:
+    """Both amounts as `minor << 3 | exponent`, -1 where missing, `(2, n)`."""
+    packed = np.empty((2, len(minor)), np.int64)
+    for i in range(len(minor)):
+        packed[0, i] = (minor[i] << 3) | np.int64(exponent[i]) if exponent[i] >= 0 else -1
+        packed[1, i] = (base_minor[i] << 3) | np.int64(base_exponent[i]) if base_exponent[i] >= 0 else -1
+    return packed
+
+
+@njit
+def update(
+    arena: Words, floats: Floats, entities: Words, index: Words, meta: Words,
+    features: Words, windows: Words, bits: Words, columns: Words, params: Words,
+    keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
+    out: Floats, scratch: Words, first: int,
+) -> int:  # fmt: skip
+    """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end)."""
+    lows = np.zeros(len(windows), np.int64)
+    nobody = np.zeros(entities.shape[1], np.int64)
+    nobody[t.E_CLASS] = -1
+    nobody[t.E_FIRST] = t.NEVER
+    nobody[t.E_TILES] = -1
+    for i in range(first, len(times)):
+        key = keys[i]
+        if key == 0:
+            for f in range(features.shape[0]):
+                out[features[f, t.F_OUT], i] = np.nan
+            continue
+        mask = matching_filters(bits, filters, i)
+        slot = p.find(index, entities, key)
+        if slot < 0 and (mask != 0 or params[t.P_AGES] != 0):
+            slot = p.add_entity(index, entities, meta, key)
+            if slot < 0:
+                return i
+        row = entities[slot] if slot >= 0 else nobody
+        if mask != 0 and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1):
+            return i
+        time = times[i]
+        row[t.E_USED] = meta[t.M_TICK]
+        if params[t.P_AGES] != 0 and time < row[t.E_FIRST]:
+            row[t.E_FIRST] = time
+        before = p.upper_bound(arena, row[t.E_START], row[t.E_LEN], time)
+        if mask != 0:
+            insert(arena, floats, row, columns, params[t.P_WIDTH], before, time, mask, strings, money, numbers, i)
+        after = before + 1 if mask != 0 else before
+        window_lows(arena, row[t.E_START], after, windows, time, lows)
+        for f in range(features.shape[0]):
+            out[features[f, t.F_OUT], i] = evaluate(
+                arena, floats, row, features[f], columns, params[t.P_WIDTH], lows, before, after, time, strings, i, scratch
+            )
+    return len(times)
+
+
+@njit
+def matching_filters(bits: Words, filters: Bools, i: int) -> int:
+    """The mask of an event."""
+    mask = 0
+    for b in range(bits.shape[0]):
+        if filters[bits[b, t.B_FILTER], i]:
+            mask |= 1 << bits[b, t.B_BIT]
+    return mask
+
+
+@njit
+def window_lows(arena: Words, start: int, high: int, windows: Words, time: int, lows: Words) -> None:
+    """First touch of every window `(time - window, time]`; windows ascend, so each search ends where the last did."""
+    for w in range(len(windows)):
+        lows[w] = high = p.upper_bound(arena, start, high, time - windows[w])
+
+
+@njit
+def insert(
+    arena: Words, floats: Floats, row: Words, columns: Words, width: int, at: int, time: int, mask: int,
+    strings: Words, money: Words, numbers: Floats, i: int,
+) -> None:  # fmt: skip
+    """Put the touch of event `i` before touch `at` of the log; there is room."""
+    start = open_gap(arena, row, width, at)
+    cap = p.capacity(row, width)
+    arena[start + at] = time
+    arena[start + t.R_MASK * cap + at] = mask
+    arena[start + t.R_SEQ * cap + at] = row[t.E_NEXT]
+    for c in range(columns.shape[0]):
+        place = start + (t.R_COLUMNS + c) * cap + at
+        kind, source = columns[c, t.C_KIND], columns[c, t.C_ROW]
+        active = columns[c, t.C_ACTIVE] != 0
+        if kind == t.KIND_FLOAT:
+            floats[place] = numbers[source, i] if active else np.nan
+        elif kind == t.KIND_MONEY:
+            arena[place] = money[source, i] if active else -1
+            note_exponent(row, c, arena[place])
+        else:
+            arena[place] = strings[source, i] if active else 0
+    row[t.E_AND] &= mask
+    row[t.E_NEXT] += 1
+    row[t.E_LAST] = time
+
+
+@njit
+def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
+    """Move the touches from `at` on by one; the start of the chunk."""
+    start = row[t.E_START]
+    cap = p.capacity(row, width)
+    length = row[t.E_LEN]
+    if at < length:
+        for r in range(width):
+            base = start + r * cap
+            for j in range(length, at, -1):
+                arena[base + j] = arena[base + j - 1]
+    row[t.E_LEN] = length + 1
+    return start
+
+
+@njit
+def note_exponent(row: Words, column: int, value: int) -> None:
+    """Keep track of whether all touches have a value of one currency exponent (and none so big that sums overflow)."""
+    exponent = value & 7 if 0 <= value < a.MINOR_MAX << 3 else t.MIXED
+    known = row[t.E_UNIFORM + column]
+    if known == t.UNKNOWN:
+        row[t.E_UNIFORM + column] = exponent
+    elif known != exponent:
+        row[t.E_UNIFORM + column] = t.MIXED
+
+
+@njit
+def evaluate(
+    arena: Words, floats: Floats, row: Words, feature: Words, columns: Words, width: int, lows: Words,
+    before: int, after: int, time: int, strings: Words, i: int, scratch: Words,
+) -> float:  # fmt: skip
+    """One feature as of `time`, over the touches `[low, before)`, and with the current event `[low, after)`."""
+    op = feature[t.F_OP]
+    if op == d.AGE:
+        return float(time - row[t.E_FIRST]) / 1000.0
+    start = row[t.E_START]
+    cap = p.capacity(row, width)
+    bit = feature[t.F_BIT]
+    low = lows[feature[t.F_WINDOW]] if feature[t.F_WINDOW] >= 0 else 0
+    masks = start + t.R_MASK * cap
+    column = feature[t.F_COLUMN]
+    values = start + (t.R_COLUMNS + column) * cap
+    every = (row[t.E_AND] >> bit) & 1 == 1
+    if op == d.COUNT:
+        return float(a.matching(arena, masks, low, after, bit, every))
+    if op == d.SINCE_LAST:
+        seen = a.latest(arena, start, masks, low, before, bit)
+        return float(time - seen) / 1000.0 if seen >= 0 else np.nan
+    if op == d.DISTINCT:
+        return float(a.distinct(arena, values, masks, low, after, bit, every, scratch))
+    if op == d.IS_NEW:
+        value = strings[columns[column, t.C_ROW], i]
+        if value == 0:
+            return np.nan
+        return 0.0 if a.holds(arena, values, masks, low, before, bit, value) else 1.0
+    uniform = row[t.E_UNIFORM + column]
+    return number(arena, floats, op, values, masks, low, after, bit, every, feature[t.F_KIND], uniform, scratch)
+
+
+@njit
+def number(
+    arena: Words, floats: Floats, op: int, values: int, masks: int, low: int, high: int, bit: int, every: bool,
+    kind: int, uniform: int, scratch: Words,
+) -> float:  # fmt: skip
+    """An aggregate of a number."""
+    exact = kind == t.KIND_MONEY and uniform >= 0
+    if op == d.MIN or op == d.MAX:
+        if not exact:
+            return a.extreme(arena, floats, values, masks, low, high, bit, kind, op == d.MAX)
+        best = a.money_extreme(arena, values, masks, low, high, bit, every, op == d.MAX)
+        return float(best >> 3) / float(a.POWERS[uniform]) if best >= 0 else np.nan
+    total, scale, count = a.total_of(arena, floats, values, masks, low, high, bit, every, kind, uniform, scratch)
+    if op == d.SUM:
+        return total / scale
+    if count == 0:
+        return np.nan
+    if op == d.MEAN:
+        return total / (scale * count)
+    if exact:
+        return np.sqrt(a.money_squares(arena, values, masks, low, high, bit, every, total / count) / count) / scale
+    mean = total / (scale * count)
+    return np.sqrt(a.squares_about(arena, floats, values, masks, low, high, bit, kind, mean) / count)

@@ -1,0 +1,91 @@
+"""The persisted registry of what the bits and columns of stored touches mean. It only ever grows.
+
+Touches outlive rule sets: a bit of a stored mask must keep its meaning when a feature is removed or added. So each `by`
+gets a group id, each filter of a group a bit, each field a column, in order of first appearance, and none is reused.
+A group whose bits run out is retired and replaced by a new one with an empty log; its features warm up again.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+VERSION: Final = 1
+GROUPS_MAX: Final = 0xFFFF
+
+
+@dataclass(slots=True)
+class GroupLayout:
+    """What the log of one `by` holds.
+
+    Attributes:
+        id: two bytes of the state key.
+        by: entity names.
+        filters: canonical filter texts ("" for the events that carry a decision); the position is the mask bit.
+        columns: event fields; the position is the column.
+        ages: first-seen times are kept.
+        retired: replaced by a younger group of the same `by`.
+    """
+
+    id: int
+    by: tuple[str, ...]
+    filters: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    ages: bool = False
+    retired: bool = False
+
+    def filter_bit(self, text: str) -> int:
+        """The bit of a filter, new if need be."""
+        if text not in self.filters:
+            self.filters.append(text)
+        return self.filters.index(text)
+
+    def column(self, name: str) -> int:
+        """The column of a field, new if need be."""
+        if name not in self.columns:
+            self.columns.append(name)
+        return self.columns.index(name)
+
+
+@dataclass(slots=True)
+class Layout:
+    """All groups, and since when each feature (by identity) has been declared, in event time."""
+
+    groups: list[GroupLayout] = field(default_factory=list)
+    since: dict[str, int] = field(default_factory=dict)
+
+    def group(self, by: tuple[str, ...]) -> GroupLayout:
+        """The live group of `by`, new if need be. Raises `ValueError` when group ids run out."""
+        for group in self.groups:
+            if group.by == by and not group.retired:
+                return group
+        if len(self.groups) >= GROUPS_MAX:
+            raise ValueError(f"more than {GROUPS_MAX} groups of features in this state; rebuild it by a replay")
+        created = GroupLayout(len(self.groups), by)
+        self.groups.append(created)
+        return created
+
+    def dump(self) -> bytes:
+        """As JSON, stable for equal content."""
+        body: dict[str, Any] = {
+            "version": VERSION,
+            "groups": [
+                {"by": list(g.by), "filters": g.filters, "columns": g.columns, "ages": g.ages, "retired": g.retired}
+                for g in self.groups
+            ],
+            "since": self.since,
+        }
+        return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+
+def load(data: bytes | None) -> Layout:
+    """Read what `Layout.dump` wrote; an empty one for None. Raises `ValueError` on another version."""
+    if data is None:
+        return Layout()
+    body = json.loads(data)
+    if body.get("version") != VERSION:
+        raise ValueError(f"feature layout version {body.get('version')}; this build reads version {VERSION}")
+    groups = [
+        GroupLayout(i, tuple(g["by"]), list(g["filters"]), list(g["columns"]), bool(g["ages"]), bool(g["retired"]))
+        for i, g in enumerate(body["groups"])
+    ]
+    return Layout(groups, {str(k): int(v) for k, v in body["since"].items()})

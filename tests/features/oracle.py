@@ -1,0 +1,134 @@
+"""The features computed the slow, obvious way: keep every event, look at all of them again for every value."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, MONEY_FIELDS, NUMBER_FIELDS, NUMBER_INDEX
+from engine.domain.fields import STRING_FIELDS, STRING_INDEX
+from engine.features.columns import Columns
+from engine.features.definition import FeatureDef, Filter
+
+
+@dataclass
+class Event:
+    """An event as the oracle sees it: strings by field, money as (minor, exponent)."""
+
+    time: int
+    strings: dict[str, int]
+    amount: tuple[int, int] | None = None
+    base: tuple[int, int] | None = None
+    numbers: dict[str, float] | None = None
+    decides: bool = True
+
+    def number(self, name: str) -> Fraction | float | None:
+        if name in MONEY_FIELDS:
+            money = self.amount if name == "amount" else self.base
+            return None if money is None else Fraction(money[0], 10 ** money[1])
+        return (self.numbers or {}).get(name)
+
+
+def columns_of(events: Sequence[Event]) -> Columns:
+    n = len(events)
+    strings = np.zeros((len(STRING_FIELDS), n), np.uint64)
+    numbers = np.full((len(NUMBER_FIELDS), n), np.nan)
+    minor, base_minor = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    exponent, base_exponent = np.full(n, -1, np.int8), np.full(n, -1, np.int8)
+    for i, event in enumerate(events):
+        for name, value in event.strings.items():
+            strings[STRING_INDEX[name], i] = value
+        for name, number in (event.numbers or {}).items():
+            numbers[NUMBER_INDEX[name], i] = number
+        if event.amount is not None:
+            minor[i], exponent[i] = event.amount
+            numbers[NUMBER_INDEX["amount"], i] = event.amount[0] / 10 ** event.amount[1]
+        if event.base is not None:
+            base_minor[i], base_exponent[i] = event.base
+            numbers[NUMBER_INDEX["amount_base"], i] = event.base[0] / 10 ** event.base[1]
+    return Columns(
+        n=n,
+        time_ms=np.array([e.time for e in events], np.int64),
+        strings=strings,
+        numbers=numbers,
+        bools=np.full((len(BOOL_FIELDS), n), -1, np.int8),
+        minor=minor,
+        exponent=exponent,
+        base_minor=base_minor,
+        base_exponent=base_exponent,
+        decides=np.array([e.decides for e in events], np.bool_),
+        late=np.zeros(n, np.bool_),
+        events=[None] * n,
+    )
+
+
+def field_is(name: str, value: int) -> Filter:
+    """A filter `name == value`."""
+    row = STRING_INDEX[name]
+    return Filter(f"{name} == {value}", lambda columns: columns.strings[row] == np.uint64(value))
+
+
+class Oracle:
+    """Feed it events one by one; it returns the features of each. No limits, no trimming, no tiles."""
+
+    def __init__(self, features: Sequence[FeatureDef]) -> None:
+        self.features = features
+        self.seen: dict[tuple[Any, ...], list[Event]] = defaultdict(list)
+
+    def add(self, event: Event) -> list[float]:
+        for by in {d.by for d in self.features}:
+            key = self._key(by, event)
+            if key is not None:
+                self.seen[(by, key)].append(event)
+        return [self._value(d, event) for d in self.features]
+
+    def _key(self, by: tuple[str, ...], event: Event) -> tuple[int, ...] | None:
+        key = tuple(event.strings.get(ENTITY_FIELDS[entity], 0) for entity in by)
+        return None if 0 in key else key
+
+    def _value(self, d: FeatureDef, event: Event) -> float:
+        key = self._key(d.by, event)
+        if key is None:
+            return math.nan
+        events = self.seen[(d.by, key)]
+        if d.agg == "age":
+            return (event.time - min(e.time for e in events)) / 1000
+        low = event.time - d.window_ms if d.window_ms is not None else -(10**18)
+        inside = [e for e in events if low < e.time <= event.time and matches(d, e)]
+        earlier = [e for e in inside if e is not event]
+        if d.agg == "since_last":
+            return (event.time - max(e.time for e in earlier)) / 1000 if earlier else math.nan
+        if d.agg == "count":
+            return float(len(inside))
+        assert d.of is not None
+        if d.agg == "is_new":
+            value = event.strings.get(d.of, 0)
+            return math.nan if value == 0 else float(all(e.strings.get(d.of, 0) != value for e in earlier))
+        if d.agg == "distinct":
+            return float(len({e.strings.get(d.of, 0) for e in inside} - {0}))
+        return aggregate(d.agg, [v for e in inside if (v := e.number(d.of)) is not None])
+
+
+def matches(d: FeatureDef, event: Event) -> bool:
+    if d.where is None:
+        return event.decides
+    return bool(d.where.evaluate(columns_of([event]))[0])
+
+
+def aggregate(agg: str, values: list[Any]) -> float:
+    """An aggregate of numbers, in exact arithmetic, rounded once."""
+    if agg == "sum":
+        return float(sum(values)) if values else 0.0
+    if not values:
+        return math.nan
+    if agg in ("min", "max"):
+        return float(min(values) if agg == "min" else max(values))
+    exact = [Fraction(v) for v in values]
+    mean = sum(exact) / len(exact)
+    if agg == "mean":
+        return float(mean)
+    return math.sqrt(sum((v - mean) ** 2 for v in exact) / len(exact))
