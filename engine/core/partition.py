@@ -5,6 +5,7 @@ the same outputs and the same state, however they are cut into batches and howev
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +25,7 @@ from engine.features.columns import Columns
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
 from engine.ruleset.ruleset import OUTCOMES, Frame, RuleSet
-from engine.scoring.registry import make_detector
+from engine.scoring.registry import create
 
 HEAD_LAYOUT: Final = KEY_HEAD + b"layout"
 HEAD_WARMING: Final = KEY_HEAD + b"warming"
@@ -75,7 +76,16 @@ class Partition:
         self._admission = Admission(settings.admission, backed=self._backed)
         self._rewards = Rewards(settings.earn, backed=self._backed)
         model = self.ruleset.models.anomaly
-        self._detector = make_detector(model) if model is not None else None
+        self._detector = None
+        if model is not None:
+            self._detector = create(
+                model.detector,
+                len(model.inputs),
+                trees=model.trees,
+                height=model.height,
+                window=model.window,
+                seed=model.seed,
+            )
         if self._detector is not None and HEAD_ANOMALY in head:
             self._detector.load(head[HEAD_ANOMALY])
         version = self._detector.version if self._detector is not None else None
@@ -84,6 +94,18 @@ class Partition:
     def decode(self, records: Sequence[bytes | None]) -> Decoded:
         """Decode and validate raw records. Call once a batch, in log order: a rates event changes the batches after it."""
         return self._decoder.decode(records)
+
+    def clear(self) -> None:
+        """Forget everything in memory, as after a lost fence; `restore` follows."""
+        self.restore({})
+
+    def event_key(self, decoded: Decoded, index: int) -> bytes | None:
+        """Key under which the answer to record `index` is kept for repeats; None for a rejected record."""
+        rows = np.flatnonzero(decoded.index == index)
+        if len(rows) == 0:
+            return None
+        event = decoded.columns.events[int(rows[0])]
+        return answer_key(event.customer_id, event.event_id)
 
     def missing(self, decoded: Decoded) -> list[bytes]:
         """State keys that `apply` needs and memory does not hold; `load` them first."""
@@ -235,6 +257,11 @@ class Partition:
         if self._detector is not None:
             ops.append(pack(Op(SET, HEAD_ANOMALY, self._detector.dump())))
         return ops
+
+
+def answer_key(customer_id: str, event_id: str) -> bytes:
+    """Key of the stored answer to an event of a customer."""
+    return blake2b(f"{len(customer_id)}:{customer_id}{event_id}".encode(), digest_size=16).digest()
 
 
 _CASTS: Final[dict[str, Callable[[float], Any]]] = {"int": int, "number": float, "bool": bool}
