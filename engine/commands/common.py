@@ -1,0 +1,79 @@
+"""What the commands share: their settings, and how unusable input is reported."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+
+
+class Unusable(Exception):
+    """Arguments, configuration or rules that cannot be used: exit code 2. One clear line each in `problems`."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--config`, for every command that has settings."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of ./steward.toml")
+
+
+def settings(args: argparse.Namespace, overrides: Mapping[str, object] | None = None) -> "Settings":
+    """The settings in force; their warnings go to standard error.
+
+    Args:
+        args: parsed arguments with `config`.
+        overrides: variables to set over the environment, from arguments that were given; `None` values were not.
+
+    Raises:
+        Unusable: where the settings cannot be used.
+    """
+    from engine.config import ConfigError, load
+
+    given = {name: str(value) for name, value in (overrides or {}).items() if value is not None}
+    try:
+        loaded = load({**os.environ, **given}, args.config)
+    except ConfigError as error:
+        raise Unusable(*error.problems) from error
+    for warning in loaded.warnings:
+        print(f"steward: warning: {warning}", file=sys.stderr)
+    return loaded
+
+
+@contextmanager
+def usable_rules() -> Iterator[None]:
+    """Turn faults of a rules directory into `Unusable`, one line each with file and line."""
+    from engine.ruleset.errors import RuleError, RuleErrors
+
+    try:
+        yield
+    except RuleErrors as errors:
+        raise Unusable(*errors.lines()) from errors
+    except RuleError as error:
+        raise Unusable(error.headline()) from error
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """An argument type: a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def directory(text: str) -> Path:
+    """An argument type: a directory that exists."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
+    return path

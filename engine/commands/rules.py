@@ -1,0 +1,32 @@
+"""`steward rules check` and `steward rules test`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from engine.commands.common import Unusable, usable_rules
+
+SUMMARY: Final = "check a rules directory, or run the tests in it"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """A verb and a directory."""
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, text in (("check", "parse and check every file"), ("test", "run the tests beside the rules")):
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="rules directory (the shipped one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 2 where the rules cannot be used or a test of theirs fails."""
+    from engine.resources import rules_directory
+    from engine.ruleset import report
+
+    directory = args.directory or rules_directory()
+    if not directory.is_dir():
+        raise Unusable(f"steward rules {args.verb}: {directory} is not a directory")
+    with usable_rules():
+        outcome = report.check(directory) if args.verb == "check" else report.run_tests(directory)
+    print(outcome, file=sys.stdout if outcome.ok else sys.stderr)
+    return 0 if outcome.ok else 2
