@@ -38,7 +38,7 @@ class HalfSpaceTrees:
     trees
         Number of trees.
     height
-        Height of each tree: it has `2**height` leaves. Memory is about `24 * trees * 2**height` bytes.
+        Height of each tree: it has `2**height` leaves. Memory is about `32 * trees * 2**height` bytes.
     window
         Events whose mass makes the reference of the next `window` events.
     seed

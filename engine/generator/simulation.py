@@ -1,0 +1,170 @@
+"""The queue of events to come, and the shapes events are written in."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Final
+
+from engine.generator.draw import Draw, token
+from engine.generator.rhythm import DAY_MS, EPOCH
+from engine.generator.world import Card, Customer, Merchant, World
+
+SECOND_MS: Final = 1000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DELAY_MS_MAX: Final = 50 * MINUTE_MS
+"""The longest an event is held back with `late_share`: within the default allowed lateness of an hour."""
+
+
+@lru_cache(maxsize=64)
+def _date(day: int) -> str:
+    return (EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
+
+
+def rfc3339(time_ms: int) -> str:
+    """A time as RFC 3339 in UTC with milliseconds."""
+    day, rest = divmod(time_ms, DAY_MS)
+    seconds, ms = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{_date(day)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{ms:03d}Z"
+
+
+def decimal(minor: int, exponent: int) -> str:
+    """An amount in minor units as a decimal string."""
+    if exponent == 0:
+        return str(minor)
+    whole, rest = divmod(minor, 10**exponent)
+    return f"{whole}.{rest:0{exponent}d}"
+
+
+@dataclass(slots=True)
+class Payment:
+    """A payment or transfer under way: what its later events repeat.
+
+    Attributes:
+        common: the JSON members of every event of it, without the amount; ends with a comma.
+        minor: the amount in minor units of a currency with `exponent`.
+        fraud: the planted pattern, empty for a legitimate one.
+    """
+
+    id: str
+    customer: Customer
+    currency: str
+    exponent: int
+    minor: int
+    common: str
+    fraud: str = ""
+
+
+@dataclass(slots=True)
+class Simulation:
+    """The world, its randomness, and events in the order they are to be sent.
+
+    `haste` divides the long delays of a life cycle (capture, settlement, refund, labels).
+    """
+
+    world: World
+    draw: Draw
+    noise: Draw
+    haste: float = 1.0
+    late_share: float = 0.0
+    duplicate_share: float = 0.0
+    queue: list[tuple[int, int, str, str]] = field(default_factory=list)
+    events: int = 0
+    payments: int = 0
+    pushed: int = 0
+
+    def push(self, time_ms: int, kind: str, members: str, truth: str = "") -> None:
+        """Queue an event of type `kind`; `members` are its further JSON members, `truth` a line of the label file."""
+        self.events += 1
+        event_id = token("evt", self.events)
+        line = f'{{"event_id":"{event_id}","type":"{kind}","event_time":"{rfc3339(time_ms)}",{members}}}\n'
+        send = time_ms
+        if self.late_share and self.noise.chance(self.late_share):
+            send += self.noise.whole(MINUTE_MS, DELAY_MS_MAX)
+        self._queue(send, line, truth)
+        if self.duplicate_share and self.noise.chance(self.duplicate_share):
+            self._queue(send + self.noise.whole(1, 10 * MINUTE_MS), line, "")
+
+    def _queue(self, send_ms: int, line: str, truth: str) -> None:
+        self.pushed += 1  # ties in time leave in the order they were made
+        heapq.heappush(self.queue, (send_ms, self.pushed, line, truth))
+
+    def drain(self, until_ms: int, take: Callable[[str, str], None]) -> None:
+        """Hand over every queued event due by `until_ms`."""
+        queue = self.queue
+        while queue and queue[0][0] <= until_ms:
+            _, _, line, truth = heapq.heappop(queue)
+            take(line, truth)
+
+    def days(self, low: float, high: float) -> int:
+        """A long delay in milliseconds, made shorter by `haste`."""
+        return int(self.draw.between(low, high) * DAY_MS / self.haste) + 1
+
+    def account(self, time_ms: int, kind: str, who: Customer, members: str = "") -> None:
+        """An account event; `members` are further JSON members, each with a comma before it."""
+        self.push(time_ms, f"account.{kind}", f'"customer_id":"{who.id}"{members}')
+
+    def access(self, time_ms: int, kind: str, who: Customer, device: str, ip: str, ip_country: str) -> None:
+        """A login, a failed one or a change, with where it came from."""
+        self.account(time_ms, kind, who, f',"device_id":"{device}","ip":"{ip}","ip_country":"{ip_country}"')
+
+    def introduce(self, time_ms: int, who: Customer, kind: str = "updated") -> None:
+        """The profile of a customer: `registered` for a new one, `updated` for one whose account is older.
+
+        Once, unless a story set in the future was the first to need it.
+        """
+        if who.known_ms <= time_ms:
+            return
+        who.known_ms = time_ms
+        self.account(
+            time_ms,
+            kind,
+            who,
+            f',"timezone":"{who.home.zone}","locale":"{who.home.locale}","birth_date":"{who.birth_date}"'
+            f',"country":"{who.home.code}","consent":{{"marketing":{str(who.marketing).lower()},"service":true}}'
+            f',"source":"{"app" if kind == "registered" else "crm"}"',
+        )
+
+    def begin(self, who: Customer, currency: str, exponent: int, minor: int, common: str, fraud: str = "") -> Payment:
+        """A new payment; `common` are JSON members, ended by a comma, that every event of it carries."""
+        self.payments += 1
+        number = token("pay", self.payments)
+        head = f'"customer_id":"{who.id}","payment_id":"{number}","currency":"{currency}",'
+        return Payment(number, who, currency, exponent, minor, head + common, fraud)
+
+    def step(self, time_ms: int, kind: str, payment: Payment, members: str = "", minor: int = 0) -> None:
+        """An event of a payment, of its own amount or of `minor`; `members` have a comma before each.
+
+        The first event of a payment carries its truth.
+        """
+        amount = decimal(minor or payment.minor, payment.exponent)
+        truth = ""
+        if kind in ("payment.requested", "transfer.sent", "transfer.received"):
+            truth = f"{payment.id},{'fraud' if payment.fraud else 'legitimate'},{payment.fraud}\n"
+        self.push(time_ms, kind, f'{payment.common}"amount":"{amount}"{members}', truth)
+
+
+def purchase_members(
+    merchant: Merchant, card: Card | None, method: str, channel: str, where: tuple[str, str, str], who: Customer
+) -> tuple[str, str]:
+    """The JSON members of a purchase: those every event of it carries, and those of its request.
+
+    `where` is the device, the address and the address's country; a sale on site has no address.
+    """
+    device, ip, ip_country = where
+    common = (
+        f'"method":"{method}","channel":"{channel}","merchant_id":"{merchant.id}",'
+        f'"merchant_category":"{merchant.category}","merchant_country":"{merchant.country.code}",'
+        f'"acquirer":"{merchant.acquirer}",'
+    )
+    if card is not None:
+        common += f'"card_id":"{card.id}","card_bin":"{card.bin}","card_country":"{card.country}",'
+    request = f',"email_hash":"{who.email}"'
+    if device:
+        request += f',"device_id":"{device}"'
+    if ip:
+        request += f',"ip":"{ip}","ip_country":"{ip_country}"'
+    return common, request

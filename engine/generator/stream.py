@@ -1,0 +1,131 @@
+"""The stream: sessions and frauds started at random times, their events sent in order."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from engine.generator.draw import Draw
+from engine.generator.fraud import PAYMENTS_PER_STORY, tell_one
+from engine.generator.lifecycle import EVENTS_PER_SESSION, PURCHASES_PER_SESSION, session
+from engine.generator.rhythm import ACCEPTANCE, DAY_MS, weight
+from engine.generator.simulation import Simulation
+from engine.generator.world import World
+
+START_MS: Final = 1_767_225_600_000
+"""2026-01-01T00:00:00Z, a Thursday."""
+CUSTOMERS_MAX: Final = 1 << 26
+EVENTS_MAX: Final = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a stream looks like.
+
+    Attributes:
+        seed: everything follows from it; 0 or more.
+        customers: accounts that exist at the start; new ones sign up as the stream goes on.
+        start_ms: event time of the beginning, milliseconds since 1970.
+        rate: about this many events a day once the first days have passed (settlements and labels lag behind).
+        fraud_rate: about this share of payments and transfers is fraud.
+        late_share: this share of events is sent up to 50 minutes after its time, so out of order.
+        duplicate_share: this share of events is sent again within ten minutes.
+        haste: divides the days between a payment and its settlement, refunds and labels; for short live streams.
+    """
+
+    seed: int = 0
+    customers: int = 5000
+    start_ms: int = START_MS
+    rate: float = 10_000.0
+    fraud_rate: float = 0.01
+    late_share: float = 0.0
+    duplicate_share: float = 0.0
+    haste: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` on a setting out of its range."""
+        checks = (
+            ("seed", self.seed, 0, 2**63 - 1),
+            ("customers", self.customers, 10, CUSTOMERS_MAX),
+            ("start_ms", self.start_ms, 0, 4_000_000_000_000),
+            ("rate", self.rate, 1.0, 1e9),
+            ("fraud_rate", self.fraud_rate, 0.0, 0.5),
+            ("late_share", self.late_share, 0.0, 1.0),
+            ("duplicate_share", self.duplicate_share, 0.0, 1.0),
+            ("haste", self.haste, 1.0, 1e6),
+        )
+        for name, value, low, high in checks:
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+
+
+def generate(
+    events: int, settings: Settings | None = None, *, labels: Callable[[str], object] | None = None
+) -> Iterator[bytes]:
+    """Yield `events` events as NDJSON lines, each with its newline, in the order they are sent.
+
+    That is event-time order unless `late_share` or `duplicate_share` ask for worse. A longer stream of the same
+    settings begins with the shorter one. Legitimate time goes by each customer's own time zone.
+
+    `labels` is called with the lines of the truth, `payment_id,label,pattern` and a newline, as the first event of
+    each payment is sent (`label` is `fraud` or `legitimate`; a file's `write` will do). Raises `ValueError` where
+    `events` is negative or 2**32 and more.
+    """
+    if not 0 <= events < EVENTS_MAX:
+        raise ValueError(f"events must be from 0 to {EVENTS_MAX - 1}, not {events}")
+    return _lines(events, settings or Settings(), labels)
+
+
+def _lines(events: int, settings: Settings, labels: Callable[[str], object] | None) -> Iterator[bytes]:
+    sent = 0
+    batch: list[bytes] = []
+    truths: list[str] = []
+
+    def take(line: str, truth: str) -> None:
+        batch.append(line.encode("ascii"))
+        truths.append(truth)
+
+    for now_ms, simulation in _attempts(settings):
+        simulation.drain(now_ms, take)
+        for line, truth in zip(batch, truths, strict=True):
+            if sent == events:
+                return
+            if truth and labels is not None:
+                labels(truth)
+            sent += 1
+            yield line
+        batch.clear()
+        truths.clear()
+        if sent == events:
+            return
+
+
+def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
+    """Let time pass for ever: yields each time at which everything queued up to then is final."""
+    seed = settings.seed
+    draw = Draw(seed << 64 | 3)
+    simulation = Simulation(
+        World(seed, settings.customers),
+        draw,
+        Draw(seed << 64 | 4),
+        settings.haste,
+        settings.late_share,
+        settings.duplicate_share,
+    )
+    gap_ms = DAY_MS * EVENTS_PER_SESSION * ACCEPTANCE / settings.rate
+    honest = PURCHASES_PER_SESSION * ACCEPTANCE * (1.0 - settings.fraud_rate)
+    fraud_chance = settings.fraud_rate * honest / (1.0 - settings.fraud_rate) ** 2 / PAYMENTS_PER_STORY
+    clock_ms = float(settings.start_ms)
+    while True:
+        clock_ms += draw.exponential(gap_ms)
+        now_ms = int(clock_ms)
+        yield now_ms, simulation
+        if draw.chance(fraud_chance):
+            tell_one(simulation, now_ms)
+        if draw.chance(0.002):
+            newcomer = simulation.world.newcomer()
+            simulation.introduce(now_ms, newcomer, "registered")
+            session(simulation, now_ms + draw.whole(60_000, 3_600_000), newcomer)
+            continue
+        who = simulation.world.anyone(draw)
+        if draw.chance(weight(now_ms, who.home.zone, who.persona, who.peak_hour)):
+            session(simulation, now_ms, who)
