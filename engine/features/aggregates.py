@@ -33,9 +33,7 @@ def matching(arena: Words, masks: int, low: int, high: int, bit: int, every: boo
 
 
 @njit
-def money_sum(
-    arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool
-) -> tuple[int, int]:
+def money_sum(arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool) -> tuple[int, int]:
     """Sum of minor units and count, where all touches have a value of one exponent."""
     total = 0
     if every:
@@ -179,9 +177,7 @@ def money_extreme(
 
 
 @njit
-def distinct(
-    arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool, table: Words
-) -> int:
+def distinct(arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool, table: Words) -> int:
     """Different hashes, missing ones left out. `table` is scratch of at least twice as many words, a power of two."""
     span = high - low
     size = 16

@@ -68,6 +68,8 @@ class FeatureLimits:
         filters_per_group_max: distinct filters of one `by`; a touch carries one bit for each. At most 60.
         columns_per_group_max: fields kept per touch of one `by`; the log record has one presence bit for each.
         lateness_ms: how far out of order events may arrive and still find every touch of their windows.
+        compact_touches: log length from which a log is trimmed and rewritten whenever it has doubled; below it, what
+            trimming saves is less than what rewriting costs.
         slack_ms: kept beyond window and lateness, so that clocks that are a little off trim nothing too early.
     """
 
@@ -77,6 +79,7 @@ class FeatureLimits:
     filters_per_group_max: int = 60
     columns_per_group_max: int = 40
     lateness_ms: int = HOUR_MS
+    compact_touches: int = 64
     slack_ms: int = DAY_MS
 
     def __post_init__(self) -> None:
@@ -87,6 +90,7 @@ class FeatureLimits:
             "features_max": (1, 4096),
             "filters_per_group_max": (1, 60),
             "columns_per_group_max": (1, 40),
+            "compact_touches": (8, 1024),
             "lateness_ms": (0, 30 * DAY_MS),
             "slack_ms": (0, 30 * DAY_MS),
         }

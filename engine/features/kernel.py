@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import aggregates as a
+from engine.features import codec, log
 from engine.features import definition as d
 from engine.features import pool as p
 from engine.features import tables as t
@@ -16,12 +17,11 @@ from engine.features.jit import njit
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
 
 
 @njit
-def pack_money(
-    minor: Words, exponent: NDArray[np.int8], base_minor: Words, base_exponent: NDArray[np.int8]
-) -> Words:
+def pack_money(minor: Words, exponent: NDArray[np.int8], base_minor: Words, base_exponent: NDArray[np.int8]) -> Words:
     """Both amounts as `minor << 3 | exponent`, -1 where missing, `(2, n)`."""
     packed = np.empty((2, len(minor)), np.int64)
     for i in range(len(minor)):
@@ -35,7 +35,7 @@ def update(
     arena: Words, floats: Floats, entities: Words, index: Words, meta: Words,
     features: Words, windows: Words, bits: Words, columns: Words, params: Words,
     keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
-    out: Floats, scratch: Words, first: int,
+    out: Floats, scratch: Words, ops: Bytes, first: int,
 ) -> int:  # fmt: skip
     """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end)."""
     lows = np.zeros(len(windows), np.int64)
@@ -56,22 +56,69 @@ def update(
             if slot < 0:
                 return i
         row = entities[slot] if slot >= 0 else nobody
-        if mask != 0 and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1):
+        if slot >= 0 and not room(arena, meta, row, mask, params, ops):
             return i
         time = times[i]
         row[t.E_USED] = meta[t.M_TICK]
-        if params[t.P_AGES] != 0 and time < row[t.E_FIRST]:
+        aged = params[t.P_AGES] != 0 and time < row[t.E_FIRST]
+        if aged:
             row[t.E_FIRST] = time
+        previous = row[t.E_LAST]
+        compaction = mask != 0 and log.due(row, params)
         before = p.upper_bound(arena, row[t.E_START], row[t.E_LEN], time)
         if mask != 0:
-            insert(arena, floats, row, columns, params[t.P_WIDTH], before, time, mask, strings, money, numbers, i)
+            log.insert(arena, floats, row, columns, params[t.P_WIDTH], before, time, mask, strings, money, numbers, i)
         after = before + 1 if mask != 0 else before
         window_lows(arena, row[t.E_START], after, windows, time, lows)
         for f in range(features.shape[0]):
             out[features[f, t.F_OUT], i] = evaluate(
-                arena, floats, row, features[f], columns, params[t.P_WIDTH], lows, before, after, time, strings, i, scratch
+                arena,
+                floats,
+                row,
+                features[f],
+                columns,
+                params[t.P_WIDTH],
+                lows,
+                before,
+                after,
+                time,
+                strings,
+                i,
+                scratch,
             )
+        if compaction:
+            compact(arena, row, columns, bits, params, meta, ops)
+        elif mask != 0 and params[t.P_BACKED] != 0:
+            codec.append_touch(ops, meta, arena, row, columns, params, before, previous)
+        elif params[t.P_AGES] != 0 and params[t.P_BACKED] != 0:
+            if aged or abs(time - row[t.E_SEEN]) >= codec.SEEN_REFRESH_MS:
+                codec.append_first_seen(ops, meta, row, params, time)
     return len(times)
+
+
+@njit
+def room(arena: Words, meta: Words, row: Words, mask: int, params: Words, ops: Bytes) -> bool:
+    """Whether log and operations have room for whatever one more event may need; the log then has it."""
+    if mask != 0 and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1):
+        return False
+    if params[t.P_BACKED] == 0:
+        return True
+    touches = row[t.E_LEN] + 1 if mask != 0 and log.due(row, params) else 1
+    needed = codec.bound(touches, params[t.P_WIDTH] - t.R_COLUMNS, 0)
+    if meta[t.M_OPS] + needed > len(ops):
+        meta[t.M_NEED] = t.NEED_OPS
+        meta[t.M_NEED_SIZE] = needed
+        return False
+    return True
+
+
+@njit
+def compact(arena: Words, row: Words, columns: Words, bits: Words, params: Words, meta: Words, ops: Bytes) -> None:
+    """Trim a log, and store it whole."""
+    log.trim(arena, row, params[t.P_WIDTH], bits, log.recent_time(arena, row, params[t.P_WIDTH]))
+    log.squeeze(arena, row, columns, params[t.P_WIDTH])
+    if params[t.P_BACKED] != 0:
+        codec.store_snapshot(ops, meta, arena, row, columns, params)
 
 
 @njit
@@ -88,60 +135,8 @@ def matching_filters(bits: Words, filters: Bools, i: int) -> int:
 def window_lows(arena: Words, start: int, high: int, windows: Words, time: int, lows: Words) -> None:
     """First touch of every window `(time - window, time]`; windows ascend, so each search ends where the last did."""
     for w in range(len(windows)):
-        lows[w] = high = p.upper_bound(arena, start, high, time - windows[w])
-
-
-@njit
-def insert(
-    arena: Words, floats: Floats, row: Words, columns: Words, width: int, at: int, time: int, mask: int,
-    strings: Words, money: Words, numbers: Floats, i: int,
-) -> None:  # fmt: skip
-    """Put the touch of event `i` before touch `at` of the log; there is room."""
-    start = open_gap(arena, row, width, at)
-    cap = p.capacity(row, width)
-    arena[start + at] = time
-    arena[start + t.R_MASK * cap + at] = mask
-    arena[start + t.R_SEQ * cap + at] = row[t.E_NEXT]
-    for c in range(columns.shape[0]):
-        place = start + (t.R_COLUMNS + c) * cap + at
-        kind, source = columns[c, t.C_KIND], columns[c, t.C_ROW]
-        active = columns[c, t.C_ACTIVE] != 0
-        if kind == t.KIND_FLOAT:
-            floats[place] = numbers[source, i] if active else np.nan
-        elif kind == t.KIND_MONEY:
-            arena[place] = money[source, i] if active else -1
-            note_exponent(row, c, arena[place])
-        else:
-            arena[place] = strings[source, i] if active else 0
-    row[t.E_AND] &= mask
-    row[t.E_NEXT] += 1
-    row[t.E_LAST] = time
-
-
-@njit
-def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
-    """Move the touches from `at` on by one; the start of the chunk."""
-    start = row[t.E_START]
-    cap = p.capacity(row, width)
-    length = row[t.E_LEN]
-    if at < length:
-        for r in range(width):
-            base = start + r * cap
-            for j in range(length, at, -1):
-                arena[base + j] = arena[base + j - 1]
-    row[t.E_LEN] = length + 1
-    return start
-
-
-@njit
-def note_exponent(row: Words, column: int, value: int) -> None:
-    """Keep track of whether all touches have a value of one currency exponent (and none so big that sums overflow)."""
-    exponent = value & 7 if 0 <= value < a.MINOR_MAX << 3 else t.MIXED
-    known = row[t.E_UNIFORM + column]
-    if known == t.UNKNOWN:
-        row[t.E_UNIFORM + column] = exponent
-    elif known != exponent:
-        row[t.E_UNIFORM + column] = t.MIXED
+        high = p.upper_bound(arena, start, high, time - windows[w])
+        lows[w] = high
 
 
 @njit

@@ -208,6 +208,7 @@ def _params(group: layouts.GroupLayout, members: Sequence[FeatureDef], limits: F
     params[t.P_GROUP] = group.id
     params[t.P_LATENESS] = limits.lateness_ms
     params[t.P_WINDOW_MAX] = window
+    params[t.P_COMPACT] = limits.compact_touches
     params[t.P_SLACK] = limits.lateness_ms + limits.slack_ms
     return params
 

@@ -65,7 +65,7 @@ def find(index: Words, entities: Words, key: int) -> int:
     at = key & mask
     while index[at] >= 0:
         if entities[index[at], t.E_KEY] == key:
-            return index[at]
+            return int(index[at])
         at = (at + 1) & mask
     return -1
 
@@ -84,6 +84,66 @@ def reindex(entities: Words, index: Words, slots: int) -> None:
 
 
 @njit
+def blank(row: Words) -> None:
+    """Make a row that of an entity nothing is known of."""
+    row[:] = 0
+    row[t.E_START] = -1
+    row[t.E_CLASS] = -1
+    row[t.E_FIRST] = t.NEVER
+    row[t.E_AND] = -1
+    row[t.E_TTL] = -t.NEVER
+    row[t.E_SEEN] = -t.NEVER
+    row[t.E_TILES] = -1
+    row[t.E_UNIFORM :] = t.UNKNOWN
+
+
+@njit
+def reset(arena: Words, meta: Words, row: Words) -> None:
+    """Forget what is known of a resident entity; it stays resident."""
+    key, used = row[t.E_KEY], row[t.E_USED]
+    if row[t.E_CLASS] >= 0:
+        release(arena, meta, row[t.E_START], row[t.E_CLASS])
+    blank(row)
+    row[t.E_KEY] = key
+    row[t.E_USED] = used
+
+
+@njit
+def remove(arena: Words, entities: Words, meta: Words, slot: int) -> None:
+    """Take an entity out of a pool. The index is stale until it is filled again."""
+    reset(arena, meta, entities[slot])
+    entities[slot, t.E_KEY] = 0
+    entities[slot, t.E_START] = meta[t.M_SLOT_FREE]
+    meta[t.M_SLOT_FREE] = slot
+    meta[t.M_ENTITIES] -= 1
+
+
+@njit
+def absent(index: Words, entities: Words, meta: Words, keys: Words) -> Words:
+    """Those of `keys` that are neither 0 nor resident, as often as they occur; the resident ones count as used."""
+    found = np.empty(len(keys), np.int64)
+    count = 0
+    for key in keys:
+        if key != 0:
+            slot = find(index, entities, key)
+            if slot < 0:
+                found[count] = key
+                count += 1
+            else:
+                entities[slot, t.E_USED] = meta[t.M_TICK] + 1
+    return found[:count]
+
+
+@njit
+def evict(arena: Words, entities: Words, index: Words, meta: Words, slots: Words) -> None:
+    """Remove the entities of the given slots."""
+    for slot in slots:
+        remove(arena, entities, meta, slot)
+    index[:] = -1
+    reindex(entities, index, meta[t.M_SLOTS])
+
+
+@njit
 def add_entity(index: Words, entities: Words, meta: Words, key: int) -> int:
     """A new entity without touches; its slot, or -1 where the pool must grow first (nothing is changed then)."""
     slot = meta[t.M_SLOT_FREE]
@@ -97,22 +157,15 @@ def add_entity(index: Words, entities: Words, meta: Words, key: int) -> int:
         meta[t.M_SLOTS] = slot + 1
     meta[t.M_ENTITIES] += 1
     row = entities[slot]
-    row[:] = 0
+    blank(row)
     row[t.E_KEY] = key
-    row[t.E_START] = -1
-    row[t.E_CLASS] = -1
-    row[t.E_FIRST] = t.NEVER
-    row[t.E_AND] = -1
-    row[t.E_TTL] = -t.NEVER
     row[t.E_USED] = meta[t.M_TICK]
-    row[t.E_TILES] = -1
-    row[t.E_UNIFORM :] = t.UNKNOWN
     mask = len(index) - 1
     at = key & mask
     while index[at] >= 0:
         at = (at + 1) & mask
     index[at] = slot
-    return slot
+    return int(slot)
 
 
 @njit
@@ -121,7 +174,7 @@ def allocate(arena: Words, meta: Words, size_class: int) -> int:
     start = meta[t.M_FREE + size_class]
     if start >= 0:
         meta[t.M_FREE + size_class] = arena[start]
-        return start
+        return int(start)
     start = meta[t.M_TOP]
     words = 1 << size_class
     if start + words > len(arena):
@@ -129,7 +182,7 @@ def allocate(arena: Words, meta: Words, size_class: int) -> int:
         meta[t.M_NEED_SIZE] = words
         return -1
     meta[t.M_TOP] = start + words
-    return start
+    return int(start)
 
 
 @njit
@@ -144,7 +197,7 @@ def capacity(row: Words, width: int) -> int:
     """Touches that fit into an entity's chunk."""
     if row[t.E_CLASS] < 0:
         return 0
-    return (1 << row[t.E_CLASS]) // width
+    return int((1 << row[t.E_CLASS]) // width)
 
 
 @njit

@@ -6,14 +6,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.features import kernel
+from engine.domain.ops import KEY_FEATURE
+from engine.features import kernel, restore
 from engine.features import tables as t
 from engine.features.columns import Columns
 from engine.features.hashing import entity_keys
 from engine.features.plan import GroupPlan, Plan
-from engine.features.pool import Pool
+from engine.features.pool import Pool, absent
+from engine.features.pool import evict as evict_slots
 
 SCRATCH_WORDS: Final = 1 << 14
+OPS_BYTES: Final = 1 << 18
+KEY_BYTES: Final = 11
 
 
 class FeatureState:
@@ -29,6 +33,9 @@ class FeatureState:
         self.backed = backed
         self._windows = np.array([d.window_ms or 0 for d in plan.features], np.int64)
         self._scratch = np.zeros(SCRATCH_WORDS, np.int64)
+        self._ops = np.empty(OPS_BYTES, np.uint8)
+        for group in plan.groups:
+            group.params[t.P_BACKED] = int(backed)
         self._pools: list[Pool] = []
         self.clear()
 
@@ -54,10 +61,83 @@ class FeatureState:
             np.ascontiguousarray(columns.numbers),
             self._filters(columns),
         )
+        written = []
         for group, pool in zip(self.plan.groups, self._pools, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
-            self._update_group(group, pool, keys, batch, out)
-        return out, b""
+            written.append(self._update_group(group, pool, keys, batch, out))
+        return out, b"".join(written)
+
+    def missing(self, columns: Columns) -> list[bytes]:
+        """State keys of the entities of a micro-batch that are not resident; `load` them before `update`."""
+        if columns.n == 0 or not self.backed:
+            return []
+        strings = np.ascontiguousarray(columns.strings)
+        found: list[bytes] = []
+        for group, pool in zip(self.plan.groups, self._pools, strict=True):
+            keys = absent(pool.index, pool.entities, pool.meta, entity_keys(strings, group.by_rows).view(np.int64))
+            if len(keys):
+                head = KEY_FEATURE + group.id.to_bytes(2, "little")
+                found.extend(head + key.tobytes() for key in np.unique(keys))
+        return found
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Make entities resident.
+
+        Args:
+            keys: state keys, as from `missing`; those of other rooms and of groups not in the plan are passed over.
+            values: what the store has under each, None where it has nothing.
+
+        Raises:
+            ValueError: a value is not one that this room wrote.
+        """
+        by_group: dict[int, list[tuple[bytes, bytes]]] = {group.id: [] for group in self.plan.groups}
+        for key, value in zip(keys, values, strict=True):
+            if len(key) == KEY_BYTES and key.startswith(KEY_FEATURE):
+                members = by_group.get(int.from_bytes(key[1:3], "little"))
+                if members is not None:
+                    members.append((key, value or b""))
+        for group, pool in zip(self.plan.groups, self._pools, strict=True):
+            if by_group[group.id]:
+                self._load_group(group, pool, by_group[group.id])
+
+    def _load_group(self, group: GroupPlan, pool: Pool, members: list[tuple[bytes, bytes]]) -> None:
+        """Load the entities of one group."""
+        keys = np.frombuffer(b"".join(key[3:] for key, _ in members), "<i8")
+        blob = np.frombuffer(b"".join(value for _, value in members) or b"\0", np.uint8)
+        offsets = np.zeros(len(members) + 1, np.int64)
+        offsets[1:] = np.cumsum([len(value) for _, value in members])
+        done = 0
+        while done < len(keys):
+            done = restore.load(
+                pool.arena, pool.entities, pool.index, pool.meta, group.columns, group.params, keys, blob, offsets, done
+            )
+            if pool.meta[t.M_NEED] == t.CORRUPT:
+                pool.meta[t.M_NEED] = t.NEED_NOTHING
+                raise ValueError(f"state key {members[done][0].hex()}: not a readable feature log")
+            if done < len(keys):
+                pool.grow()
+
+    def evict(self, max_entities: int) -> int:
+        """Drop the least recently used entities of each group that has more than `max_entities`; how many went.
+
+        An eighth more than need be goes, so that it is not done all the time. Only what a store keeps may be dropped:
+        without one, nothing happens.
+        """
+        if not self.backed:
+            return 0
+        dropped = 0
+        for pool in self._pools:
+            if pool.meta[t.M_ENTITIES] > max_entities:
+                slots = np.flatnonzero(pool.entities[: pool.meta[t.M_SLOTS], t.E_KEY])
+                surplus = len(slots) - (max_entities - max_entities // 8)
+                oldest = np.argsort(pool.entities[slots, t.E_USED], kind="stable")[:surplus]
+                evict_slots(pool.arena, pool.entities, pool.index, pool.meta, slots[oldest])
+                dropped += surplus
+        return dropped
+
+    def entities(self) -> int:
+        """Entities resident, over all groups."""
+        return int(sum(pool.meta[t.M_ENTITIES] for pool in self._pools))
 
     def warming(self, time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where a feature has seen less than its window since it was declared, bool `(features, n)`.
@@ -78,9 +158,10 @@ class FeatureState:
         keys: NDArray[np.int64],
         batch: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]],
         out: NDArray[np.float64],
-    ) -> None:
-        """One group's kernel over the batch, growing its pool as often as it asks."""
+    ) -> bytes:
+        """One group's kernel over the batch, growing its pool as often as it asks; the operations for the store."""
         done = 0
+        pool.meta[t.M_OPS] = 0
         pool.meta[t.M_TICK] += 1
         while done < len(keys):
             done = kernel.update(
@@ -98,10 +179,15 @@ class FeatureState:
                 *batch,
                 out,
                 self._scratch,
+                self._ops,
                 done,
             )
-            if done < len(keys):
-                pool.grow()
+            if pool.meta[t.M_NEED] == t.NEED_OPS:
+                grown = np.empty(2 * len(self._ops) + int(pool.meta[t.M_NEED_SIZE]), np.uint8)
+                grown[: len(self._ops)] = self._ops
+                self._ops = grown
+            pool.grow()
+        return self._ops[: pool.meta[t.M_OPS]].tobytes()
 
     def _filters(self, columns: Columns) -> NDArray[np.bool_]:
         """Every distinct filter over the batch, bool `(filters, n)`."""

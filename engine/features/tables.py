@@ -40,7 +40,8 @@ P_LATENESS: Final = 6
 P_WINDOW_MAX: Final = 7
 P_SLACK: Final = 8
 P_BACKED: Final = 9
-P_WIDTH_OF: Final = 12
+P_COMPACT: Final = 10  # log length from which compaction is considered
+P_WIDTH_OF: Final = 11
 
 # Rows of a log chunk; a chunk of capacity c holds row r of touch j at start + r * c + j.
 R_TIME: Final = 0
@@ -61,7 +62,8 @@ E_AND: Final = 8  # bits that every touch of the log has
 E_TTL: Final = 9  # event time of the last refresh of the expiry
 E_USED: Final = 10  # batch that last used it
 E_TILES: Final = 11  # of its tile directory in the arena, -1 none
-E_UNIFORM: Final = 12  # + column: the exponent all its touches share, MIXED where not; money only
+E_SEEN: Final = 12  # event time at which the store last heard of it
+E_UNIFORM: Final = 13  # + column: the exponent all its touches share, MIXED where not; money only
 
 NEVER: Final = 1 << 62
 MIXED: Final = -2
@@ -83,3 +85,4 @@ NEED_NOTHING: Final = 0
 NEED_SLOTS: Final = 1
 NEED_ARENA: Final = 2
 NEED_OPS: Final = 3
+CORRUPT: Final = 4

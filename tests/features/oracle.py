@@ -11,8 +11,10 @@ import numpy as np
 
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, MONEY_FIELDS, NUMBER_FIELDS, NUMBER_INDEX
 from engine.domain.fields import STRING_FIELDS, STRING_INDEX
+from engine.domain.ops import APPEND, SET, unpack
 from engine.features.columns import Columns
 from engine.features.definition import FeatureDef, Filter
+from engine.features.state import FeatureState
 
 
 @dataclass
@@ -132,3 +134,24 @@ def aggregate(agg: str, values: list[Any]) -> float:
     if agg == "mean":
         return float(mean)
     return math.sqrt(sum((v - mean) ** 2 for v in exact) / len(exact))
+
+
+class Store:
+    """A state store in a dict: applies packed operations, remembers which expiry was last set."""
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, bytes] = {}
+        self.ttl_hours: dict[bytes, int] = {}
+
+    def apply(self, packed: bytes) -> None:
+        for op in unpack(packed):
+            assert op.kind in (APPEND, SET)
+            self.data[op.key] = op.value if op.kind == SET else self.data.get(op.key, b"") + op.value
+            if op.ttl_hours:
+                self.ttl_hours[op.key] = op.ttl_hours
+
+    def fill(self, state: FeatureState, columns: Columns) -> list[bytes]:
+        """Load what a batch misses; the keys."""
+        keys = state.missing(columns)
+        state.load(keys, [self.data.get(key) for key in keys])
+        return keys

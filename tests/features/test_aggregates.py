@@ -46,7 +46,9 @@ def hashes(low: int, high: int) -> st.SearchStrategy[int]:
 
 def events() -> st.SearchStrategy[Event]:
     steps = (0, 0, 1, 1000, 60_000, H1 - 1, H1, H1 + 1, H24, 2 * H24, D7, -1000, -H1, -H24, 400 * H24, -900 * H24)
-    money = st.none() | st.tuples(st.integers(1, 10**6) | st.integers(1, 10**15 - 1), st.sampled_from((2, 2, 2, 0, 3, 4)))
+    money = st.none() | st.tuples(
+        st.integers(1, 10**6) | st.integers(1, 10**15 - 1), st.sampled_from((2, 2, 2, 0, 3, 4))
+    )
     return st.builds(
         lambda step, kind, decides, amount, base, lat, customer, card, device, merchant: Event(
             time=step,
@@ -113,7 +115,9 @@ def test_every_aggregate_equals_the_oracle(stream: list[Event], data: st.DataObj
 
 
 def test_sums_of_cents_are_exact() -> None:
-    plan = Plan.compile([FeatureDef("s", "sum", ("customer",), "amount", H1), FeatureDef("m", "mean", ("customer",), "amount", H1)])
+    plan = Plan.compile(
+        [FeatureDef("s", "sum", ("customer",), "amount", H1), FeatureDef("m", "mean", ("customer",), "amount", H1)]
+    )
     state = FeatureState(plan, backed=False)
     got, ops = state.update(columns_of([Event(BASE, {"customer_id": 5}, (c, 2)) for c in (1999, 1, 7)]))
     assert got[0].tolist() == [19.99, 20.0, 20.07]
