@@ -21,11 +21,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; 2 where the rules cannot be used or a test of theirs fails."""
     from engine.resources import rules_directory
-    from engine.ruleset import report
 
     directory = args.directory or rules_directory()
     if not directory.is_dir():
         raise Unusable(f"steward rules {args.verb}: {directory} is not a directory")
+    from engine.ruleset import report
+
     with usable_rules():
         outcome = report.check(directory) if args.verb == "check" else report.run_tests(directory)
     print(outcome, file=sys.stdout if outcome.ok else sys.stderr)

@@ -13,7 +13,8 @@ _SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"([0-9]{1,12})\s*(B|KiB|MiB|GiB)?")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _HOST_PORT: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-_CREDENTIALS: Final = re.compile(r"(?<=://)([^:@/]*)(?::[^@/]*)?@")
+# To the last @ of the word: a password with an @ or / in it that nobody escaped must not leak either.
+_CREDENTIALS: Final = re.compile(r"(?<=://)([^:@/\s]*)(?::[^\s\"'<>]*)?@")
 _PASSWORD_QUERY: Final = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
