@@ -1,0 +1,156 @@
+"""A lane: one assigned partition of the log and the task that carries its records through its shard."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from engine.ports.clock import Clock
+from engine.ports.log import EventLog, LogRecord, LogUnavailable, OffsetLost
+from engine.ports.store import Fenced
+from engine.service.backoff import Backoff
+from engine.service.batching import BatchLimits, split
+from engine.service.deadline import Deadline
+from engine.service.outage import Outage, until_it_works
+from engine.service.shard import BatchOutcome, Shard
+
+IDLE_ACKNOWLEDGE_S: Final = 0.5  # a shard without traffic tells the store what was relayed after this long
+
+logger = logging.getLogger("steward.service")
+
+
+class Lane:
+    """Opens a shard, seeks its partition to the stored offset and processes what is put in, until stopped.
+
+    Records come from the poll loop through `put`; nothing of a partition is asked for while its lane is not
+    `wanting`, which is the back-pressure. When fenced, the lane drops what waits, opens the shard again and seeks.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        log: EventLog,
+        *,
+        limits: BatchLimits,
+        clock: Clock,
+        backoff: Backoff,
+        log_outage: Outage,
+        on_batch: Callable[[BatchOutcome], None],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.shard = shard
+        self._log = log
+        self._limits = limits
+        self._clock = clock
+        self._backoff = backoff
+        self._log_outage = log_outage
+        self._on_batch = on_batch
+        self._on_fatal = on_fatal
+        self._queue: deque[LogRecord] = deque()
+        self._accepting = False
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def wanting(self) -> bool:
+        """Whether records of this partition should be fetched."""
+        return self._accepting and not self._stopping.is_set() and len(self._queue) < self._limits.queued_events_max
+
+    def start(self) -> None:
+        """Begin: open, seek, process. Idempotent."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._guarded())
+
+    def put(self, records: Sequence[LogRecord]) -> None:
+        """Queue records that were read after the lane's seek. Dropped where the lane does not take any now."""
+        if self._accepting and not self._stopping.is_set():
+            self._queue.extend(records)
+            self._wake.set()
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Finish the batch in flight, send what is committed, acknowledge it; give up at the deadline.
+
+        What is given up is not lost: an uncommitted batch is read again, and committed outputs wait in the outbox.
+        """
+        self._stopping.set()
+        self._wake.set()
+        await self._within(self._task, deadline)
+        await self.shard.relay.flush(deadline)
+        await self._within(asyncio.get_running_loop().create_task(self._last_words()), deadline)
+        await self.shard.relay.close()
+
+    async def _last_words(self) -> None:
+        with suppress(Fenced):
+            await self.shard.acknowledge()
+
+    async def _within(self, task: "asyncio.Task[None] | None", deadline: Deadline) -> None:
+        """Wait for `task` until the deadline, then cancel it."""
+        if task is None:
+            return
+        await asyncio.wait([task], timeout=deadline.left_s())
+        if not task.done():
+            logger.warning("shard %d did not finish in time; it goes on from its last commit", self.shard.number)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _guarded(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            self._on_fatal(error)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            await self._open()
+            try:
+                await self._process()
+            except Fenced as fenced:
+                self._accepting = False
+                self._queue.clear()
+                logger.warning("%s; its state is dropped and read again", fenced)
+                await self._clock.sleep(self._backoff.next_s())
+
+    async def _open(self) -> None:
+        stored = await self.shard.open()
+        partition = self.shard.number
+        first, end = await until_it_works(
+            lambda: self._log.bounds(partition), LogUnavailable, self._log_outage, self._backoff, self._clock
+        )
+        if stored > end or 0 <= stored < first:
+            raise OffsetLost(
+                f"shard {partition} was processed up to offset {stored}, but the log holds {first} to {end}: "
+                + ("it was truncated or recreated" if stored > end else "what comes next has been deleted")
+                + "; rebuild the state from a log that is whole, or move the shard's offset by hand"
+            )
+        start = first if stored < 0 else stored
+        await until_it_works(
+            lambda: self._log.seek(partition, start), LogUnavailable, self._log_outage, self._backoff, self._clock
+        )
+        logger.info("shard %d starts at offset %d of %d", partition, start, end)
+        self._accepting = True
+
+    async def _process(self) -> None:
+        while not self._stopping.is_set():
+            if not self._queue:
+                await self._idle()
+                continue
+            waiting = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.events_max))]
+            for batch in split(waiting, self._limits):
+                if self._stopping.is_set():
+                    return
+                self._on_batch(await self.shard.process(batch))
+                self._backoff.reset()
+
+    async def _idle(self) -> None:
+        """Wait for records; after a while without any, tell the store what the relay has sent."""
+        self._wake.clear()
+        if self._queue or self._stopping.is_set():
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), IDLE_ACKNOWLEDGE_S)
+        except TimeoutError:
+            await self.shard.acknowledge()

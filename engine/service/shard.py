@@ -1,0 +1,282 @@
+"""One shard's life with its owner: open, process micro-batches, acknowledge, close."""
+
+import struct
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from engine.core.effects import Effects
+from engine.domain.ops import KEY_HEAD, SET, Op, pack
+from engine.ports.clock import Clock
+from engine.ports.log import LogRecord
+from engine.ports.store import Commit, Fenced, Head, StateStore, StoreUnavailable
+from engine.service import journal
+from engine.service.backoff import Backoff
+from engine.service.machine import PartitionMachine, Source
+from engine.service.outage import Outage, until_it_works
+from engine.service.outbox import Entry, encode
+from engine.service.relay import Relay
+from engine.service.replies import Call, Outcome, Outcomes, event_key, find_calls, payload
+
+ANSWER_TTL_S: Final = 7 * 86_400  # as long as a repeated event id counts as a duplicate
+KEY_OUTPUTS: Final = KEY_HEAD + b"service/outputs"  # how many outputs the shard ever made
+KEY_PARTITIONS: Final = KEY_HEAD + b"service/partitions"  # of the topic under which its state was made
+NO_LOG: Final = 0  # as the number of partitions
+_COUNT: Final = struct.Struct("<Q")
+
+T = TypeVar("T")
+
+
+class PartitionsChanged(Exception):
+    """The topic has another number of partitions than when the state was made: customers would change shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What one batch was, for metrics.
+
+    Attributes:
+        records: how many log records it took; next_offset: the input offset stored after it.
+        effects: what the core made of it.
+        decode_s, load_s, apply_s, commit_s: seconds spent in each stage.
+        outcomes: what became of each record somebody waits for, by its index.
+    """
+
+    shard: int
+    records: int
+    next_offset: int
+    effects: Effects
+    decode_s: float
+    load_s: float
+    apply_s: float
+    commit_s: float
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+
+
+class Shard:
+    """Owns one shard: loads it, turns records into commits, hands committed outputs to the relay.
+
+    A batch is committed in these steps; the numbers are in the code.
+
+    1. Wait until the relay has room, so that a slow sink slows the intake.
+    2. Decode the records.
+    3. Load the state the batch touches and the memory does not hold. Nothing has changed so far.
+    4. Apply: the memory is now ahead of the store.
+    5. Frame the outputs and build the commit: operations, offset, outbox entry, what the relay has acknowledged,
+       answers and replies for those who wait.
+    6. Commit, fenced by the stored offset. `Fenced`: somebody else owns or owned the shard, so the memory is dropped,
+       and the caller opens the shard again and seeks. Unavailable: it is not known whether the commit took effect, so
+       the head is read again: at our next offset it did, at the expected one it did not and is sent again, at any
+       other somebody else has been here. Nothing is lost or doubled: either the commit and its outbox entry are
+       stored or neither is.
+    7. Hand the outputs to the relay: from memory, or out of the stored outbox where the commit's answer was lost.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        partition: PartitionMachine,
+        store: StateStore,
+        relay: Relay,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        outage: Outage,
+        source: Callable[[int], Source],
+        partitions: int = 1,
+        answer_ttl_s: int = ANSWER_TTL_S,
+    ) -> None:
+        """`partitions` of the topic; `NO_LOG` where there is none: the input is journalled with its effects then, and
+        what became of each record is in `BatchOutcome.outcomes` instead of being published.
+        """
+        self.number = number
+        self.relay = relay
+        self._partition = partition
+        self._store = store
+        self._clock = clock
+        self._backoff = backoff
+        self._outage = outage
+        self._source = source
+        self._answer_ttl_s = answer_ttl_s
+        self._partitions = partitions
+        self._stored = -1  # the offset the store holds
+        self._sequence = 0  # of the next outbox entry
+        self._outputs = 0  # ordinal of the next output
+        self._acknowledged = 0  # what the store knows about the relay
+        self._fresh = False  # whether the memory mirrors the store
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last committed record; -1 where the shard has never committed."""
+        return self._stored
+
+    async def open(self) -> int:
+        """Load the shard and return the offset to read next; -1 where it has never committed.
+
+        Waits for a store that is away. A shard that comes back to the owner who last committed it is not loaded again.
+        """
+        head = await self._read_head()
+        if not self._mirrors(head):
+            self._restore(dict(head.state))
+        self._stored = head.offset
+        self._adopt(head)
+        self._fresh = True
+        self.relay.start()
+        return self._stored
+
+    async def process(self, records: Sequence[LogRecord]) -> BatchOutcome:
+        """Process and commit one micro-batch. Raises `Fenced`: open again, seek to what `open` returns."""
+        if not self._fresh or records[0].offset < self._stored:
+            raise ValueError(f"shard {self.number} is not open at offset {records[0].offset}")
+        await self.relay.room()  # 1
+        self._fresh = False  # until this batch is committed: an interrupted one leaves the memory ahead of the store
+        began_s = self._clock.now_s()
+        self._partition.evict()
+        decoded = self._partition.decode([record.value for record in records])  # 2
+        decoded_s = self._clock.now_s()
+        missing = self._partition.missing(decoded)  # 3
+        if missing:
+            self._partition.load(missing, await self._load(missing))
+        loaded_s = self._clock.now_s()
+        effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
+        applied_s = self._clock.now_s()
+        kept = b"" if self._partitions else journal.encode(journal.keep(decoded, len(records)))
+        commit, entry, told = await self._build(records, effects, kept)  # 5
+        await self._commit(commit, entry)  # 6, 7
+        self._fresh = True
+        return BatchOutcome(
+            shard=self.number,
+            records=len(records),
+            next_offset=self._stored,
+            effects=effects,
+            decode_s=decoded_s - began_s,
+            load_s=loaded_s - decoded_s,
+            apply_s=applied_s - loaded_s,
+            commit_s=self._clock.now_s() - applied_s,
+            outcomes={call.row: outcome for call, outcome in told},
+        )
+
+    async def acknowledge(self) -> None:
+        """Drop from the outbox what the relay has delivered since the last commit. Raises `Fenced`."""
+        if self._fresh and self.relay.acknowledged > self._acknowledged:
+            commit = Commit(self.number, self._stored, self._stored, b"", relayed=self.relay.acknowledged)
+            await self._commit(commit, Entry(self._outputs, ()))
+
+    def forget(self) -> None:
+        """Drop the memory of the shard; the next `open` loads it."""
+        self._fresh = False
+        self._partition.restore({})
+
+    def _restore(self, state: dict[bytes, bytes]) -> None:
+        made_under = _count(state.pop(KEY_PARTITIONS, None), self._partitions)
+        if made_under != self._partitions:
+            raise PartitionsChanged(
+                f"the state was made with {made_under} partitions, the topic has {self._partitions} now "
+                "(0: without Kafka, events came over HTTP); "
+                "customers would be looked for in the wrong shard"
+            )
+        self._outputs = _count(state.pop(KEY_OUTPUTS, None), 0)
+        self._partition.restore(state)
+
+    def _mirrors(self, head: Head) -> bool:
+        return self._fresh and head.offset == self._stored and head.outbox_next == self._sequence
+
+    def _adopt(self, head: Head) -> None:
+        self._sequence = head.outbox_next
+        self._acknowledged = head.outbox[0][0] if head.outbox else head.outbox_next
+        self.relay.adopt(head.outbox, head.outbox_next)
+
+    async def _build(
+        self, records: Sequence[LogRecord], effects: Effects, kept: bytes
+    ) -> tuple[Commit, Entry, list[tuple[Call, Outcome]]]:
+        entry = Entry(self._outputs, effects.outputs)
+        ops = effects.ops
+        if self._stored < 0:
+            ops += pack(Op(SET, KEY_PARTITIONS, _COUNT.pack(self._partitions)))
+        if effects.outputs:
+            ops += pack(Op(SET, KEY_OUTPUTS, _COUNT.pack(self._outputs + len(effects.outputs))))
+        calls = find_calls(records) if self._partitions else [Call(row, "", "") for row in range(len(records))]
+        answers: list[tuple[bytes, bytes, int]] = []
+        told: list[tuple[Call, Outcome]] = []
+        if calls:
+            answers, told = await self._answer(calls, records, effects)
+        commit = Commit(
+            shard=self.number,
+            expected=self._stored,
+            next_offset=records[-1].offset + 1,
+            ops=ops,
+            outbox=encode(entry) if effects.outputs else b"",
+            relayed=self.relay.acknowledged,
+            journal=kept,
+            answers=answers,
+            replies=[(call.channel, payload(call.request, *outcome)) for call, outcome in told if call.channel],
+        )
+        return commit, entry, told
+
+    async def _commit(self, commit: Commit, entry: Entry) -> None:
+        while True:
+            try:
+                await self._store.commit(commit)
+            except StoreUnavailable as failure:
+                self._outage.failed(failure)
+                await self._clock.sleep(self._backoff.next_s())
+                if await self._took_effect(commit):
+                    break
+            except Fenced:
+                self.forget()
+                raise
+            else:
+                self._outage.worked()
+                self._backoff.reset()
+                if commit.outbox:
+                    self.relay.offer(self._sequence, entry)
+                    self._sequence += 1
+                break
+        self._acknowledged = max(self._acknowledged, commit.relayed)
+        self._outputs += len(entry.outputs)
+        self._stored = commit.next_offset
+
+    async def _took_effect(self, commit: Commit) -> bool:
+        """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`."""
+        head = await self._read_head()
+        if head.offset not in (commit.expected, commit.next_offset):
+            self.forget()
+            raise Fenced(self.number, commit.expected, head.offset)
+        if head.offset != commit.next_offset:
+            return False
+        self._adopt(head)
+        return True
+
+    async def _answer(
+        self, calls: Sequence[Call], records: Sequence[LogRecord], effects: Effects
+    ) -> tuple[list[tuple[bytes, bytes, int]], list[tuple[Call, Outcome]]]:
+        """Answers to keep, and what to tell those who wait for a record."""
+        outcomes = Outcomes(effects, [record.offset for record in records])
+        first: dict[bytes, bytes] = {}
+        told: list[tuple[Call, Outcome]] = []
+        for call in calls:
+            status, body = outcomes.of(call.row)
+            key = event_key(records[call.row].value)
+            if key is not None and status == "decision":
+                first[key] = body
+            elif key is not None and status == "duplicate":
+                body = first.get(key) or await self._first_answer(key) or body
+            told.append((call, Outcome(status, body)))
+        return [(key, body, self._answer_ttl_s) for key, body in first.items()], told
+
+    async def _first_answer(self, key: bytes) -> bytes | None:
+        return await self._persist(lambda: self._store.answer(self.number, key))
+
+    async def _read_head(self) -> Head:
+        return await self._persist(lambda: self._store.open(self.number))
+
+    async def _load(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return await self._persist(lambda: self._store.load(self.number, keys))
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Await a call of the store that changes nothing, again and again while the store is away."""
+        return await until_it_works(call, StoreUnavailable, self._outage, self._backoff, self._clock)
+
+
+def _count(packed: bytes | None, default: int) -> int:
+    return int(_COUNT.unpack(packed)[0]) if packed else default

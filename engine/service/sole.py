@@ -1,0 +1,218 @@
+"""The sole owner: synchronous calls straight into a shard, where no log stands in between."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from engine.ports.clock import Clock
+from engine.ports.store import Fenced, StoreUnavailable
+from engine.ports.sync import Busy, SyncResult, Undecided
+from engine.service.batching import BatchLimits
+from engine.service.deadline import Deadline
+from engine.service.outage import Outage
+from engine.service.shard import BatchOutcome, Shard
+
+PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
+IDLE_ACKNOWLEDGE_S: Final = 0.5
+NO_HEADERS: Final = ()
+
+logger = logging.getLogger("steward.service")
+
+
+class AnotherOwner(Exception):
+    """Somebody else commits to the shard: this process must stop."""
+
+
+class Arrival(NamedTuple):
+    """An event at its place in the shard's history; fits `engine.ports.log.LogRecord`."""
+
+    offset: int
+    value: bytes
+    key: None = None
+    headers: Sequence[tuple[str, bytes]] = NO_HEADERS
+
+
+class _Waiting(NamedTuple):
+    value: bytes
+    answer: asyncio.Future[SyncResult]
+
+
+class SoleOwner:
+    """`engine.ports.sync.Decider` over a shard that has no log (`NO_LOG`).
+
+    Events that arrive while a batch is being committed make up the next batch, so that under load the cost of a commit
+    is shared and without load nobody waits for company. Every answer is given after the commit that holds its event.
+
+    Args:
+        shard: made with `partitions=NO_LOG`.
+        probe: reads something of the store; raises `StoreUnavailable`.
+        limits: `queued_events_max` bounds what waits; past it callers are told to come back.
+        store_outage: what the shard reports the store's absence to.
+        on_batch: called after each commit.
+        on_fatal: called once, with what ended the owner for good.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        probe: Callable[[], Awaitable[object]],
+        *,
+        limits: BatchLimits,
+        clock: Clock,
+        store_outage: Outage,
+        on_batch: Callable[[BatchOutcome], None],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.shard = shard
+        self._probe = probe
+        self._limits = limits
+        self._clock = clock
+        self._outage = store_outage
+        self._on_batch = on_batch
+        self._on_fatal = on_fatal
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._opened = False
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def queued(self) -> int:
+        """Events that wait for a batch."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Begin to open the shard and then to decide; returns at once."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._guarded())
+
+    async def decide(self, events: Sequence[bytes], seconds: float) -> list[SyncResult]:
+        """See `Decider.decide`: all events are taken, or none."""
+        if self._stopping:
+            raise Busy("this process is stopping")
+        if len(self._queue) + len(events) > self._limits.queued_events_max:
+            raise Busy("too many events are waiting" if not self._outage.down else "the store is not available")
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(event, loop.create_future()) for event in events]
+        self._queue.extend(waiting)
+        self._wake.set()
+        _, pending = await asyncio.wait([item.answer for item in waiting], timeout=seconds)
+        if pending:
+            raise Undecided("the store is not available" if self._outage.down else "the decision took too long")
+        return [item.answer.result() for item in waiting]
+
+    async def not_ready(self) -> list[str]:
+        """See `Decider.not_ready`."""
+        if self._stopping:
+            return ["stopping"]
+        try:
+            await asyncio.wait_for(self._probe(), PROBE_S)
+        except (StoreUnavailable, TimeoutError) as error:
+            return [f"the store cannot be reached: {str(error) or 'no answer in time'}"]
+        if not self._opened:
+            return ["the shard is not open yet"]
+        return ["the store was not available at the last commit"] if self._outage.down else []
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more, finish what waits, send and acknowledge the outputs; whether all was done in time."""
+        deadline = Deadline(self._clock, seconds)
+        self._stopping = True
+        self._wake.set()
+        finished = True
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=deadline.left_s())
+            finished = self._task.done()
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        sent = await self.shard.relay.flush(deadline)
+        with suppress(Fenced, TimeoutError):
+            await asyncio.wait_for(self.shard.acknowledge(), max(0.1, deadline.left_s()))
+        await self.shard.relay.close()
+        return finished and sent and not self._queue
+
+    async def _guarded(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            self._stopping = True
+            _refuse(self._queue)
+            self._on_fatal(error)
+
+    async def _run(self) -> None:
+        await self._open()
+        while not (self._stopping and not self._queue):
+            if self._queue:
+                await self._batch()
+            else:
+                await self._idle()
+
+    async def _open(self) -> None:
+        offset = await self.shard.open()
+        self._opened = True
+        logger.info("shard %d is open after %d events", self.shard.number, max(0, offset))
+
+    async def _batch(self) -> None:
+        batch = self._take()
+        try:
+            outcome = await self._process([item.value for item in batch])
+        except BaseException:
+            _refuse(batch)
+            raise
+        for i, item in enumerate(batch):
+            if not item.answer.done():
+                item.answer.set_result(SyncResult(*outcome.outcomes[i]))
+        self._on_batch(outcome)
+
+    async def _process(self, events: Sequence[bytes]) -> BatchOutcome:
+        while True:
+            start = max(0, self.shard.next_offset)
+            try:
+                return await self.shard.process([Arrival(start + i, event) for i, event in enumerate(events)])
+            except Fenced as fenced:
+                await self._after_fence(fenced)
+
+    async def _after_fence(self, fenced: Fenced) -> None:
+        """A store that went back in time (a failover) is followed; one that went on without us has another owner."""
+        self._opened = False
+        if fenced.stored > fenced.expected:
+            raise AnotherOwner(
+                f"{fenced}: another process writes to this store. One `steward serve` owns all customers: give this "
+                "one a store of its own, or put Kafka and workers between (STEWARD_KAFKA)"
+            ) from fenced
+        logger.error("%s: the store has lost its last commits; going on from what it has", fenced)
+        await self._open()
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._queue.popleft()]
+        size = len(batch[0].value)
+        while self._queue and len(batch) < self._limits.events_max:
+            size += len(self._queue[0].value)
+            if size > self._limits.bytes_max:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _idle(self) -> None:
+        """Wait for events; after a while without any, tell the store what the relay has sent."""
+        self._wake.clear()
+        if self._queue or self._stopping:
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), IDLE_ACKNOWLEDGE_S)
+        except TimeoutError:
+            try:
+                await self.shard.acknowledge()
+            except Fenced as fenced:
+                await self._after_fence(fenced)
+
+
+def _refuse(waiting: Iterable[_Waiting]) -> None:
+    """Tell those who still wait that nothing comes any more."""
+    for item in waiting:
+        if not item.answer.done():
+            item.answer.set_exception(Busy("this process is stopping"))
+            item.answer.exception()  # seen: one whose caller has left is no fault of the loop's

@@ -1,0 +1,197 @@
+"""Synchronous calls through the log: produced like any other event, answered by the shard's owner after its commit."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from engine.ports.clock import Clock
+from engine.ports.log import LogUnavailable
+from engine.ports.store import StoreUnavailable
+from engine.ports.sync import REJECTED, Busy, EventWriter, ReplyChannel, SyncResult, Undecided
+from engine.service.backoff import Backoff
+from engine.service.deadline import Deadline
+from engine.service.outage import Outage
+from engine.service.replies import REPLY_TO, REQUEST_ID, event_key
+
+PROBE_S: Final = 1.0
+LOOK_UP_S: Final = 0.1  # of the stored answer, once the time for a reply is over
+PENDING_MAX: Final = 10_000  # calls that wait at one node; some seconds of traffic
+
+logger = logging.getLogger("steward.service")
+
+
+class _Reply(msgspec.Struct):
+    request: str
+    status: str
+    body: msgspec.Raw
+
+
+_REPLY: Final = msgspec.json.Decoder(_Reply)
+
+
+class _Decoder(Protocol):
+    def decode(self, records: Sequence[bytes | None]) -> Any:
+        """`engine.core.decode.Decoder.decode`."""
+
+
+class LogDecider:
+    """`engine.ports.sync.Decider` over the log and the owners' replies.
+
+    Events are validated before they are written, so that what would be refused is answered at once and does not reach
+    the log; card numbers are masked before that, too. A reply that got lost (publishing is at most once) is looked up
+    in the store, where the owner keeps it.
+
+    Args:
+        decoder: validates events; a call must not change it.
+        writer, replies: the log and the line the replies come over.
+        answer: `StateStore.answer`: the kept answer of a shard by event key.
+        on_fatal: called once, with what ended the listener for good.
+    """
+
+    def __init__(
+        self,
+        decoder: _Decoder,
+        writer: EventWriter,
+        replies: ReplyChannel,
+        answer: Callable[[int, bytes], Awaitable[bytes | None]],
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        outage: Outage,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._decoder = decoder
+        self._writer = writer
+        self._replies = replies
+        self._answer = answer
+        self._clock = clock
+        self._backoff = backoff
+        self._outage = outage
+        self._on_fatal = on_fatal
+        self._channel = f"steward:replies:{uuid.uuid4().hex}"
+        self._requests = count(1)
+        self._pending: dict[str, asyncio.Future[SyncResult]] = {}
+        self._listening = False
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen for replies; returns at once."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._guarded())
+
+    async def decide(self, events: Sequence[bytes], seconds: float) -> list[SyncResult]:
+        """See `Decider.decide`."""
+        if self._stopping or len(self._pending) + len(events) > PENDING_MAX:
+            raise Busy("this process is stopping" if self._stopping else "too many calls are waiting")
+        if not self._listening:
+            raise Busy("replies cannot be received: the store is not available")
+        deadline = Deadline(self._clock, seconds)
+        decoded = self._decoder.decode(list(events))
+        results: dict[int, SyncResult] = {}
+        for reject in decoded.rejects:
+            body = msgspec.json.encode({"reason": reject.reason, "detail": reject.detail})
+            results[reject.index] = SyncResult(REJECTED, body)
+        calls = []
+        for index, raw, event in zip(decoded.index.tolist(), decoded.raw, decoded.columns.events, strict=True):
+            calls.append(self._call(index, raw, event.customer_id.encode(), deadline, results))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        refused = SyncResult(REJECTED, b'{"reason":"unknown_type","detail":"control events are not taken over HTTP"}')
+        return [results.get(index, refused) for index in range(len(events))]
+
+    async def _call(
+        self, index: int, raw: bytes, key: bytes, deadline: Deadline, results: dict[int, SyncResult]
+    ) -> None:
+        request = str(next(self._requests))
+        answer: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
+        self._pending[request] = answer
+        partition = -1
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                headers = [(REPLY_TO, self._channel.encode()), (REQUEST_ID, request.encode())]
+                partition = await self._writer.write(key, raw, headers)
+                results[index] = await answer
+        except TimeoutError:
+            found = await self._look_up(partition, raw)
+            if found is None:
+                raise Undecided("no answer in time: is a worker running?") from None
+            results[index] = found
+        except LogUnavailable as error:
+            raise Busy(str(error)) from error
+        finally:
+            del self._pending[request]
+
+    async def _look_up(self, partition: int, raw: bytes) -> SyncResult | None:
+        key = event_key(raw)
+        if partition < 0 or key is None:
+            return None
+        try:
+            body = await asyncio.wait_for(self._answer(partition, key), LOOK_UP_S)
+        except (StoreUnavailable, TimeoutError):
+            return None
+        return None if body is None else SyncResult("decision", body)
+
+    async def not_ready(self) -> list[str]:
+        """See `Decider.not_ready`."""
+        if self._stopping:
+            return ["stopping"]
+        reasons = [] if self._listening else ["replies cannot be received: the store cannot be reached"]
+        try:
+            await asyncio.wait_for(self._writer.check(), PROBE_S)
+        except (LogUnavailable, TimeoutError) as error:
+            reasons.append(f"the log cannot be reached: {str(error) or 'no answer in time'}")
+        return reasons
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more and wait for the replies still due; whether all came."""
+        self._stopping = True
+        waiting = list(self._pending.values())
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        return all(answer.done() for answer in waiting)
+
+    async def _guarded(self) -> None:
+        try:
+            while True:
+                with suppress(StoreUnavailable):
+                    await self._listen()
+                self._listening = False
+                await self._clock.sleep(self._backoff.next_s())
+        except Exception as error:
+            self._stopping = True
+            self._on_fatal(error)
+
+    async def _listen(self) -> None:
+        try:
+            async with self._replies.subscribe(self._channel) as payloads:
+                self._listening = True
+                self._outage.worked()
+                self._backoff.reset()
+                async for payload in payloads:
+                    self._take(payload)
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+            raise
+
+    def _take(self, payload: bytes) -> None:
+        try:
+            reply = _REPLY.decode(payload)
+        except msgspec.MsgspecError:
+            logger.warning("a reply of %d bytes is not one of ours", len(payload))
+            return
+        answer = self._pending.get(reply.request)
+        if answer is not None and not answer.done():
+            answer.set_result(SyncResult(reply.status, bytes(reply.body)))
