@@ -1,0 +1,270 @@
+"""The events of contract section 2, one msgspec struct a type, told apart by `type`.
+
+Every type may carry every field of `Event`, so that a login can name a device and a feature may count by any entity; a
+type adds only what it requires. Types are strict, unknown fields are ignored, and null means that the value is missing.
+Lengths, characters, card numbers, amounts and times are checked by `engine.core.decode`, which reads the exact text.
+"""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+ID_CHARS_MAX: Final = 128
+"""event_id, customer_id and payment_id."""
+STRING_CHARS_MAX: Final = 256
+"""Every other string field."""
+TEXT_CHARS_MAX: Final = 1024
+"""A string value inside metadata, attributes."""
+ENTRIES_MAX: Final = 64
+"""Entries of metadata, attributes and consent."""
+KEY_CHARS_MAX: Final = 128
+"""A key inside metadata, attributes and consent."""
+
+
+def _text(description: str, chars_max: int = STRING_CHARS_MAX, **schema: object) -> Meta:
+    return Meta(description=description, extra_json_schema={"maxLength": chars_max, **schema})
+
+
+Id: TypeAlias = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": ID_CHARS_MAX})]
+Flat: TypeAlias = Annotated[
+    dict[str, str | int | float | bool], Meta(extra_json_schema={"maxProperties": ENTRIES_MAX})
+]
+Amount: TypeAlias = Annotated[
+    str | int | float,
+    Meta(
+        description="In major units, greater than zero: a decimal string or a number; no more precise than the currency.",
+        extra_json_schema={"examples": ["12.34", 12.34]},
+    ),
+]
+Currency: TypeAlias = Annotated[
+    str, Meta(description="ISO 4217 code, upper case.", extra_json_schema={"pattern": "^[A-Z]{3}$"})
+]
+
+
+class Event(msgspec.Struct, tag_field="type", kw_only=True, frozen=True, gc=False, omit_defaults=True):
+    """What every event may carry. Instances are made by the decoder, never by hand in the engine."""
+
+    event_id: Annotated[Id, Meta(description="Unique for the customer; a repeat is a duplicate.")]
+    payment_id: Annotated[str | None, _text("The payment or transfer.", ID_CHARS_MAX, minLength=1)] = None
+    customer_id: Annotated[Id, Meta(description="The customer; the key of the record.")]
+    card_id: Annotated[str | None, _text("A token of the card, never its number.")] = None
+    merchant_id: Annotated[str | None, _text("The merchant.")] = None
+    merchant_category: Annotated[str | None, _text("Merchant category code, ISO 18245.")] = None
+    device_id: Annotated[str | None, _text("The customer's device.")] = None
+    ip: Annotated[str | None, _text("Address of the customer, IPv4 or IPv6.")] = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+    country: Annotated[str | None, _text("Country of the customer, ISO 3166-1 alpha-2.")] = None
+    method: Annotated[str | None, _text("Payment method, such as card, wallet or transfer.")] = None
+    channel: Annotated[str | None, _text("Where the event began, such as web, app or pos.")] = None
+    event_time: Annotated[
+        str | int, Meta(description="RFC 3339 with an offset, or milliseconds since 1970; years 1970 to 2100.")
+    ]
+    merchant_country: Annotated[str | None, _text("Country of the merchant, ISO 3166-1 alpha-2.")] = None
+    terminal_id: Annotated[str | None, _text("The terminal.")] = None
+    card_bin: Annotated[str | None, _text("First six to eight digits of the card number.")] = None
+    card_country: Annotated[str | None, _text("Country of the card's issuer.")] = None
+    ip_country: Annotated[str | None, _text("Country of the address.")] = None
+    email_hash: Annotated[str | None, _text("Hash of the e-mail address.")] = None
+    shipping_hash: Annotated[str | None, _text("Hash of the shipping address.")] = None
+    counterparty_id: Annotated[str | None, _text("The other side of a transfer.")] = None
+    acquirer: Annotated[str | None, _text("The acquirer or route.")] = None
+    decline_code: Annotated[str | None, _text("Why a payment was declined.")] = None
+    reason_code: Annotated[str | None, _text("Why a payment was charged back.")] = None
+    refund_id: Annotated[str | None, _text("The refund, where a payment has several.")] = None
+    three_ds: Annotated[bool | None, Meta(description="Authenticated with 3-D Secure.")] = None
+    lat: Annotated[float | None, Meta(description="Latitude, degrees north.")] = None
+    lon: Annotated[float | None, Meta(description="Longitude, degrees east.")] = None
+    metadata: Annotated[Flat | None, Meta(description="Anything else, flat.")] = None
+    source: Annotated[str | None, _text("The system the event came from.")] = None
+    schema_version: Annotated[Literal[1] | None, Meta(description="Version of this schema.")] = None
+    timezone: Annotated[str | None, _text("Time zone of the customer, IANA name.")] = None
+    locale: Annotated[str | None, _text("Language of the customer, BCP 47.")] = None
+    birth_date: Annotated[str | None, _text("Date of birth, YYYY-MM-DD.")] = None
+    consent: Annotated[
+        dict[str, bool] | None, Meta(description="Purpose to consent.", extra_json_schema={"maxProperties": ENTRIES_MAX})
+    ] = None
+    referrer_id: Annotated[str | None, _text("Who referred the customer.")] = None
+    attributes: Annotated[Flat | None, Meta(description="What else is known of the customer, flat.")] = None
+    kind: Annotated[str | None, _text("Kind of feedback, or of a redeemed offer.")] = None
+    score: Annotated[float | None, Meta(description="Score of the feedback.")] = None
+    label: Annotated[str | None, _text("What a payment turned out to be.")] = None
+    offer_id: Annotated[str | None, _text("The offer.")] = None
+    points: Annotated[float | None, Meta(description="Points redeemed.")] = None
+    redemption_id: Annotated[str | None, _text("The redemption.")] = None
+    referee_id: Annotated[str | None, _text("Who was referred.")] = None
+
+
+class Money(Event, kw_only=True, frozen=True):
+    """A payment or a transfer: which, how much, in what currency."""
+
+    payment_id: Annotated[Id, Meta(description="The payment or transfer.")]
+    amount: Amount
+    currency: Currency
+
+
+class PaymentRequested(Money, tag="payment.requested", kw_only=True, frozen=True):
+    """A payment is asked for; carries a decision."""
+
+
+class PaymentAuthorised(Money, tag="payment.authorised", kw_only=True, frozen=True):
+    """A payment was authorised; carries a decision where no request of it came before."""
+
+
+class PaymentDeclined(Money, tag="payment.declined", kw_only=True, frozen=True):
+    """A payment was declined by the issuer or the acquirer."""
+
+
+class PaymentFailed(Money, tag="payment.failed", kw_only=True, frozen=True):
+    """A payment failed for a technical reason."""
+
+
+class PaymentCaptured(Money, tag="payment.captured", kw_only=True, frozen=True):
+    """An authorised amount was captured."""
+
+
+class PaymentSettled(Money, tag="payment.settled", kw_only=True, frozen=True):
+    """The money has arrived."""
+
+
+class PaymentRefunded(Money, tag="payment.refunded", kw_only=True, frozen=True):
+    """Money was given back, all or in part."""
+
+
+class PaymentCancelled(Money, tag="payment.cancelled", kw_only=True, frozen=True):
+    """A payment was called off before capture."""
+
+
+class PaymentChargeback(Money, tag="payment.chargeback", kw_only=True, frozen=True):
+    """The card holder disputed a payment and the money was taken back."""
+
+
+class TransferSent(Money, tag="transfer.sent", kw_only=True, frozen=True):
+    """Money leaves the customer for another account; carries a decision."""
+
+
+class TransferReceived(Money, tag="transfer.received", kw_only=True, frozen=True):
+    """Money reaches the customer from another account."""
+
+
+class AccountRegistered(Event, tag="account.registered", kw_only=True, frozen=True):
+    """A customer signed up."""
+
+
+class AccountUpdated(Event, tag="account.updated", kw_only=True, frozen=True):
+    """A customer's data changed."""
+
+
+class AccountLogin(Event, tag="account.login", kw_only=True, frozen=True):
+    """A customer logged in."""
+
+
+class AccountLoginFailed(Event, tag="account.login_failed", kw_only=True, frozen=True):
+    """A log-in failed."""
+
+
+class AccountPasswordChanged(Event, tag="account.password_changed", kw_only=True, frozen=True):
+    """The password was changed."""
+
+
+class AccountContactChanged(Event, tag="account.contact_changed", kw_only=True, frozen=True):
+    """An e-mail address or a telephone number was changed."""
+
+
+class AccountConsentChanged(Event, tag="account.consent_changed", kw_only=True, frozen=True):
+    """Consent was given or withdrawn."""
+
+
+class AccountErased(Event, tag="account.erased", kw_only=True, frozen=True):
+    """The customer is to be erased."""
+
+
+class FeedbackSubmitted(Event, tag="feedback.submitted", kw_only=True, frozen=True):
+    """The answer to a survey."""
+
+    kind: Annotated[Literal["nps", "csat"], Meta(description="Which survey.")]
+    score: Annotated[float, Meta(description="The answer: 0 to 10 for nps, 1 to 5 for csat.")]
+
+
+class LabelAssigned(Event, tag="label.assigned", kw_only=True, frozen=True):
+    """What a payment turned out to be."""
+
+    payment_id: Annotated[Id, Meta(description="The payment.")]
+    label: Annotated[Literal["fraud", "legitimate"], Meta(description="Fraud or legitimate.")]
+
+
+class OfferViewed(Event, tag="offer.viewed", kw_only=True, frozen=True):
+    """A customer saw an offer."""
+
+
+class OfferRedeemed(Event, tag="offer.redeemed", kw_only=True, frozen=True):
+    """A customer used an offer."""
+
+
+class PointsRedeemed(Event, tag="points.redeemed", kw_only=True, frozen=True):
+    """A customer spent points."""
+
+
+class ReferralCreated(Event, tag="referral.created", kw_only=True, frozen=True):
+    """A customer referred another."""
+
+
+class Control(msgspec.Struct, tag_field="type", kw_only=True, frozen=True, omit_defaults=True):
+    """An input of the engine itself on the same log, adopted at its place in it."""
+
+    event_id: Annotated[Id, Meta(description="Unique id.")]
+    event_time: Annotated[
+        str | int, Meta(description="RFC 3339 with an offset, or milliseconds since 1970; years 1970 to 2100.")
+    ]
+    customer_id: Annotated[str | None, _text("Not used; a record key where the log needs one.", ID_CHARS_MAX)] = None
+    source: Annotated[str | None, _text("The system the event came from.")] = None
+    schema_version: Annotated[Literal[1] | None, Meta(description="Version of this schema.")] = None
+
+
+class ControlRates(Control, tag="control.rates", kw_only=True, frozen=True):
+    """Exchange rates in force from here on. Rates older than those in force are passed over."""
+
+    base: Annotated[Currency | UnsetType, Meta(description="Base currency; the one in force where missing.")] = UNSET
+    rates: Annotated[
+        dict[str, str | int | float],
+        Meta(description="Currency to how much of it one unit of the base currency buys, as a decimal."),
+    ]
+
+
+class ControlList(Control, tag="control.list", kw_only=True, frozen=True):
+    """Changes a list that rules may name: `values` replaces it, then `add` and `remove` apply."""
+
+    name: Annotated[str, _text("The list.")]
+    values: list[str] | None = None
+    add: list[str] = []
+    remove: list[str] = []
+
+
+class ControlRules(Control, tag="control.rules", kw_only=True, frozen=True):
+    """A rule set is in force from here on."""
+
+    ruleset: Annotated[str, _text("Content hash of the rule set.")]
+
+
+class ControlAlertResolved(Control, tag="control.alert_resolved", kw_only=True, frozen=True):
+    """An analyst closed an alert."""
+
+    alert_id: Annotated[str, _text("The alert.")]
+    resolution: Annotated[Literal["fraud", "legitimate", "dismissed"], Meta(description="What it turned out to be.")]
+    payment_id: Annotated[str | None, _text("The payment, where the alert has one.", ID_CHARS_MAX)] = None
+    note: Annotated[str | None, _text("A remark.", TEXT_CHARS_MAX)] = None
+
+
+def _leaves(base: type[Any]) -> tuple[type[Any], ...]:
+    """The classes with a tag below `base`, in the order of this file."""
+    found: list[type[Any]] = []
+    for child in base.__subclasses__():
+        found += [child] if "." in str(child.__struct_config__.tag) else _leaves(child)
+    return tuple(found)
+
+
+EVENT_CLASSES: Final[tuple[type[Event], ...]] = _leaves(Event)
+CONTROL_CLASSES: Final[tuple[type[Control], ...]] = _leaves(Control)
+EVENT_TYPES: Final[dict[str, type[Event]]] = {str(c.__struct_config__.tag): c for c in EVENT_CLASSES}
+CONTROL_TYPES: Final[dict[str, type[Control]]] = {str(c.__struct_config__.tag): c for c in CONTROL_CLASSES}

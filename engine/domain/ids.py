@@ -1,0 +1,31 @@
+"""Deterministic ids of outputs: the same cause gives the same id, on any worker, after any crash."""
+
+import hashlib
+from typing import Final
+
+PREFIXES: Final = {
+    "decision": "dec",
+    "alert": "alr",
+    "reward": "rew",
+    "offer": "off",
+    "lifecycle": "lif",
+    "dead_letter": "dlt",
+}
+"""Three letters for each kind of output; any other kind must already be three lower-case letters."""
+
+
+def output_id(kind: str, *parts: str) -> str:
+    """The id of an output: its kind's three letters, `_`, and blake2b-128 in hex of the length-prefixed parts.
+
+    The kind is part of what is hashed, and lengths keep ("ab", "c") apart from ("a", "bc"). Raises `ValueError` on an
+    unknown kind.
+    """
+    prefix = PREFIXES.get(kind, kind)
+    if len(prefix) != 3 or not (prefix.isascii() and prefix.isalpha() and prefix.islower()):
+        raise ValueError(f"unknown kind of output: {kind!r}")
+    digest = hashlib.blake2b(prefix.encode(), digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return f"{prefix}_{digest.hexdigest()}"
