@@ -1,0 +1,102 @@
+"""A micro-batch as the evaluators see it, with what they have already worked out for it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.features.columns import Columns
+from engine.ruleset.scalar import Row
+
+
+class Batch:
+    """Columns, features and scores of `n` events, and a memo of shared parts.
+
+    Args:
+        columns: the events.
+        matrix: features by row of the rule set, float64 `(n_features, n)`; None where none are used.
+        anomaly, fraud: scores, float64 `(n,)`, NaN or None where not ready.
+    """
+
+    __slots__ = ("_flags", "_rows", "_time_ms", "anomaly", "columns", "fraud", "matrix", "memo", "n", "numbers",
+                 "strings")  # fmt: skip
+
+    def __init__(
+        self,
+        columns: Columns,
+        matrix: NDArray[np.float64] | None = None,
+        anomaly: NDArray[np.float64] | None = None,
+        fraud: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.n = columns.n
+        self.strings = columns.strings
+        self.numbers = columns.numbers
+        self.matrix = np.empty((0, columns.n)) if matrix is None else matrix
+        self.anomaly = np.full(columns.n, np.nan) if anomaly is None else anomaly
+        self.fraud = np.full(columns.n, np.nan) if fraud is None else fraud
+        self.memo: dict[str, Any] = {}
+        self._rows: dict[int, Row] = {}
+        self._flags: dict[int, NDArray[np.float64]] = {}
+        self._time_ms: NDArray[np.float64] | None = None
+
+    @property
+    def time_ms(self) -> NDArray[np.float64]:
+        """Event time as numbers of the language."""
+        if self._time_ms is None:
+            self._time_ms = self.columns.time_ms.astype(np.float64)
+        return self._time_ms
+
+    def flag(self, index: int) -> NDArray[np.float64]:
+        """A boolean field as 0, 1 and NaN."""
+        found = self._flags.get(index)
+        if found is None:
+            raw = self.columns.bools[index]
+            found = self._flags[index] = np.where(raw < 0, np.nan, raw.astype(np.float64))
+        return found
+
+    def texts(self, name: str) -> list[str | None]:
+        """The text of a string field, row by row."""
+        key = f"text {name}"
+        found: list[str | None] | None = self.memo.get(key)
+        if found is None:
+            found = self.memo[key] = self.columns.text(name)
+        return found
+
+    def row(self, index: int) -> Row:
+        """One event, for the scalar evaluator."""
+        found = self._rows.get(index)
+        if found is None:
+            columns = self.columns
+            found = self._rows[index] = Row(
+                columns.strings[:, index].tolist(),
+                columns.numbers[:, index].tolist(),
+                columns.bools[:, index].tolist(),
+                self.matrix[:, index].tolist(),
+                float(columns.time_ms[index]),
+                TextOf(self, index),
+                float(self.anomaly[index]),
+                float(self.fraud[index]),
+            )
+        return found
+
+    def forget_rows(self) -> None:
+        """Drop the rows made so far: the matrix they were read from has changed."""
+        self._rows.clear()
+
+
+class TextOf:
+    """The text of the fields of one event of a batch."""
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, batch: Batch, index: int) -> None:
+        self._batch = batch
+        self._index = index
+
+    def __call__(self, name: str) -> str | None:
+        event = self._batch.columns.events[self._index]
+        if name == "type":
+            return str(event.__struct_config__.tag)
+        found: str | None = getattr(event, name, None)
+        return found

@@ -1,0 +1,139 @@
+"""Features, lists and models as declared in YAML."""
+
+import re
+from typing import Final
+
+from engine.features.definition import AGGREGATES, FeatureDef
+from engine.ruleset.aggregates import define, filter_of
+from engine.ruleset.errors import suggest
+from engine.ruleset.functions import BUILTINS, REGISTRY
+from engine.ruleset.lists import VALUES_MAX, ValueList
+from engine.ruleset.model import AnomalyConfig, FraudConfig
+from engine.ruleset.parser import Text
+from engine.ruleset.reader import Reader, fail, sequence
+from engine.ruleset.types import FIELD_KINDS, parse_window
+from engine.ruleset.yaml_loader import Mapping, Node, Scalar
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+FEATURE_KEYS: Final = ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags")
+LIST_KEYS: Final = ("values", "description", "owner")
+MODEL_KEYS: Final = ("anomaly", "fraud")
+ANOMALY_KEYS: Final = ("detector", "trees", "height", "window", "seed", "inputs")
+DETECTORS: Final = ("half_space_trees",)
+INPUTS_MAX: Final = 64
+_RESERVED: Final = frozenset({
+    "and", "or", "not", "in", "is", "if", "else", "True", "False", "None", "true", "false", "null", "lists", "score",
+    "lambda", "for", "while", "def", "class", "import", "from", "as", "with", "try", "except", "finally", "raise",
+    "return", "yield", "await", "async", "pass", "break", "continue", "del", "global", "nonlocal", "assert", "elif",
+})  # fmt: skip
+
+
+def feature_name(reader: Reader) -> str:
+    """A name an expression can use. Raises `RuleError`."""
+    name, node = reader.text("name"), reader.need("name")
+    if not NAME.fullmatch(name):
+        raise fail(node, f"'{name}' is not a name", "letters, digits and _, at most 64")
+    if name in _RESERVED:
+        raise fail(node, f"'{name}' is a word of the language")
+    if name in FIELD_KINDS:
+        raise fail(node, f"'{name}' is an event field", "give the feature another name")
+    if name in REGISTRY or name in BUILTINS or name in AGGREGATES:
+        raise fail(node, f"'{name}' is a function", "give the feature another name")
+    return name
+
+
+def feature(reader: Reader, name: str) -> FeatureDef:
+    """A declared aggregate. Raises `RuleError`."""
+    agg = reader.text("agg")
+    if agg not in AGGREGATES:
+        hint = suggest(agg, list(AGGREGATES)) or f"one of {', '.join(AGGREGATES)}"
+        raise fail(reader.need("agg"), f"unknown agg '{agg}'", hint)
+    reader.need("by")
+    by = tuple(text for text, _ in reader.texts("by"))
+    of = reader.text("of") if reader.has("of") else None
+    window_ms = None
+    if reader.has("window"):
+        node = reader.scalar("window")
+        try:
+            window_ms = parse_window(node.raw)
+        except ValueError as fault:
+            raise fail(node, str(fault)) from None
+    where = None
+    if reader.has("where"):
+        reader.text("where")
+        where = filter_of(Text(reader.scalar("where")))
+    try:
+        return define(name, agg, by, of, window_ms, where)
+    except ValueError as fault:
+        key = str(fault.args[1])
+        raise fail(reader.get(key) or reader.node, str(fault.args[0])) from None
+
+
+def value_list(name: Scalar, node: Node) -> ValueList:
+    """A list of `lists:`. Raises `RuleError`."""
+    if not NAME.fullmatch(name.raw):
+        raise fail(name, f"'{name.raw}' is not a name", "letters, digits and _, at most 64")
+    if not isinstance(node, Mapping):
+        raise fail(node, f"the list {name.raw} must be a mapping", "write {values: [...]}")
+    reader = Reader(node, "a list", LIST_KEYS)
+    items = sequence(reader.node.get("values") or reader.need("values"), "'values'")
+    if len(items) > VALUES_MAX:
+        raise fail(node, f"the list has {len(items):,} values; at most {VALUES_MAX:,} are allowed")
+    texts: list[str] = []
+    numbers: list[float] = []
+    for item in items:
+        if isinstance(item, Scalar) and isinstance(item.value, str):
+            texts.append(item.value)
+        elif isinstance(item, Scalar) and isinstance(item.value, (int, float)) and not isinstance(item.value, bool):
+            numbers.append(float(item.value))
+        else:
+            raise fail(item, "a value must be text or a number")
+        if texts and numbers:
+            raise fail(item, "a list holds text or numbers, not both", "put all values in quotes")
+    try:
+        return ValueList(name.raw, texts or numbers)
+    except ValueError as fault:
+        culprit = next((item for item in items if isinstance(item, Scalar) and f"'{item.raw}'" in str(fault)), node)
+        raise fail(culprit, str(fault)) from None
+
+
+def anomaly(node: Node, known: list[str]) -> AnomalyConfig:
+    """`models.anomaly`. Raises `RuleError`."""
+    if not isinstance(node, Mapping):
+        raise fail(node, "anomaly must be a mapping")
+    reader = Reader(node, "the anomaly model", ANOMALY_KEYS)
+    detector = reader.text("detector", "half_space_trees")
+    if detector not in DETECTORS:
+        raise fail(reader.need("detector"), f"unknown detector '{detector}'", f"one of {', '.join(DETECTORS)}")
+    return AnomalyConfig(
+        detector=detector,
+        trees=reader.whole("trees", 25, 1, 500),
+        height=reader.whole("height", 8, 1, 15),
+        window=reader.whole("window", 250, 1, 1_000_000),
+        seed=reader.whole("seed", 42, 0, 2**63 - 1),
+        inputs=_inputs(reader, known),
+    )
+
+
+def fraud(node: Node, known: list[str]) -> FraudConfig:
+    """`models.fraud`. Raises `RuleError`."""
+    if not isinstance(node, Mapping):
+        raise fail(node, "fraud must be a mapping")
+    reader = Reader(node, "the fraud model", ("inputs",))
+    return FraudConfig(_inputs(reader, known))
+
+
+def _inputs(reader: Reader, known: list[str]) -> tuple[str, ...]:
+    reader.need("inputs")
+    names = reader.texts("inputs")
+    if not 0 < len(names) <= INPUTS_MAX:
+        raise fail(reader.need("inputs"), f"a model has 1 to {INPUTS_MAX} inputs")
+    for position, (name, node) in enumerate(names):
+        if name not in known:
+            hint = suggest(name, known)
+            if name in FIELD_KINDS:
+                hint = "declare a derived feature of the field, scaled to 0..1"
+            raise fail(node, f"unknown feature '{name}'", hint)
+        if name in [other for other, _ in names[:position]]:
+            raise fail(node, f"the input '{name}' stands twice")
+    return tuple(name for name, _ in names)

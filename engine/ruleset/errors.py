@@ -1,0 +1,61 @@
+"""What is wrong with a rules directory, said so that its author can mend it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class RuleError(Exception):
+    """One fault of one rule file.
+
+    Attributes:
+        file: name of the file inside the rules directory.
+        line, column: where, both from 1; 0 where the fault has no place in the text.
+        message: what is wrong, in one line.
+        source_line: the text of that line, "" where there is none.
+        hint: what to do about it, "" where there is nothing to suggest.
+        width: how many characters of the line are at fault.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    source_line: str = ""
+    hint: str = ""
+    width: int = 1
+
+    def headline(self) -> str:
+        """The fault in one line: place, message and hint."""
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
+        return place + self.message + (f" ({self.hint})" if self.hint else "")
+
+    def __str__(self) -> str:
+        if not self.source_line or not self.line:
+            return self.headline()
+        start = max(self.column - 1, 0)
+        room = max(len(self.source_line) - start, 1)
+        underline = " " * start + "^" * max(1, min(self.width, room))
+        return f"{self.headline()}\n    {self.source_line}\n    {underline}"
+
+
+class RuleErrors(Exception):
+    """Every fault found in a rules directory; `str()` is one block a fault, in order of place."""
+
+    def __init__(self, errors: Sequence[RuleError]) -> None:
+        self.errors: tuple[RuleError, ...] = tuple(sorted(errors, key=lambda e: (e.file, e.line, e.column)))
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+    def lines(self) -> list[str]:
+        """One line a fault, without the underlined source."""
+        return [error.headline() for error in self.errors]
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """A hint that names the nearest known word, "" where none is near. Deterministic for the same `known`."""
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else ""

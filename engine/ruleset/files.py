@@ -1,0 +1,49 @@
+"""Reading a rules directory: the only place of this room that touches a disk."""
+
+from pathlib import Path
+from typing import Final
+
+from engine.ruleset.errors import RuleError, RuleErrors
+from engine.ruleset.yaml_loader import FILE_CHARS_MAX
+
+FILES_MAX: Final = 1_000
+SUFFIXES: Final = (".yaml", ".yml")
+
+
+def read(directory: Path) -> dict[str, str]:
+    """Names (relative, with `/`) to texts of every `*.yaml` and `*.yml` under `directory`, sorted by name.
+
+    A single file is read as a directory that holds it alone. Hidden files and directories are left out, and so are
+    symbolic links that lead out of the directory. Raises `RuleErrors` where nothing can be read.
+    """
+    if directory.is_file():
+        return {directory.name: _text(directory, directory.name)}
+    if not directory.is_dir():
+        raise RuleErrors([RuleError(str(directory), 0, 0, "no such rules directory")])
+    root = directory.resolve()
+    found: dict[str, str] = {}
+    for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
+        relative = path.relative_to(directory)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or path.suffix not in SUFFIXES or not path.is_file() or root not in path.resolve().parents:
+            continue
+        if len(found) == FILES_MAX:
+            raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files")])
+        found[relative.as_posix()] = _text(path, relative.as_posix())
+    if not found:
+        raise RuleErrors([RuleError(str(directory), 0, 0, "no .yaml or .yml file in the rules directory")])
+    return found
+
+
+def _text(path: Path, name: str) -> str:
+    bytes_max = 4 * FILE_CHARS_MAX  # the longest UTF-8 form of the most characters the loader takes
+    try:
+        with path.open("rb") as file:
+            content = file.read(bytes_max + 1)
+        if len(content) > bytes_max:
+            raise RuleErrors([RuleError(name, 0, 0, f"the file is larger than {bytes_max:,} bytes")])
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise RuleErrors([RuleError(name, 0, 0, f"not UTF-8: byte {fault.start}")]) from None
+    except OSError as fault:
+        raise RuleErrors([RuleError(name, 0, 0, f"cannot be read: {fault.strerror}")]) from None

@@ -1,0 +1,75 @@
+"""Functions of time. Always of event time; there is no other clock here."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from engine.ruleset.functions.base import Function, number, text
+from engine.ruleset.types import Kind
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 86_400_000
+_TIME_MS_MAX: Final = 4_102_444_800_000  # 2100-01-01, the last time an event may bear
+_ZONE_CHARS_MAX: Final = 64
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo | None:
+    """A time zone by its IANA name, None where there is no such zone."""
+    if not 0 < len(name) <= _ZONE_CHARS_MAX or name.startswith((".", "/")):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return None
+
+
+def _local(time_ms: float, name: str) -> datetime | None:
+    found = zone(name)
+    if found is None or not 0 <= time_ms <= _TIME_MS_MAX:
+        return None
+    return (_EPOCH + timedelta(milliseconds=int(time_ms))).astimezone(found)
+
+
+def _hour(time_ms: float, name: str = "") -> float:
+    if not name:
+        return (time_ms // _HOUR_MS) % 24.0
+    local = _local(time_ms, name)
+    return float(local.hour) if local else math.nan
+
+
+def _weekday(time_ms: float, name: str = "") -> float:
+    if not name:
+        return (time_ms // _DAY_MS + 3.0) % 7.0  # 1970-01-01 was a Thursday
+    local = _local(time_ms, name)
+    return float(local.weekday()) if local else math.nan
+
+
+def _vector_hour(time_ms: Any) -> Any:
+    return np.remainder(np.floor_divide(time_ms, _HOUR_MS), 24.0)
+
+
+def _vector_weekday(time_ms: Any) -> Any:
+    return np.remainder(np.floor_divide(time_ms, _DAY_MS) + 3.0, 7.0)
+
+
+def _check_zone(time_ms: float | None, name: str | None = None) -> None:
+    if name is not None and zone(name) is None:
+        raise ValueError(f"unknown time zone '{name}'; write an IANA name such as 'Europe/Berlin'")
+
+
+_WHEN: Final = (number("time", optional=True), text("zone", optional=True))
+
+FUNCTIONS: Final = (
+    Function("hour", _WHEN, Kind.NUMBER, _hour,
+             "hour of the day, 0 to 23, of the event's time; in UTC, or in a zone such as the field `timezone`",
+             "hour() < 6 or hour(coalesce(timezone, 'UTC')) == 23", _vector_hour, _check_zone),
+    Function("weekday", _WHEN, Kind.NUMBER, _weekday,
+             "day of the week, Monday 0 to Sunday 6, of the event's time; in UTC, or in a zone",
+             "weekday('Europe/Berlin') >= 5", _vector_weekday, _check_zone),
+)  # fmt: skip

@@ -1,0 +1,128 @@
+"""What a compiled rule set is made of: plain data, no behaviour."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine.ruleset import ir
+
+OUTCOMES: Final = ("approve", "review", "step_up", "decline")
+"""Weakest first; an outcome is held as its index."""
+
+LIVE: Final = "live"
+SHADOW: Final = "shadow"
+CANARY: Final = "canary"
+MODES: Final = (LIVE, SHADOW, CANARY)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A derived feature.
+
+    Attributes:
+        name: as declared.
+        expr: over event fields, features and earlier derived features.
+        kind: "bool" or "number", for output.
+        file, line: where it is declared, line from 1.
+        hidden: it belongs to the shipped default models; the author never named it.
+    """
+
+    name: str
+    expr: ir.Node
+    kind: str
+    file: str
+    line: int
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An in-file test of a rule.
+
+    Attributes:
+        texts, numbers, flags: the event's fields; what is not there is missing.
+        time_ms: its event time.
+        features: given values of features, inline aggregates by their name in the rule set; None for missing.
+        anomaly, fraud: scores, NaN for not ready.
+        hit: what is expected.
+        line: where it is, from 1.
+    """
+
+    texts: dict[str, str]
+    numbers: dict[str, float]
+    flags: dict[str, bool]
+    time_ms: int
+    features: dict[str, float | None]
+    anomaly: float
+    fraud: float
+    hit: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        id: unique in the rule set.
+        description, owner, tags: for people.
+        when: a hit where it holds,
+        unless: but not where this holds.
+        decision: index in `OUTCOMES` of what a live hit asks for; None where it only adds points.
+        score: points a live hit adds (-100 to 100).
+        reason: reason code of a hit.
+        detail: text for the decision's reason, with `{name}` for values; "" means the description.
+        allow: a live hit sets aside every rule that is not `hard`.
+        hard: not set aside by `allow`.
+        mode: one of `MODES`; `share` of customers (0 to 1) get a canary live, the others as shadow.
+        uses: features whose windows the rule reads, through derived ones too, in order of the rule set.
+        scores: models' scores it reads.
+        tests: the in-file tests.
+        file, line: where it is, line from 1.
+    """
+
+    id: str
+    description: str
+    owner: str
+    when: ir.Node
+    unless: ir.Node | None
+    decision: int | None
+    score: float
+    reason: str
+    detail: str
+    allow: bool
+    hard: bool
+    mode: str
+    share: float
+    uses: tuple[str, ...]
+    scores: tuple[str, ...]
+    tests: tuple[Case, ...] = field(repr=False, compare=False)
+    tags: tuple[str, ...]
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyConfig:
+    """The anomaly detector: half-space trees over `inputs`, names of features within 0 and 1."""
+
+    detector: str
+    trees: int
+    height: int
+    window: int
+    seed: int
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FraudConfig:
+    """The fraud model: names of its input features."""
+
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """The detectors of a rule set; None where one is not configured."""
+
+    anomaly: AnomalyConfig | None = None
+    fraud: FraudConfig | None = None

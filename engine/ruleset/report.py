@@ -1,0 +1,56 @@
+"""What `steward rules check` and `steward rules test` print."""
+
+from pathlib import Path
+
+from engine.ruleset import files, testing
+from engine.ruleset.compiler import compile
+from engine.ruleset.errors import RuleErrors
+from engine.ruleset.model import LIVE
+from engine.ruleset.ruleset import RuleSet
+
+
+def load(directory: Path) -> RuleSet:
+    """Read and compile a rules directory or a single rule file. Raises `RuleErrors`."""
+    return compile(files.read(directory))
+
+
+def check(directory: Path) -> tuple[bool, str]:
+    """Whether a rules directory compiles, and what to print: a summary, or every fault with its place."""
+    try:
+        ruleset = load(Path(directory))
+    except RuleErrors as faults:
+        return False, f"{faults}\n{_count(len(faults.errors), 'error')}"
+    aside = sum(rule.mode != LIVE for rule in ruleset.rules)
+    parts = [
+        _count(len(ruleset.rules), "rule") + (f" ({aside} not live)" if aside else ""),
+        _count(len(ruleset.declared), "declared feature"),
+        _count(len(ruleset.features), "aggregate"),
+        _count(len(ruleset.lists), "list"),
+    ]
+    return True, f"ok: {', '.join(parts)}; rule set {ruleset.hash}"
+
+
+def run_tests(directory: Path) -> tuple[bool, str]:
+    """Whether every in-file test holds, and what to print: failures explained, then the counts."""
+    try:
+        ruleset = load(Path(directory))
+    except RuleErrors as faults:
+        return False, f"{faults}\n{_count(len(faults.errors), 'error')}"
+    outcomes = testing.run(ruleset)
+    lines = []
+    for outcome in outcomes:
+        if not outcome.ok:
+            said, wanted = ("hit", "miss") if outcome.hit else ("miss", "hit")
+            place = f"{outcome.rule.file}:{outcome.case.line}"
+            lines.append(f"{place}: rule {outcome.rule.id}: expected {wanted}, got {said}")
+            lines.extend(f"    {line}" for line in outcome.steps.lines())
+    untested = [rule.id for rule in ruleset.rules if not rule.tests]
+    if untested:
+        lines.append(f"without a test: {', '.join(untested)}")
+    failed = sum(not outcome.ok for outcome in outcomes)
+    lines.append(f"{_count(len(outcomes), 'test')}, {failed} failed")
+    return failed == 0, "\n".join(lines)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,140 @@
+"""One entry of `rules:`, read and checked."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from engine.ruleset import ir
+from engine.ruleset.check import Scope, condition
+from engine.ruleset.errors import suggest
+from engine.ruleset.model import CANARY, LIVE, MODES, OUTCOMES, Case, Rule
+from engine.ruleset.parser import Text
+from engine.ruleset.reader import Reader, fail, mapping, sequence
+from engine.ruleset.yaml_loader import Mapping, Node, Scalar
+
+RULE_KEYS: Final = (
+    "id", "description", "owner", "when", "unless", "then", "hard", "mode", "tests", "enabled", "tags",
+)  # fmt: skip
+THEN_KEYS: Final = ("decision", "score", "reason", "allow", "detail")
+ID: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+SCORE_MAX: Final = 100.0
+TESTS_MAX: Final = 100
+_CANARY: Final = re.compile(r"canary\s*:\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
+
+CaseReader = Callable[[Mapping], Case]
+UsesOf = Callable[[ir.Node], tuple[str, ...]]
+
+
+def rule_id(reader: Reader) -> str:
+    """The id of a rule. Raises `RuleError`."""
+    found, node = reader.text("id"), reader.need("id")
+    if not ID.fullmatch(found):
+        raise fail(node, f"'{found}' is not a rule id", "lower-case letters, digits and _, at most 64")
+    return found
+
+
+def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -> tuple[Rule, bool]:
+    """A rule and whether it is enabled. Raises `RuleError`."""
+    name = rule_id(reader)
+    when = _condition(reader, "when", scope)
+    unless = _condition(reader, "unless", scope) if reader.has("unless") else None
+    then = Reader(mapping(reader.need("then"), "'then'"), "'then'", THEN_KEYS)
+    allow = then.flag("allow", False)
+    decision = _decision(then) if then.has("decision") else None
+    hard = reader.flag("hard", False)
+    _consistent(reader, then, allow, decision, hard)
+    mode, share = _mode(reader)
+    trees = [when] if unless is None else [when, unless]
+    nodes = [node for tree in trees for node in ir.walk(tree)]
+    tests = sequence(reader.need("tests"), "'tests'") if reader.has("tests") else []
+    if len(tests) > TESTS_MAX:
+        raise fail(reader.need("tests"), f"more than {TESTS_MAX} tests of one rule")
+    rule = Rule(
+        id=name,
+        description=reader.text("description", ""),
+        owner=reader.text("owner", ""),
+        when=when,
+        unless=unless,
+        decision=decision,
+        score=then.number("score", 0.0, -SCORE_MAX, SCORE_MAX),
+        reason=_reason(then, name),
+        detail=_detail(then, scope),
+        allow=allow,
+        hard=hard,
+        mode=mode,
+        share=share,
+        uses=tuple(dict.fromkeys(used for tree in trees for used in uses_of(tree))),
+        scores=tuple(sorted({node.name for node in nodes if isinstance(node, ir.Score)})),
+        tests=tuple(case(mapping(test, "a test")) for test in tests),
+        tags=tuple(text for text, _ in reader.texts("tags")),
+        file=reader.node.source.name,
+        line=reader.node.line + 1,
+    )
+    return rule, reader.flag("enabled", True)
+
+
+def _condition(reader: Reader, key: str, scope: Scope) -> ir.Node:
+    node = reader.scalar(key)
+    if isinstance(node.value, bool):
+        return condition(Text(node, str(node.value)), scope)
+    reader.text(key) if len(node.raw) <= 100 else None
+    return condition(Text(node), scope)
+
+
+def _decision(then: Reader) -> int:
+    word = then.text("decision")
+    if word not in OUTCOMES:
+        hint = suggest(word, OUTCOMES) or f"one of {', '.join(OUTCOMES)}"
+        raise fail(then.need("decision"), f"unknown decision '{word}'", hint)
+    return OUTCOMES.index(word)
+
+
+def _consistent(reader: Reader, then: Reader, allow: bool, decision: int | None, hard: bool) -> None:
+    if allow and decision not in (None, 0):
+        raise fail(then.need("decision"), "a rule that allows cannot ask for another outcome")
+    if allow and hard:
+        raise fail(reader.need("hard"), "a rule that allows cannot be hard", "hard rules are what allow leaves in force")
+    if not allow and decision is None and not then.has("score"):
+        raise fail(then.node, "'then' does nothing", "give a decision, a score or allow: true")
+
+
+def _reason(then: Reader, name: str) -> str:
+    if not then.has("reason"):
+        return name.upper()
+    found = then.text("reason")
+    if not REASON.fullmatch(found):
+        raise fail(then.need("reason"), f"'{found}' is not a reason code", "upper-case letters, digits and _")
+    return found
+
+
+def _detail(then: Reader, scope: Scope) -> str:
+    found = then.text("detail", "")
+    for name in re.findall(r"\{([^{}]*)\}", found):
+        from engine.ruleset.types import FIELD_KINDS
+
+        if name not in FIELD_KINDS and name not in scope.features:
+            hint = suggest(name, [*scope.features, *FIELD_KINDS])
+            raise fail(then.need("detail"), f"unknown name '{name}' in 'detail'", hint)
+    return found
+
+
+def _mode(reader: Reader) -> tuple[str, float]:
+    if not reader.has("mode"):
+        return LIVE, 1.0
+    node: Node = reader.need("mode")
+    if isinstance(node, Mapping) and list(node.items) == ["canary"]:
+        inner = node.items["canary"][1]
+        word = f"canary: {inner.raw}" if isinstance(inner, Scalar) else ""
+    else:
+        word = reader.text("mode")
+    found = _CANARY.fullmatch(word)
+    if found:
+        percent = float(found[1])
+        if not 0 < percent <= 100:
+            raise fail(node, "a canary's share is above 0 % and at most 100 %")
+        return CANARY, percent / 100
+    if word not in (LIVE, "shadow"):
+        hint = suggest(word, MODES) or "live, shadow, or canary: 10%"
+        raise fail(node, f"unknown mode '{word}'", "canary: 10%" if word.startswith("canary") else hint)
+    return word, 1.0

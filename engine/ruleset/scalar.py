@@ -1,0 +1,325 @@
+"""The evaluator of one event: checked trees become Python closures over a `Row`.
+
+Used where a batch is too small for columns to pay, for the few rows that reach a rule's slow conditions, for in-file
+tests and for explanations. Equal to `engine.ruleset.vector` value by value.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX, STRING_INDEX
+from engine.domain.hashing import hash64
+from engine.ruleset import ir
+from engine.ruleset.functions import find
+from engine.ruleset.lists import ValueList
+from engine.ruleset.semantics import ARITHMETIC, COMPARISONS
+from engine.ruleset.types import EVENT_TIME, Kind
+
+NAN: Final = math.nan
+
+
+class Row:
+    """One event as the closures see it.
+
+    Attributes:
+        strings: hashes by `STRING_INDEX`, 0 where missing.
+        numbers: by `NUMBER_INDEX`, NaN where missing.
+        bools: by `BOOL_INDEX`, -1 where missing.
+        features: by row of the rule set's feature matrix, NaN where missing.
+        time_ms: event time.
+        anomaly, fraud: the models' scores, NaN where not ready.
+        text: the text of a string field, None where missing.
+    """
+
+    __slots__ = ("anomaly", "bools", "features", "fraud", "numbers", "strings", "text", "time_ms")
+
+    def __init__(
+        self,
+        strings: list[int],
+        numbers: list[float],
+        bools: list[int],
+        features: list[float],
+        time_ms: float,
+        text: Callable[[str], str | None],
+        anomaly: float = NAN,
+        fraud: float = NAN,
+    ) -> None:
+        self.strings = strings
+        self.numbers = numbers
+        self.bools = bools
+        self.features = features
+        self.time_ms = time_ms
+        self.text = text
+        self.anomaly = anomaly
+        self.fraud = fraud
+
+
+NumberOf: TypeAlias = Callable[[Row], float]
+Holds: TypeAlias = Callable[[Row], bool]
+HashOf: TypeAlias = Callable[[Row], int]
+TextOf: TypeAlias = Callable[[Row], str | None]
+
+
+class Scalar:
+    """Compiles nodes for one rule set.
+
+    Args:
+        rows: feature name to its row of the matrix.
+        lists: the value lists.
+    """
+
+    def __init__(self, rows: Mapping[str, int], lists: Mapping[str, ValueList]) -> None:
+        self.rows = rows
+        self.lists = lists
+
+    def number(self, node: ir.Node) -> NumberOf:
+        """A number or boolean: a float, NaN where missing."""
+        match node:
+            case ir.Const():
+                constant = float(node.value)
+                return lambda row: constant
+            case ir.Field():
+                return _number_field(node.name)
+            case ir.Feature():
+                index = self.rows[node.name]
+                return lambda row: row.features[index]
+            case ir.Score():
+                return (lambda row: row.anomaly) if node.name == "anomaly" else (lambda row: row.fraud)
+            case ir.Negate():
+                arg = self.number(node.arg)
+                return lambda row: -arg(row)
+            case ir.AsNumber():
+                holds = self.condition(node.arg)
+                return lambda row: 1.0 if holds(row) else 0.0
+            case ir.Arith():
+                return _binary(ARITHMETIC[node.op], self.number(node.left), self.number(node.right))
+            case ir.If():
+                test, then, other = self.condition(node.test), self.number(node.then), self.number(node.other)
+                return lambda row: then(row) if test(row) else other(row)
+            case ir.Coalesce():
+                return _first_number([self.number(arg) for arg in node.args])
+            case ir.Call():
+                call = self.call(node)
+                return lambda row: NAN if (value := call(row)) is None else value
+        raise TypeError(f"not a number: {node.text}")
+
+    def condition(self, node: ir.Node) -> Holds:
+        """A condition: true or false."""
+        match node:
+            case ir.Const():
+                constant = bool(node.value)
+                return lambda row: constant
+            case ir.Truth():
+                arg = self.number(node.arg)
+                return lambda row: arg(row) == 1.0
+            case ir.Not():
+                holds = self.condition(node.arg)
+                return lambda row: not holds(row)
+            case ir.And():
+                return _every([self.condition(arg) for arg in node.args])
+            case ir.Or():
+                return _any([self.condition(arg) for arg in node.args])
+            case ir.Compare():
+                return self.compare(node)
+            case ir.In():
+                return self.member(node)
+            case ir.InList():
+                return self.listed(node)
+            case ir.Missing():
+                return self.missing(node.arg)
+            case ir.Call():
+                call = self.call(node)
+                return lambda row: bool(call(row))
+        raise TypeError(f"not a condition: {node.text}")
+
+    def hash(self, node: ir.Node) -> HashOf:
+        """A string that is read, not computed: its hash, 0 where missing."""
+        match node:
+            case ir.Const():
+                constant = hash64(str(node.value))
+                return lambda row: constant
+            case ir.Field():
+                index = STRING_INDEX[node.name]
+                return lambda row: row.strings[index]
+            case ir.If():
+                test, then, other = self.condition(node.test), self.hash(node.then), self.hash(node.other)
+                return lambda row: then(row) if test(row) else other(row)
+            case ir.Coalesce():
+                return _first_hash([self.hash(arg) for arg in node.args])
+        raise TypeError(f"no hash of {node.text}")
+
+    def text(self, node: ir.Node) -> TextOf:
+        """Any string: its text, None where missing."""
+        match node:
+            case ir.Const():
+                constant = str(node.value)
+                return lambda row: constant
+            case ir.Field():
+                name = node.name
+                return lambda row: row.text(name)
+            case ir.If():
+                test, then, other = self.condition(node.test), self.text(node.then), self.text(node.other)
+                return lambda row: then(row) if test(row) else other(row)
+            case ir.Coalesce():
+                return _first_text([self.text(arg) for arg in node.args])
+            case ir.Call():
+                return self.call(node)
+        raise TypeError(f"not text: {node.text}")
+
+    def compare(self, node: ir.Compare) -> Holds:
+        """A comparison, false where an operand is missing."""
+        op = COMPARISONS[node.op]
+        if node.left.kind is not Kind.STRING:
+            left = self.number(node.left)
+            if isinstance(node.right, ir.Const):
+                constant = float(node.right.value)
+                return lambda row: op(left(row), constant)
+            right = self.number(node.right)
+            return lambda row: op(left(row), right(row))
+        if node.as_text:
+            a, b = self.text(node.left), self.text(node.right)
+            return lambda row: (x := a(row)) is not None and (y := b(row)) is not None and op(x, y)
+        one, two = self.hash(node.left), self.hash(node.right)
+        if node.op == "==":
+            return lambda row: (x := one(row)) == two(row) and x != 0
+        return lambda row: (x := one(row)) != (y := two(row)) and x != 0 and y != 0
+
+    def member(self, node: ir.In) -> Holds:
+        """Membership of a literal list."""
+        negated = node.negated
+        if node.value.kind is not Kind.STRING:
+            numbers, number = frozenset(node.members), self.number(node.value)
+            return lambda row: (x := number(row)) == x and (x in numbers) != negated
+        if node.value.by_text:
+            texts, text = frozenset(node.members), self.text(node.value)
+            return lambda row: (x := text(row)) is not None and (x in texts) != negated
+        hashes, hashed = frozenset(hash64(str(m)) for m in node.members), self.hash(node.value)
+        return lambda row: (x := hashed(row)) != 0 and (x in hashes) != negated
+
+    def listed(self, node: ir.InList) -> Holds:
+        """Membership of a named list."""
+        found, negated = self.lists[node.name], node.negated
+        if found.numeric:
+            numbers, number = frozenset(found.numbers), self.number(node.value)
+            return lambda row: (x := number(row)) == x and (x in numbers) != negated
+        if node.networks or node.value.by_text:
+            has, text = found.has_text, self.text(node.value)
+            return lambda row: (x := text(row)) is not None and has(x) != negated
+        hashes, hashed = found.hashes, self.hash(node.value)
+        return lambda row: (x := hashed(row)) != 0 and (x in hashes) != negated
+
+    def missing(self, node: ir.Node) -> Holds:
+        """`missing(x)`."""
+        if node.kind is not Kind.STRING:
+            number = self.number(node)
+            return lambda row: (x := number(row)) != x
+        if node.by_text:
+            text = self.text(node)
+            return lambda row: text(row) is None
+        hashed = self.hash(node)
+        return lambda row: hashed(row) == 0
+
+    def call(self, node: ir.Call) -> Callable[[Row], Any]:
+        """A function over present arguments; None where one is missing."""
+        function, args = implementation(node)
+        getters: list[Callable[[Row], Any]] = [
+            self.text(arg) if arg.kind is Kind.STRING else self.number(arg) for arg in args
+        ]
+        if len(getters) == 1:
+            only = getters[0]
+            return lambda row: None if (x := only(row)) is None or x != x else function(x)
+
+        def call(row: Row) -> Any:
+            values = [getter(row) for getter in getters]
+            for value in values:
+                if value is None or value != value:
+                    return None
+            return function(*values)
+
+        return call
+
+
+def implementation(node: ir.Call) -> tuple[Callable[..., Any], tuple[ir.Node, ...]]:
+    """The function of a call over the arguments that are evaluated; prepared literals are bound already."""
+    function = find(node.name)
+    if function.prepare is None:
+        return function.scalar, node.args
+    bound, free = [], []
+    for param, arg in zip(function.params, node.args, strict=True):
+        if param.constant and isinstance(arg, ir.Const):
+            bound.append(arg.value)
+        else:
+            free.append(arg)
+    return function.prepare(*bound), tuple(free)
+
+
+def _number_field(name: str) -> NumberOf:
+    if name == EVENT_TIME:
+        return lambda row: row.time_ms
+    if name in BOOL_INDEX:
+        flag = BOOL_INDEX[name]
+        return lambda row: NAN if (value := row.bools[flag]) < 0 else float(value)
+    index = NUMBER_INDEX[name]
+    return lambda row: row.numbers[index]
+
+
+def _binary(op: Callable[[float, float], float], left: NumberOf, right: NumberOf) -> NumberOf:
+    def run(row: Row) -> float:
+        a, b = left(row), right(row)
+        return op(a, b) if a == a and b == b else NAN
+
+    return run
+
+
+def _every(parts: list[Holds]) -> Holds:
+    def run(row: Row) -> bool:
+        for part in parts:
+            if not part(row):
+                return False
+        return True
+
+    return run
+
+
+def _any(parts: list[Holds]) -> Holds:
+    def run(row: Row) -> bool:
+        for part in parts:
+            if part(row):
+                return True
+        return False
+
+    return run
+
+
+def _first_number(parts: list[NumberOf]) -> NumberOf:
+    def run(row: Row) -> float:
+        for part in parts:
+            value = part(row)
+            if value == value:
+                return value
+        return NAN
+
+    return run
+
+
+def _first_hash(parts: list[HashOf]) -> HashOf:
+    def run(row: Row) -> int:
+        for part in parts:
+            value = part(row)
+            if value:
+                return value
+        return 0
+
+    return run
+
+
+def _first_text(parts: list[TextOf]) -> TextOf:
+    def run(row: Row) -> str | None:
+        for part in parts:
+            value = part(row)
+            if value is not None:
+                return value
+        return None
+
+    return run

@@ -1,0 +1,54 @@
+"""The types of the expression language, and the names every expression may use."""
+
+from enum import Enum
+from typing import Final
+
+from engine.domain import events
+from engine.domain.durations import parse_duration
+from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+
+
+class Kind(Enum):
+    """The static type of an expression.
+
+    `BOOL` may be missing (a boolean field, an `is_new` feature) and is held as a number: NaN, 0 or 1. `COND` is the
+    outcome of a comparison and never missing. Rule authors see both as "a condition". `LIST` stands right of `in`.
+    """
+
+    NUMBER = "a number"
+    STRING = "text"
+    BOOL = "true or false"
+    COND = "a condition"
+    LIST = "a list"
+
+
+TRUTHS: Final = (Kind.BOOL, Kind.COND)
+NUMERIC: Final = (Kind.NUMBER, Kind.BOOL, Kind.COND)
+
+EVENT_TIME: Final = "event_time"
+"""Event time as a number: milliseconds since 1970."""
+
+FIELD_KINDS: Final[dict[str, Kind]] = {
+    EVENT_TIME: Kind.NUMBER,
+    **dict.fromkeys(STRING_FIELDS, Kind.STRING),
+    **dict.fromkeys(NUMBER_FIELDS, Kind.NUMBER),
+    **dict.fromkeys(BOOL_FIELDS, Kind.BOOL),
+}
+SCORES: Final = ("anomaly", "fraud")
+
+EVENT_TYPES: Final = tuple(events.EVENT_TYPES)
+"""What the field `type` can be; a comparison with anything else could never be true."""
+
+WINDOW_MS_MIN: Final = 1_000
+WINDOW_MS_MAX: Final = 90 * 86_400_000
+
+
+def parse_window(text: str) -> int:
+    """A window such as `90s`, `10m`, `24h`, `30d`, in milliseconds. Raises `ValueError` with a line for its author."""
+    try:
+        window_ms = parse_duration(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a window; write a whole number and s, m, h or d, as in 10m or 24h") from None
+    if not WINDOW_MS_MIN <= window_ms <= WINDOW_MS_MAX:
+        raise ValueError(f"the window {text} is not within 1s and 90d")
+    return window_ms

@@ -1,0 +1,120 @@
+"""From rule hits to outcomes: the strongest wins, `allow` sets aside what is not hard, shadow rules change nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.ruleset.model import CANARY, SHADOW, Rule
+
+TABLE_MAX: Final = 10_000  # combinations of hits remembered; forgetting them costs time, never a result
+
+
+@dataclass(slots=True)
+class Hits:
+    """Which rules hit which events.
+
+    Attributes:
+        matrix: bool `(n_rules, n)`, shadow rules too.
+        canaries: for each canary rule, the events whose customers get it live, bool `(n,)`.
+    """
+
+    matrix: NDArray[np.bool_]
+    canaries: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+class Verdict(NamedTuple):
+    """What a combination of hits comes to: see `Verdicts`."""
+
+    outcome: int
+    points: float
+    rules: tuple[int, ...]
+    shadow: tuple[int, ...]
+    reasons: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What the rules say of `n` events.
+
+    Attributes:
+        outcome: index in `OUTCOMES`, int8 `(n,)`; 0 (approve) where nothing hit.
+        points: sum of the `then.score` of live hits that are in force, float64 `(n,)`.
+        rows: events with any hit, shadow included, in order; all others are `NOTHING`.
+        found: the verdicts of `rows`.
+    """
+
+    outcome: NDArray[np.int8]
+    points: NDArray[np.float64]
+    rows: list[int]
+    found: list[Verdict]
+    _by_row: dict[int, Verdict] = field(default_factory=dict)
+
+    def __getitem__(self, row: int) -> Verdict:
+        if not self._by_row and self.rows:
+            self._by_row = dict(zip(self.rows, self.found, strict=True))
+        return self._by_row.get(row, NOTHING)
+
+    def rules(self, row: int) -> tuple[int, ...]:
+        """Indexes of the live rules that hit an event, in order of the rule set."""
+        return self[row].rules
+
+    def shadow(self, row: int) -> tuple[int, ...]:
+        """Indexes of the shadow rules that hit an event, and of canaries its customer does not get."""
+        return self[row].shadow
+
+    def reasons(self, row: int) -> tuple[int, ...]:
+        """Indexes of the live hits that are in force, so not those that an `allow` set aside."""
+        return self[row].reasons
+
+
+NOTHING: Final = Verdict(0, 0.0, (), (), ())
+
+
+class VerdictTable:
+    """Combines hits. The same combination is worked out once."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._table: dict[tuple[tuple[int, ...], tuple[int, ...]], Verdict] = {}
+
+    def decide(self, hits: Hits) -> Verdicts:
+        """Verdicts of every event; events without a hit cost nothing each."""
+        n = hits.matrix.shape[1]
+        outcome, points = np.zeros(n, np.int8), np.zeros(n)
+        by_row: dict[int, list[int]] = {}
+        at_rules, at_rows = np.nonzero(hits.matrix)
+        for rule, row in zip(at_rules.tolist(), at_rows.tolist(), strict=True):
+            by_row.setdefault(row, []).append(rule)
+        rows = sorted(by_row)
+        found = []
+        for row in rows:
+            verdict = self._verdict(row, by_row[row], hits.canaries)
+            found.append(verdict)
+            outcome[row] = verdict.outcome
+            points[row] = verdict.points
+        return Verdicts(outcome, points, rows, found)
+
+    def _verdict(self, row: int, hit: list[int], canaries: Mapping[int, NDArray[np.bool_]]) -> Verdict:
+        live, shadow = [], []
+        for rule in hit:
+            mode = self._rules[rule].mode
+            aside = mode == SHADOW or (mode == CANARY and not canaries[rule][row])
+            (shadow if aside else live).append(rule)
+        key = (tuple(live), tuple(shadow))
+        verdict = self._table.get(key)
+        if verdict is None:
+            if len(self._table) >= TABLE_MAX:
+                self._table.clear()
+            verdict = self._table[key] = self.combine(*key)
+        return verdict
+
+    def combine(self, live: tuple[int, ...], shadow: tuple[int, ...]) -> Verdict:
+        """The verdict of live and shadow hits."""
+        allowed = any(self._rules[rule].allow for rule in live)
+        force = tuple(r for r in live if not allowed or self._rules[r].hard or self._rules[r].allow)
+        outcome = max((self._rules[rule].decision or 0 for rule in force), default=0)
+        points = sum((self._rules[rule].score for rule in force), 0.0)
+        return Verdict(outcome, points, live, shadow, force)
