@@ -94,7 +94,7 @@ def run_worker(settings: Settings, new_partition: NewPartition) -> int:
         options = build_kafka_options(settings, bootstrap)
         slot = servers.enter_context(WorkerSlot(options.group))
         options = replace(options, instance_id=options.instance_id or slot.name)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_Worker(settings, options, build_store(settings, redis_url), new_partition).run())
 
 
@@ -200,7 +200,8 @@ def _give_up() -> None:
     os._exit(FAULT)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:

@@ -63,13 +63,16 @@ class CountedOutput(Protocol):
 class CountedEffects(Protocol):
     """What is read of `engine.core.effects.Effects`."""
 
-    outputs: Sequence[CountedOutput]
     duplicates: list[int]
     accepted: int
     late: int
     dead_lettered: int
     outcomes: dict[str, int]
     ops: bytes
+
+    @property
+    def outputs(self) -> Sequence[CountedOutput]:
+        """Everything it made."""
 
 
 class CountedBatch(Protocol):

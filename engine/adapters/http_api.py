@@ -1,0 +1,125 @@
+"""The HTTP API: routes, health, metrics, and the server that carries them. docs/http.md describes it."""
+
+import errno
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from aiohttp import web
+
+from engine.adapters.http_auth import ADMIN, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_problem import Problem, problems
+from engine.adapters.http_sync import SyncHandlers, SyncLimits, SyncMetrics
+from engine.ports.sync import Decider
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+DECISIONS: Final = "decisions"
+EVENTS: Final = "events"
+KEEPALIVE_SECONDS: Final = 75.0
+CLOSE_SECONDS: Final = 3.0  # for calls under way when the server stops; each has a deadline of its own
+
+logger = logging.getLogger("steward.http")
+
+
+class AddressUnusable(Exception):
+    """The address cannot be listened on: it is taken, or not this machine's."""
+
+
+def application(
+    decider: Decider,
+    metrics: SyncMetrics,
+    *,
+    keys: Iterable[KeyWithRole] = (),
+    limits: SyncLimits | None = None,
+    openapi: bytes | None = None,
+) -> web.Application:
+    """The web application over whatever decides.
+
+    Args:
+        decider: owns the shard or knows the way to its owner.
+        metrics: counts the calls and is shown at `/metrics`.
+        keys: API keys and their roles; without any, none is asked for.
+        limits: bounds of a call.
+        openapi: the description to show at `/openapi.json`.
+    """
+    limits = limits or SyncLimits()
+    sync = SyncHandlers(decider, metrics, limits)
+    app = web.Application(middlewares=[problems, guard(KeyRing(keys))], client_max_size=limits.bulk_bytes_max)
+    app[ROLES] = {DECISIONS: frozenset((GATEWAY, ADMIN)), EVENTS: frozenset((GATEWAY, ADMIN))}
+    app.router.add_post("/v1/decisions", sync.decision, name=DECISIONS)
+    app.router.add_post("/v1/events", sync.events, name=EVENTS)
+    health = _Health(decider, metrics, openapi)
+    app.router.add_get("/healthz", health.alive)
+    app.router.add_get("/readyz", health.ready)
+    app.router.add_get("/metrics", health.metrics)
+    app.router.add_get("/openapi.json", health.openapi)
+    return app
+
+
+class _Health:
+    def __init__(self, decider: Decider, metrics: SyncMetrics, openapi: bytes | None) -> None:
+        self._decider = decider
+        self._metrics = metrics
+        self._openapi = openapi
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """`GET /healthz`: the process runs and its event loop turns."""
+        return web.Response(body=b'{"status":"ok"}', content_type="application/json")
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """`GET /readyz`: decisions can be had now; 503 with the reasons where they cannot."""
+        reasons = await self._decider.not_ready()
+        if reasons:
+            raise Problem(503, "not-ready", "; ".join(reasons), members={"reasons": reasons})
+        return web.Response(body=b'{"status":"ready"}', content_type="application/json")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """`GET /metrics`: for Prometheus."""
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": METRICS_TYPE})
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """`GET /openapi.json`."""
+        if self._openapi is None:
+            raise Problem(404, detail="this installation carries no description of its API")
+        return web.Response(body=self._openapi, content_type="application/json")
+
+
+class HttpServer:
+    """An application on an address. Access is not logged: the metrics count, and a list of payments helps nobody."""
+
+    def __init__(self, app: web.Application, address: str) -> None:
+        """`address` is `host:port`; port 0 takes a free one."""
+        host, _, port = address.rpartition(":")
+        self.host = host.strip("[]")
+        self.port = int(port)
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen. Raises `AddressUnusable`."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port, backlog=1024).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            told = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise AddressUnusable(f"{self.host}:{self.port} {told}; set STEWARD_HTTP") from error
+        self.port = self._runner.addresses[0][1]
+        logger.info("listening on %s", self.url)
+
+    async def close_doors(self) -> None:
+        """Accept no further connection; calls under way go on."""
+        for site in list(self._runner.sites):
+            await site.stop()
+
+    async def close(self) -> None:
+        """Answer what is under way, then close every connection."""
+        await self._runner.cleanup()
+
+

@@ -1,0 +1,230 @@
+"""`steward serve`, put together: the HTTP API over a shard of its own, or over the log of the workers."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any, Final, Protocol, TypeVar
+
+from engine.adapters.clocks import SystemClock
+from engine.adapters.embedded import RedisServer
+from engine.adapters.http_api import AddressUnusable, HttpServer, application
+from engine.adapters.http_sync import SyncLimits
+from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
+from engine.adapters.kafka_writer import KafkaWriter
+from engine.adapters.redis_replies import RedisReplies
+from engine.adapters.redis_store import RedisStore
+from engine.adapters.redis_stream_sink import RedisStreamSink
+from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
+from engine.config import Settings
+from engine.ports.log import LogUnavailable
+from engine.ports.store import StoreMisconfigured, StoreUnavailable
+from engine.ports.sync import Decider
+from engine.service.backoff import Backoff
+from engine.service.batching import BatchLimits
+from engine.service.machine import PartitionMachine
+from engine.service.outage import Outage, until_it_works
+from engine.service.relay import Relay
+from engine.service.shard import NO_LOG, Shard
+from engine.service.sole import SoleOwner
+from engine.service.sync_log import LogDecider
+from engine.telemetry.metrics import Metrics
+
+SHARD: Final = 0
+DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
+QUEUED_EVENTS_MAX: Final = 4_000  # more would wait longer than any caller does
+
+T = TypeVar("T")
+logger = logging.getLogger("steward.serve")
+
+
+class _Startable(Decider, Protocol):
+    def start(self) -> None:
+        """Begin; returns at once."""
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more, finish what waits; whether all of it was done."""
+
+
+def alone(settings: Settings) -> bool:
+    """Whether `serve` owns the customers itself: no Kafka was named."""
+    return not settings.kafka.url.startswith("kafka://")
+
+
+def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachine]) -> int:
+    """Serve until told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault."""
+    with ExitStack() as servers:
+        redis_url = settings.redis.url
+        if redis_url == "embedded":
+            directory = settings.redis.embedded_directory
+            redis_url = servers.enter_context(RedisServer(directory=directory, append_only=bool(directory))).start().url
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(_Server(settings, redis_url, new_partition).run())
+
+
+class _Server:
+    """One run of `serve`: listen, wait for what it needs, decide, stop in time."""
+
+    def __init__(
+        self, settings: Settings, redis_url: str, new_partition: Callable[[int], PartitionMachine]
+    ) -> None:
+        self._settings = settings
+        self._redis_url = redis_url
+        self._new_partition = new_partition
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> int:
+        """Serve until stopped or failed."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        async with AsyncExitStack() as stack:
+            store = build_store(self._settings, self._redis_url)
+            stack.push_async_callback(store.close)
+            build = self._sole_owner if alone(self._settings) else self._log_decider
+            decider, prepare = build(store, stack)
+            server = HttpServer(self._application(decider), self._settings.http.address)
+            try:
+                await server.start()
+                stack.push_async_callback(server.close)
+                if await self._unless_stopped(self._prepare(store, prepare)):
+                    decider.start()
+                    await self._stop.wait()
+            except (StoreMisconfigured, TopicsMissing, AddressUnusable) as error:
+                self._failure = error
+            await server.close_doors()
+            if not await decider.drain(self._settings.worker.drain_ms / 1000 * DRAIN_SHARE):
+                logger.warning("not everything was finished in time; what was not committed was not answered either")
+        if self._failure is not None:
+            logger.error("the API cannot go on: %s", self._failure)
+            return FAULT
+        logger.info("the API has stopped")
+        return DONE
+
+    def _application(self, decider: Decider) -> Any:
+        http = self._settings.http
+        limits = SyncLimits(http.deadline_ms / 1000, http.body_bytes_max)
+        return application(decider, self._metrics, keys=http.api_keys, limits=limits)
+
+    def _sole_owner(self, store: RedisStore, stack: AsyncExitStack) -> tuple[_Startable, "_Prepare"]:
+        sink = RedisStreamSink(self._redis_url, prefix=self._settings.redis.prefix)
+        stack.push_async_callback(sink.close)
+        batch = self._settings.batch
+        store_outage = Outage("the state store", self._clock)
+        relay = Relay(
+            SHARD,
+            sink,
+            clock=self._clock,
+            backoff=self._backoff(),
+            outage=Outage("the sink of outputs", self._clock),
+            queued_entries_max=batch.outbox_entries_max,
+        )
+        shard = Shard(
+            SHARD,
+            self._new_partition(SHARD),
+            store,
+            relay,
+            clock=self._clock,
+            backoff=self._backoff(),
+            outage=store_outage,
+            source=lambda offset: {"journal": self._settings.redis.prefix, "shard": SHARD, "offset": offset},
+            partitions=NO_LOG,
+            answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
+        )
+        owner = SoleOwner(
+            shard,
+            lambda: store.answer(SHARD, b"probe"),
+            limits=BatchLimits(batch.events_max, batch.bytes_max, QUEUED_EVENTS_MAX),
+            clock=self._clock,
+            store_outage=store_outage,
+            on_batch=self._metrics.batch,
+            on_fatal=self._on_fatal,
+        )
+        return owner, _nothing
+
+    def _log_decider(self, store: RedisStore, stack: AsyncExitStack) -> tuple[_Startable, "_Prepare"]:
+        options = build_kafka_options(self._settings)
+        writer, replies = KafkaWriter(options), RedisReplies(self._redis_url)
+        stack.push_async_callback(replies.close)
+        stack.push_async_callback(writer.close)
+        decider = LogDecider(
+            self._new_partition(SHARD),
+            writer,
+            replies,
+            store.answer,
+            clock=self._clock,
+            backoff=self._backoff(),
+            outage=Outage("the line of replies", self._clock),
+            on_fatal=self._on_fatal,
+        )
+
+        async def prepare() -> None:
+            await self._wait_for(lambda: ensure_topics(options), LogUnavailable, "the event log")
+            await self._wait_for(writer.start, LogUnavailable, "the event log")
+
+        return decider, prepare
+
+    async def _prepare(self, store: RedisStore, prepare: "_Prepare") -> bool:
+        await self._wait_for(store.start, StoreUnavailable, "the state store")
+        for note in store.notes:
+            logger.info("%s", note)
+        await prepare()
+        return True
+
+    async def _wait_for(self, call: Callable[[], Awaitable[T]], error: type[Exception], what: str) -> T:
+        return await until_it_works(call, error, Outage(what, self._clock), self._backoff(), self._clock)
+
+    async def _unless_stopped(self, work: Awaitable[bool]) -> bool:
+        """The result of `work`, false where a signal came first."""
+        task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return False
+        return task.result()
+
+    def _backoff(self) -> Backoff:
+        return Backoff(random.random, max_s=self._settings.redis.backoff_max_ms / 1000)
+
+    def _on_fatal(self, error: BaseException) -> None:
+        logger.error("%s: %s", type(error).__name__, error, exc_info=error)
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            return
+        logger.info("stopping: finishing what has begun")
+        self._stop.set()
+        guard = threading.Timer(self._settings.worker.drain_ms / 1000, _give_up)
+        guard.daemon = True
+        guard.start()
+
+
+_Prepare = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    """Nothing to wait for besides the store."""
+
+
+def _give_up() -> None:
+    logger.error("the API did not stop in time and ends here; what was answered is stored")
+    logging.shutdown()
+    os._exit(FAULT)
+
+
+def warm_up(partition: PartitionMachine, events: Sequence[bytes]) -> None:
+    """Compile or load every kernel by running `events` through a partition that is thrown away."""
+    decoded = partition.decode(list(events))
+    missing = partition.missing(decoded)
+    partition.load(missing, [None] * len(missing))
+    partition.apply(decoded, lambda index: {"offset": index})
