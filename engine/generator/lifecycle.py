@@ -161,7 +161,7 @@ def refund(sim: Simulation, time_ms: int, payment: Payment, partial: float = 0.4
     parts = sim.draw.whole(1, 3) if sim.draw.chance(partial) else 0
     for _ in range(parts or 1):
         amount = max(1, int(left * sim.draw.between(0.15, 0.6))) if parts else left
-        if amount > left or payment.exponent == 3 and amount < 5:
+        if amount > left or (payment.exponent == 3 and amount < 5):
             return
         left -= amount
         time_ms += sim.days(0.5, 9.0)

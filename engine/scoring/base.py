@@ -1,8 +1,8 @@
-"""What the pipeline asks of an anomaly detector, and the table of those it knows.
+"""What the pipeline asks of an anomaly detector.
 
-A detector is unsupervised: it scores an event against what it has learned so far, then learns the event. To add one, see
-docs/howto/add-a-detector.md: one file, one line in `DETECTORS` (engine/scoring/registry.py), and the conformance suite
-finds it by itself.
+A detector is unsupervised: it scores an event against what it has learned so far, then learns the event. To add one,
+see docs/howto/add-a-detector.md: one file, one line in `DETECTORS` (engine/scoring/registry.py), and the conformance
+suite finds it by itself.
 """
 
 from typing import Protocol, runtime_checkable

@@ -1,8 +1,8 @@
 """Random half-space trees as flat arrays, and the kernels over them.
 
 A tree of height `h` is a perfect binary tree in heap order: node 1 is the root, the children of node `k` are `2k` and
-`2k + 1`, and the nodes `2**h .. 2**(h + 1) - 1` are the leaves. Only the leaves keep a mass: every event walks to a leaf,
-so the mass of an inner node is the sum of its two children.
+`2k + 1`, and the nodes `2**h .. 2**(h + 1) - 1` are the leaves. Only the leaves keep a mass: every event walks to a
+leaf, so the mass of an inner node is the sum of its two children.
 """
 
 from collections.abc import Iterator

@@ -57,7 +57,7 @@ def test_every_detector_is_registered() -> None:
 
 
 def test_an_unknown_name_or_parameter_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="unknown detector 'no_such'; known: .*half_space_trees"):
+    with pytest.raises(ValueError, match=r"unknown detector 'no_such'; known: .*half_space_trees"):
         create("no_such", 3)
     with pytest.raises(ValueError, match="colour"):
         create("half_space_trees", 3, colour="red")
