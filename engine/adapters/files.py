@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, cast
 
+from engine.adapters.conversion import Rows
 from engine.adapters.directory_sink import DirectorySink, OutputError
 from engine.adapters.mapping import Mapping, SourceError, read_mapping
-from engine.adapters.tabular import Rows, read_csv, read_parquet
+from engine.adapters.tabular import read_csv, read_parquet
 
 __all__ = ["Chunk", "DirectorySink", "Mapping", "OutputError", "Source", "SourceError", "open_source", "read_mapping"]
 
