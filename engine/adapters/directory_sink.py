@@ -73,7 +73,6 @@ class DirectorySink:
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from None
 
-    @property
     def digest(self) -> str:
         """SHA-256 in hexadecimal over the digests of the kinds' files, in the order of `FILES`."""
         return hashlib.sha256(b"".join(self._hashes[kind].digest() for kind in FILES)).hexdigest()

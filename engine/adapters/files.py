@@ -26,7 +26,7 @@ BLOCK_BYTES: Final = 1 << 20
 STDIN_BLOCK_BYTES: Final = 1 << 16
 LINE_BYTES_MAX: Final = 16 << 20
 """Of a longer line only this much is handed on: far over what an event may be, so it is rejected for its size."""
-BATCH_RECORDS: Final = 500
+BATCH_RECORDS: Final = 1000
 BOM: Final = b"\xef\xbb\xbf"
 TABLES: Final = (".parquet", ".csv")
 KINDS: Final = (".ndjson", ".jsonl", ".json", *TABLES)
