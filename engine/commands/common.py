@@ -49,7 +49,8 @@ def settings(args: argparse.Namespace, overrides: Mapping[str, object] | None = 
 
 @contextmanager
 def usable_rules() -> Iterator[None]:
-    """Turn faults of a rules directory into `Unusable`, one line each with file and line."""
+    """Turn faults of a rules directory, and of files the settings name, into `Unusable`: one line each."""
+    from engine.config import ConfigError
     from engine.ruleset.errors import RuleError, RuleErrors
 
     try:
@@ -58,6 +59,8 @@ def usable_rules() -> Iterator[None]:
         raise Unusable(*errors.lines()) from errors
     except RuleError as error:
         raise Unusable(error.headline()) from error
+    except ConfigError as error:
+        raise Unusable(*error.problems) from error
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

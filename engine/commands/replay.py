@@ -1,51 +1,107 @@
 """`steward replay`."""
 
 import argparse
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from engine.commands.common import directory, settings, settings_arguments, usable_rules, whole
+from engine.commands.common import Unusable, directory, settings, settings_arguments, usable_rules, whole
+
+if TYPE_CHECKING:
+    from engine.adapters.files import Chunk, Mapping
+    from engine.commands.progress import Progress
+    from engine.config import Settings
+    from engine.service.replay import Report
 
 SUMMARY: Final = "run history through the engine, offline and deterministic"
+BATCH_EVENTS: Final = 1_000  # larger than a live batch: nobody waits for its first event
+REPORT: Final = "report.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Sources and where the outputs go; what is not given comes from the settings."""
     settings_arguments(parser)
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help=".ndjson, .jsonl, either as .gz or .zst, .parquet, .csv, or - (standard input)",
-    )
+    kinds = ".ndjson or .jsonl, plain, .gz or .zst; .parquet; .csv; - is standard input"
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=kinds)
     parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write outputs and report.json here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"write the outputs and {REPORT} here")
+    parser.add_argument("--features", action="store_true", help="also write features.ndjson, a line an accepted event")
     parser.add_argument(
-        "--features", action="store_true", help="also write features.ndjson, every declared feature of every event"
+        "--batch-size", type=whole(1, 20_000), metavar="N", help="events a batch; no outcome depends on it"
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress, and no report on standard output")
+    parser.add_argument("--redis", metavar="URL", help="keep the state there instead of in memory, and go on from it")
     parser.add_argument(
-        "--batch-size", type=whole(1, 20_000), metavar="N", help="events of a micro-batch; no outcome depends on it"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    parser.add_argument("--redis", metavar="URL", help="keep the state there instead of in memory")
-    parser.add_argument(
-        "--map", metavar="FILE|NAME", help="column mapping for Parquet and CSV: a YAML file, or a shipped one's name"
+        "--map", metavar="FILE|NAME", help="columns of Parquet and CSV: a YAML file, or a shipped one's name"
     )
     parser.add_argument("--base-currency", metavar="CODE", help="currency of amount_base")
     parser.add_argument("--rates", type=Path, metavar="FILE", help="exchange rates")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand over to the replay, with every argument either given or from the settings."""
+    """Replay the sources one after the other and report."""
     overrides = {
         "STEWARD_RULES": args.rules,
         "STEWARD_REDIS": args.redis,
         "STEWARD_BASE_CURRENCY": args.base_currency,
         "STEWARD_RATES": args.rates,
-        "STEWARD_BATCH_EVENTS_MAX": args.batch_size,
     }
-    args.settings = settings(args, overrides)
-    from engine.service.replay import main
+    loaded = settings(args, overrides)
+    if args.features and args.out is None:
+        raise Unusable("steward replay: --features needs --out")
+    if args.redis == "embedded":
+        raise Unusable("steward replay: --redis needs the address of a server; without it the state is in memory")
+    from engine.adapters.files import OutputError, SourceError
+    from engine.commands.progress import Progress
 
-    with usable_rules():
-        return main(args)
+    try:
+        with usable_rules(), Progress(quiet=args.quiet) as progress:
+            report = asyncio.run(_replay(args, loaded, progress))
+    except (SourceError, OutputError) as error:
+        raise Unusable(f"steward replay: {error}") from error
+    text = json.dumps(report.as_dict(), indent=2)
+    if args.out is not None:
+        (args.out / REPORT).write_text(text + "\n", encoding="utf-8")
+    if not args.quiet:
+        print(text)
+    return 0
+
+
+async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progress") -> "Report":
+    from engine.adapters.files import DirectorySink, read_mapping
+    from engine.partitions import partition_factory
+    from engine.service.replay import replay
+
+    mapping = read_mapping(args.map) if args.map else None
+    batch = args.batch_size or BATCH_EVENTS
+    partition = partition_factory(loaded, backed=args.redis is not None, features_out=args.features)(0)
+    store = None
+    if args.redis is not None:
+        from engine.bootstrap import build_store
+
+        store = build_store(loaded)
+        await store.start()
+    sink = DirectorySink(args.out, args.features)
+    try:
+        chunks = _chunks(args.sources, mapping, batch, progress)
+        return await replay(chunks, partition, sink, store=store, events_max=batch, progress=progress.events)
+    finally:
+        sink.close()
+        if store is not None:
+            await store.close()
+
+
+def _chunks(names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress") -> "Iterator[Chunk]":
+    from engine.adapters.files import open_source
+
+    with ExitStack() as stack:
+        # All are opened before the first is read, so that a wrong name costs nothing.
+        sources = [stack.enter_context(open_source(name, mapping, batch)) for name in names]
+        for source in sources:
+            progress.source(source.name, source.total)
+            for chunk in source:
+                yield chunk
+                progress.position(source.done)

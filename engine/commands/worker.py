@@ -20,8 +20,9 @@ def run(args: argparse.Namespace) -> int:
     """Run until told to stop."""
     loaded = settings(args, {"STEWARD_KAFKA": args.kafka, "STEWARD_REDIS": args.redis, "STEWARD_RULES": args.rules})
     from engine.bootstrap import run_worker
+    from engine.partitions import partition_factory
     from engine.telemetry.logs import configure
 
     configure(loaded.log.level, loaded.log.format)
     with usable_rules():
-        return run_worker(loaded)
+        return run_worker(loaded, partition_factory(loaded))

@@ -1,0 +1,69 @@
+"""From settings to the pure core: the rule set, its limits, and a maker of partitions."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from engine.config import ConfigError, Settings
+from engine.core.admission import AdmissionLimits
+from engine.core.partition import Partition
+from engine.core.settings import CoreSettings
+from engine.domain.rates import Rates, RatesError
+from engine.engagement.base_earn import BaseEarnSettings
+from engine.features.definition import FeatureLimits
+from engine.resources import rules_directory
+from engine.ruleset import report
+from engine.ruleset.ruleset import RuleSet
+
+RATES_BYTES_MAX: Final = 1 << 20
+
+
+def load_ruleset(settings: Settings) -> RuleSet:
+    """The rule set of `settings`, or the shipped one. Raises `RuleErrors`."""
+    return report.load(settings.rules.directory or rules_directory())
+
+
+def core_settings(settings: Settings) -> CoreSettings:
+    """What the core is told. Raises `ConfigError` where the rates cannot be used."""
+    state = settings.state
+    return CoreSettings(
+        admission=AdmissionLimits(state.allowed_lateness_ms, state.dedupe_horizon_ms, state.request_horizon_ms),
+        features=FeatureLimits(lateness_ms=state.allowed_lateness_ms),
+        earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
+        base_currency=settings.money.base_currency,
+        rates=_rates(settings.money.rates, settings.money.base_currency),
+        anomaly_weight=settings.risk.anomaly_weight,
+        entities_max=state.cache_entities_max,
+        customers_max=state.cache_customers_max,
+    )
+
+
+def partition_factory(
+    settings: Settings, *, backed: bool = True, features_out: bool = False
+) -> Callable[[int], Partition]:
+    """A maker of partitions by shard number, all with one rule set. Raises `RuleErrors`, `ConfigError`.
+
+    Args:
+        backed: a state store stands behind.
+        features_out: also render every declared feature of every event.
+    """
+    ruleset = load_ruleset(settings)
+    core = core_settings(settings)
+    return lambda shard: Partition(ruleset, core, shard=shard, backed=backed, features_out=features_out)
+
+
+def _rates(file: Path | None, base: str) -> tuple[tuple[str, str], ...]:
+    """Currency and rate of a rates file, checked: `{"base": "EUR", "rates": {"USD": "1.085"}}`."""
+    if file is None:
+        return ()
+    try:
+        if file.stat().st_size > RATES_BYTES_MAX:
+            raise RatesError(f"larger than {RATES_BYTES_MAX} bytes")
+        # Numbers are kept as they are written: a rate is a decimal, not the nearest binary fraction.
+        rates = Rates.from_dict(json.loads(file.read_text(encoding="utf-8"), parse_float=str))
+        if rates.base != base:
+            raise RatesError(f"rates are against {rates.base}, the base currency is {base}")
+    except (OSError, ValueError) as error:  # RatesError, bad JSON and bad UTF-8 are ValueErrors
+        raise ConfigError([f"money.rates: {file}: {error}"]) from error
+    return tuple(rates.rates.items())
