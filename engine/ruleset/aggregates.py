@@ -50,6 +50,7 @@ class Catalogue:
         self.features: list[FeatureDef] = []
         self.kinds: dict[str, Kind] = {}
         self._by_identity: dict[str, str] = {}
+        self._positions: dict[str, int] = {}
 
     def declare(self, definition: FeatureDef) -> None:
         """Add a declared feature. Raises `ValueError` where it is one feature too many."""
@@ -71,9 +72,14 @@ class Catalogue:
         """The name of a feature that means the same, None where there is none."""
         return self._by_identity.get(definition.identity)
 
+    def position(self, name: str) -> int:
+        """The place of a feature among `features`; -1 where its declaration was faulty."""
+        return self._positions.get(name, -1)
+
     def _add(self, definition: FeatureDef) -> None:
         if len(self.features) >= FEATURES_MAX:
             raise ValueError(f"more than {FEATURES_MAX} features")
+        self._positions[definition.name] = len(self.features)
         self.features.append(definition)
         self.kinds[definition.name] = kind_of(definition.agg)
         self._by_identity.setdefault(definition.identity, definition.name)

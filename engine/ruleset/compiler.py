@@ -181,16 +181,17 @@ class _Compiler:
             raise fail(expression, "a derived feature must be a number or a condition, but this is text")
         kind = "bool" if node.kind in TRUTHS else "number"
         self.kinds[entry.name] = Kind.BOOL if kind == "bool" else Kind.NUMBER
-        self.uses[entry.name] = self.uses_of(node)
+        self.uses[entry.name] = tuple(self.uses_of(node))
         source = entry.reader.node
         self.derived[entry.name] = Derived(entry.name, node, kind, source.source.name, source.line + 1)
 
-    def uses_of(self, tree: ir.Node) -> tuple[str, ...]:
+    def uses_of(self, tree: ir.Node) -> dict[str, int]:
+        """Names and positions of the aggregates a tree reads, through derived features too."""
         found: dict[str, None] = {}
         for node in ir.walk(tree):
             if isinstance(node, ir.Feature):
                 found.update(dict.fromkeys(self.uses.get(node.name, (node.name,))))
-        return tuple(found)
+        return {name: self.catalogue.position(name) for name in found}
 
     def scope(self, place: str, *, scores: bool) -> Scope:
         return Scope(self.kinds, self.lists, scores, self.catalogue.inline, place)

@@ -74,7 +74,8 @@ class Rule:
         allow: a live hit sets aside every rule that is not `hard`.
         hard: not set aside by `allow`.
         mode: one of `MODES`; `share` of customers (0 to 1) get a canary live, the others as shadow.
-        uses: features whose windows the rule reads, through derived ones too, in order of the rule set.
+        uses: names of the aggregates the rule reads, through derived features too.
+        features: their positions in `RuleSet.features`.
         scores: models' scores it reads.
         tests: the in-file tests.
         file, line: where it is, line from 1.
@@ -94,6 +95,7 @@ class Rule:
     mode: str
     share: float
     uses: tuple[str, ...]
+    features: tuple[int, ...]
     scores: tuple[str, ...]
     tests: tuple[Case, ...] = field(repr=False, compare=False)
     tags: tuple[str, ...]

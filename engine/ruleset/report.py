@@ -1,6 +1,7 @@
 """What `steward rules check` and `steward rules test` print."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.ruleset import files, testing
 from engine.ruleset.compiler import compile
@@ -9,17 +10,27 @@ from engine.ruleset.model import LIVE
 from engine.ruleset.ruleset import RuleSet
 
 
+class Report(NamedTuple):
+    """Whether all is well, and what to print; `str()` is the text."""
+
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def load(directory: Path) -> RuleSet:
     """Read and compile a rules directory or a single rule file. Raises `RuleErrors`."""
     return compile(files.read(directory))
 
 
-def check(directory: Path) -> tuple[bool, str]:
+def check(directory: Path) -> Report:
     """Whether a rules directory compiles, and what to print: a summary, or every fault with its place."""
     try:
         ruleset = load(Path(directory))
     except RuleErrors as faults:
-        return False, f"{faults}\n{_count(len(faults.errors), 'error')}"
+        return Report(False, f"{faults}\n{_count(len(faults.errors), 'error')}")
     aside = sum(rule.mode != LIVE for rule in ruleset.rules)
     parts = [
         _count(len(ruleset.rules), "rule") + (f" ({aside} not live)" if aside else ""),
@@ -27,15 +38,15 @@ def check(directory: Path) -> tuple[bool, str]:
         _count(len(ruleset.features), "aggregate"),
         _count(len(ruleset.lists), "list"),
     ]
-    return True, f"ok: {', '.join(parts)}; rule set {ruleset.hash}"
+    return Report(True, f"ok: {', '.join(parts)}; rule set {ruleset.hash}")
 
 
-def run_tests(directory: Path) -> tuple[bool, str]:
+def run_tests(directory: Path) -> Report:
     """Whether every in-file test holds, and what to print: failures explained, then the counts."""
     try:
         ruleset = load(Path(directory))
     except RuleErrors as faults:
-        return False, f"{faults}\n{_count(len(faults.errors), 'error')}"
+        return Report(False, f"{faults}\n{_count(len(faults.errors), 'error')}")
     outcomes = testing.run(ruleset)
     lines = []
     for outcome in outcomes:
@@ -49,7 +60,7 @@ def run_tests(directory: Path) -> tuple[bool, str]:
         lines.append(f"without a test: {', '.join(untested)}")
     failed = sum(not outcome.ok for outcome in outcomes)
     lines.append(f"{_count(len(outcomes), 'test')}, {failed} failed")
-    return failed == 0, "\n".join(lines)
+    return Report(failed == 0, "\n".join(lines))
 
 
 def _count(number: int, word: str) -> str:

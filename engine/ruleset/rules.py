@@ -10,6 +10,7 @@ from engine.ruleset.errors import suggest
 from engine.ruleset.model import CANARY, LIVE, MODES, OUTCOMES, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
+from engine.ruleset.types import FIELD_KINDS
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 RULE_KEYS: Final = (
@@ -23,7 +24,7 @@ TESTS_MAX: Final = 100
 _CANARY: Final = re.compile(r"canary\s*:\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
 
 CaseReader = Callable[[Mapping], Case]
-UsesOf = Callable[[ir.Node], tuple[str, ...]]
+UsesOf = Callable[[ir.Node], dict[str, int]]
 
 
 def rule_id(reader: Reader) -> str:
@@ -50,6 +51,7 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
     tests = sequence(reader.need("tests"), "'tests'") if reader.has("tests") else []
     if len(tests) > TESTS_MAX:
         raise fail(reader.need("tests"), f"more than {TESTS_MAX} tests of one rule")
+    uses = {name: place for tree in trees for name, place in uses_of(tree).items()}
     rule = Rule(
         id=name,
         description=reader.text("description", ""),
@@ -64,7 +66,8 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
         hard=hard,
         mode=mode,
         share=share,
-        uses=tuple(dict.fromkeys(used for tree in trees for used in uses_of(tree))),
+        uses=tuple(uses),
+        features=tuple(uses.values()),
         scores=tuple(sorted({node.name for node in nodes if isinstance(node, ir.Score)})),
         tests=tuple(case(mapping(test, "a test")) for test in tests),
         tags=tuple(text for text, _ in reader.texts("tags")),
@@ -94,7 +97,7 @@ def _consistent(reader: Reader, then: Reader, allow: bool, decision: int | None,
     if allow and decision not in (None, 0):
         raise fail(then.need("decision"), "a rule that allows cannot ask for another outcome")
     if allow and hard:
-        raise fail(reader.need("hard"), "a rule that allows cannot be hard", "hard rules are what allow leaves in force")
+        raise fail(reader.need("hard"), "a rule that allows cannot be hard", "hard rules are those it leaves in force")
     if not allow and decision is None and not then.has("score"):
         raise fail(then.node, "'then' does nothing", "give a decision, a score or allow: true")
 
@@ -111,8 +114,6 @@ def _reason(then: Reader, name: str) -> str:
 def _detail(then: Reader, scope: Scope) -> str:
     found = then.text("detail", "")
     for name in re.findall(r"\{([^{}]*)\}", found):
-        from engine.ruleset.types import FIELD_KINDS
-
         if name not in FIELD_KINDS and name not in scope.features:
             hint = suggest(name, [*scope.features, *FIELD_KINDS])
             raise fail(then.need("detail"), f"unknown name '{name}' in 'detail'", hint)

@@ -13,7 +13,7 @@ from engine.features.definition import AGGREGATES, FeatureDef
 from engine.ruleset import build, ir
 from engine.ruleset.batch import Batch
 from engine.ruleset.lists import ValueList
-from engine.ruleset.model import CANARY, Derived, ModelsConfig, Rule
+from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
 from engine.ruleset.program import Program
 from engine.ruleset.scalar import Scalar
 from engine.ruleset.vector import Vector
@@ -84,6 +84,15 @@ class RuleSet:
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]
         self._verdicts = VerdictTable(self.rules)
 
+    def declared_rows(self) -> tuple[list[str], list[str], list[int]]:
+        """Names, kinds and matrix rows of the declared features, in file order."""
+        rows = [self.rows[name] for name in self.declared]
+        return self.declared, [self.kinds[row] for row in rows], rows
+
+    def model_inputs(self, model: AnomalyConfig | FraudConfig) -> list[int]:
+        """Matrix rows of a model's inputs, in their order."""
+        return [self.rows[name] for name in model.inputs]
+
     def derive(self, columns: Columns, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """The full feature matrix, derived rows filled.
 
@@ -130,6 +139,9 @@ class RuleSet:
     def decide(self, hits: Hits) -> Verdicts:
         """Outcome, points and rules of every event."""
         return self._verdicts.decide(hits)
+
+
+__all__ = ["OUTCOMES", "Frame", "Hits", "RuleSet", "Verdicts", "hit_of", "in_share"]
 
 
 def hit_of(rule: Rule) -> ir.Node:

@@ -274,7 +274,7 @@ def _binary(op: Callable[[float, float], float], left: NumberOf, right: NumberOf
 
 def _every(parts: list[Holds]) -> Holds:
     def run(row: Row) -> bool:
-        for part in parts:
+        for part in parts:  # noqa: SIM110 - a generator costs more than the loop
             if not part(row):
                 return False
         return True
@@ -284,7 +284,7 @@ def _every(parts: list[Holds]) -> Holds:
 
 def _any(parts: list[Holds]) -> Holds:
     def run(row: Row) -> bool:
-        for part in parts:
+        for part in parts:  # noqa: SIM110 - a generator costs more than the loop
             if part(row):
                 return True
         return False

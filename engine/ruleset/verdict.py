@@ -42,35 +42,16 @@ class Verdicts:
     Attributes:
         outcome: index in `OUTCOMES`, int8 `(n,)`; 0 (approve) where nothing hit.
         points: sum of the `then.score` of live hits that are in force, float64 `(n,)`.
-        rows: events with any hit, shadow included, in order; all others are `NOTHING`.
-        found: the verdicts of `rows`.
+        rules: for each event, indexes of the live rules that hit it, in order of the rule set.
+        shadow: for each event, indexes of the shadow rules that hit it, and of canaries its customer does not get.
+        reasons: for each event, those of `rules` that are in force: not those that an `allow` set aside.
     """
 
     outcome: NDArray[np.int8]
     points: NDArray[np.float64]
-    rows: list[int]
-    found: list[Verdict]
-    _by_row: dict[int, Verdict] = field(default_factory=dict)
-
-    def __getitem__(self, row: int) -> Verdict:
-        if not self._by_row and self.rows:
-            self._by_row = dict(zip(self.rows, self.found, strict=True))
-        return self._by_row.get(row, NOTHING)
-
-    def rules(self, row: int) -> tuple[int, ...]:
-        """Indexes of the live rules that hit an event, in order of the rule set."""
-        return self[row].rules
-
-    def shadow(self, row: int) -> tuple[int, ...]:
-        """Indexes of the shadow rules that hit an event, and of canaries its customer does not get."""
-        return self[row].shadow
-
-    def reasons(self, row: int) -> tuple[int, ...]:
-        """Indexes of the live hits that are in force, so not those that an `allow` set aside."""
-        return self[row].reasons
-
-
-NOTHING: Final = Verdict(0, 0.0, (), (), ())
+    rules: list[tuple[int, ...]]
+    shadow: list[tuple[int, ...]]
+    reasons: list[tuple[int, ...]]
 
 
 class VerdictTable:
@@ -88,17 +69,20 @@ class VerdictTable:
         at_rules, at_rows = np.nonzero(hits.matrix)
         for rule, row in zip(at_rules.tolist(), at_rows.tolist(), strict=True):
             by_row.setdefault(row, []).append(rule)
-        rows = sorted(by_row)
-        found = []
-        for row in rows:
-            verdict = self._verdict(row, by_row[row], hits.canaries)
-            found.append(verdict)
+        none: list[tuple[int, ...]] = [()] * n
+        verdicts = Verdicts(outcome, points, none, none.copy(), none.copy())
+        for row, hit in by_row.items():
+            verdict = self._verdict(row, hit, hits.canaries)
             outcome[row] = verdict.outcome
             points[row] = verdict.points
-        return Verdicts(outcome, points, rows, found)
+            verdicts.rules[row] = verdict.rules
+            verdicts.shadow[row] = verdict.shadow
+            verdicts.reasons[row] = verdict.reasons
+        return verdicts
 
     def _verdict(self, row: int, hit: list[int], canaries: Mapping[int, NDArray[np.bool_]]) -> Verdict:
-        live, shadow = [], []
+        live: list[int] = []
+        shadow: list[int] = []
         for rule in hit:
             mode = self._rules[rule].mode
             aside = mode == SHADOW or (mode == CANARY and not canaries[rule][row])
