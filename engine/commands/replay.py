@@ -1,7 +1,6 @@
 """`steward replay`."""
 
 import argparse
-import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -54,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise Unusable("steward replay: --features needs --out")
     if args.redis == "embedded":
         raise Unusable("steward replay: --redis needs the address of a server; without it the state is in memory")
+    import asyncio
+
     from engine.adapters.files import OutputError, SourceError
     from engine.commands.progress import Progress
 
