@@ -127,7 +127,7 @@ class EmbeddedKafka(ServerProcess):
         for attempt in range(PORT_TRIES_MAX):
             self.port = free_port()
             address = f"tcp://127.0.0.1:{self.port}"
-            command = [
+            command: list[str | Path] = [
                 self._binary, "broker", "--listener-url", address, "--advertised-listener-url", address,
                 "--storage-engine", "memory://tansu/",
             ]  # fmt: skip

@@ -21,7 +21,10 @@ def main(command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the owner decides, through the pipe
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), restore_signals=True, preexec_fn=_defaults
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        preexec_fn=_defaults,  # noqa: PLW1509 (unsafe beside other threads, and the keeper has none)
     )
     sys.stdout.write(f"{child.pid}\n")
     sys.stdout.flush()

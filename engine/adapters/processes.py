@@ -50,10 +50,9 @@ class ServerProcess:
     @property
     def pid(self) -> int:
         """Process id of the server, 0 where it does not run."""
-        return self._pid if self.running else 0
+        return self._pid if self.alive() else 0
 
-    @property
-    def running(self) -> bool:
+    def alive(self) -> bool:
         """Whether the server has not ended."""
         return self._keeper is not None and self._keeper.poll() is None
 
@@ -70,7 +69,7 @@ class ServerProcess:
         environment: dict[str, str] | None = None,
     ) -> None:
         """Start the server and wait until `ready`. Raises `ServerFailed`; nothing runs then."""
-        if self.running:
+        if self.alive():
             raise RuntimeError(f"{self.name} is running")
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -81,7 +80,7 @@ class ServerProcess:
         self._pid = int(line or 0)
         deadline = time.monotonic() + deadline_seconds
         while not ready():
-            if not self.running:
+            if not self.alive():
                 raise ServerFailed(f"{self.name} ended at once:\n{self._log_tail()}")
             if time.monotonic() > deadline:
                 self.stop()
@@ -117,7 +116,7 @@ class ServerProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server itself, such as SIGKILL, SIGSTOP or SIGCONT."""
-        if self.running:
+        if self.alive():
             os.kill(self._pid, number)
 
     def kill(self) -> None:

@@ -57,13 +57,21 @@ def translate(error: Exception, where: str) -> Exception:
         return StoreMisconfigured(f"Redis at {where}: {MISCONFIGURED[code]} ({error})")
     if code in UNAVAILABLE:
         return StoreUnavailable(f"Redis at {where}: {UNAVAILABLE[code]} ({error})")
-    if isinstance(error, (AuthenticationError, AuthorizationError)):
+    causes = list(_causes(error))
+    if any(isinstance(cause, (AuthenticationError, AuthorizationError)) for cause in causes):
         return StoreMisconfigured(f"Redis at {where}: user or password are wrong ({error})")
-    if isinstance(error, (RedisTimeoutError, TimeoutError)):
+    if any(isinstance(cause, (RedisTimeoutError, TimeoutError)) for cause in causes):
         return StoreUnavailable(f"Redis at {where}: no answer in time ({error})")
     if isinstance(error, (RedisConnectionError, OSError, RedisClusterException)):
         return StoreUnavailable(f"Redis at {where}: no connection ({error})")
     return StoreMisconfigured(f"Redis at {where}: unexpected reply ({error})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from: while connecting, redis-py wraps one in another."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager

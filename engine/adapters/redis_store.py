@@ -107,9 +107,12 @@ class RedisStore:
         check_commit(commit)
         arguments: list[bytes | str | int] = [
             LAYOUT, commit.expected, commit.next_offset, commit.relayed, commit.ops, commit.outbox, commit.journal,
-            self._journal_length_max, len(commit.answers), *chain.from_iterable(commit.answers),
-            *chain.from_iterable(commit.replies),
+            self._journal_length_max, len(commit.answers),
         ]  # fmt: skip
+        for answer in commit.answers:
+            arguments += answer
+        for reply_to in commit.replies:
+            arguments += reply_to
         with translated(self._client.where):
             reply = await self._client.run(script("commit.lua"), self._base(commit.shard) + HEAD, *arguments)
         if reply[0] != b"O":
