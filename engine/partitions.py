@@ -31,7 +31,6 @@ def core_settings(settings: Settings) -> CoreSettings:
         admission=AdmissionLimits(state.allowed_lateness_ms, state.dedupe_horizon_ms, state.request_horizon_ms),
         features=FeatureLimits(lateness_ms=state.allowed_lateness_ms),
         earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
-        base_currency=settings.money.base_currency,
         rates=_rates(settings.money.rates, settings.money.base_currency),
         anomaly_weight=settings.risk.anomaly_weight,
         entities_max=state.cache_entities_max,
@@ -53,10 +52,10 @@ def partition_factory(
     return lambda shard: Partition(ruleset, core, shard=shard, backed=backed, features_out=features_out)
 
 
-def _rates(file: Path | None, base: str) -> tuple[tuple[str, str], ...]:
-    """Currency and rate of a rates file, checked: `{"base": "EUR", "rates": {"USD": "1.085"}}`."""
+def _rates(file: Path | None, base: str) -> Rates:
+    """The rates of a file, checked: `{"base": "EUR", "rates": {"USD": "1.085"}}`."""
     if file is None:
-        return ()
+        return Rates(base, {})
     try:
         if file.stat().st_size > RATES_BYTES_MAX:
             raise RatesError(f"larger than {RATES_BYTES_MAX} bytes")
@@ -66,4 +65,4 @@ def _rates(file: Path | None, base: str) -> tuple[tuple[str, str], ...]:
             raise RatesError(f"rates are against {rates.base}, the base currency is {base}")
     except (OSError, ValueError) as error:  # RatesError, bad JSON and bad UTF-8 are ValueErrors
         raise ConfigError([f"money.rates: {file}: {error}"]) from error
-    return tuple(rates.rates.items())
+    return rates

@@ -43,15 +43,18 @@ class Columns:
 
     def string(self, name: str) -> NDArray[np.uint64]:
         """Hashes of a string field, 0 where missing."""
-        return self.strings[STRING_INDEX[name]]
+        row: NDArray[np.uint64] = self.strings[STRING_INDEX[name]]
+        return row
 
     def number(self, name: str) -> NDArray[np.float64]:
         """A number field, NaN where missing."""
-        return self.numbers[NUMBER_INDEX[name]]
+        row: NDArray[np.float64] = self.numbers[NUMBER_INDEX[name]]
+        return row
 
     def boolean(self, name: str) -> NDArray[np.int8]:
         """A boolean field: -1 missing, 0, 1."""
-        return self.bools[BOOL_INDEX[name]]
+        row: NDArray[np.int8] = self.bools[BOOL_INDEX[name]]
+        return row
 
     def text(self, name: str) -> list[str | None]:
         """The text of a string field, row by row. Slow: for functions that need characters, not equality."""
