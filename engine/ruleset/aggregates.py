@@ -1,6 +1,7 @@
 """Features as definitions: declared in YAML or written inside an expression, shared where they mean the same."""
 
 import ast
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from engine.domain.durations import format_duration
@@ -165,14 +166,15 @@ def _where(checker: "Checker", tree: ast.expr) -> Filter:
     if not isinstance(tree, ast.Constant) or not isinstance(tree.value, str):
         raise checker.fail(tree, "where is an expression in quotes", 'where="type == \'payment.declined\'"')
     start, _ = checker.text.span(tree)
-    return filter_of(Text(checker.text.scalar, tree.value, start + 1, checker.text))
+    return filter_of(Text(checker.text.scalar, tree.value, start + 1, checker.text), checker.scope.features)
 
 
-def filter_of(text: Text) -> Filter:
-    """A checked and compiled `where`. Raises `RuleError`."""
+def filter_of(text: Text, features: Iterable[str] = ()) -> Filter:
+    """A checked and compiled `where`; `features` exist, but it must not name them. Raises `RuleError`."""
     from engine.ruleset.check import Scope, condition
 
-    node = condition(text, Scope(place="a where filter"))
+    hidden = {name: f"'{name}' is a feature, and a where filter sees event fields only" for name in features}
+    node = condition(text, Scope(place="a where filter", hidden=hidden))
     return Filter(node.text, compile_filter(node))
 
 

@@ -113,7 +113,8 @@ def _function(checker: "Checker", tree: ast.Call, function: Function) -> ir.Node
         except ValueError as fault:
             raise checker.fail(trees[-1] if trees else tree, str(fault)) from None
     plain = all(p.kind is Kind.NUMBER and not p.constant for p, _ in zip(params, args, strict=False))
-    return _fold(checker, tree, ir.Call(function.result, function.name, tuple(args), plain and function.vector is not None), function)
+    call = ir.Call(function.result, function.name, tuple(args), plain and function.vector is not None)
+    return _fold(checker, tree, call, function)
 
 
 def _fold(checker: "Checker", tree: ast.Call, call: ir.Call, function: Function) -> ir.Node:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from engine.ruleset import declarations, ir
+from engine.ruleset import declarations, defaults, ir
 from engine.ruleset.aggregates import Catalogue
 from engine.ruleset.cases import read_case
 from engine.ruleset.check import Scope, value
@@ -136,7 +136,7 @@ class _Compiler:
         self.kinds[name] = Kind.NUMBER  # until it is checked
 
     def aggregate(self, entry: _Declared) -> None:
-        definition = declarations.feature(entry.reader, entry.name)
+        definition = declarations.feature(entry.reader, entry.name, self.declared)
         try:
             self.catalogue.declare(definition)
         except ValueError as fault:
@@ -217,12 +217,20 @@ class _Compiler:
 
     def read_models(self, found: list[tuple[Scalar, Node]]) -> None:
         if not found:
+            self.attempt(self.default_models)
             return
         for key, _ in found[1:]:
             first = found[0][0]
             hint = f"first in {first.source.name}:{first.line + 1}"
             self.errors.append(fail(key, "'models' stands in two files", hint))
         self.attempt(lambda: self.read_model(found[0][1]))
+
+    def default_models(self) -> None:
+        """Configure what is shipped, for nothing is said."""
+        scope = Scope(aggregate=self.catalogue.inline, place="a derived feature")
+        for name, node in defaults.inputs(lambda text: value(text, scope)).items():
+            self.derived[name] = Derived(name, node, "number", name, 1, hidden=True)
+        self.models = ModelsConfig(defaults.anomaly())
 
     def read_model(self, node: Node) -> None:
         reader = Reader(mapping(node, "'models'"), "'models'", declarations.MODEL_KEYS)

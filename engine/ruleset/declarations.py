@@ -1,6 +1,7 @@
 """Features, lists and models as declared in YAML."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from engine.features.definition import AGGREGATES, FeatureDef
@@ -42,8 +43,8 @@ def feature_name(reader: Reader) -> str:
     return name
 
 
-def feature(reader: Reader, name: str) -> FeatureDef:
-    """A declared aggregate. Raises `RuleError`."""
+def feature(reader: Reader, name: str, declared: Iterable[str]) -> FeatureDef:
+    """A declared aggregate; `declared` are the names of all features, for messages. Raises `RuleError`."""
     agg = reader.text("agg")
     if agg not in AGGREGATES:
         hint = suggest(agg, list(AGGREGATES)) or f"one of {', '.join(AGGREGATES)}"
@@ -61,7 +62,7 @@ def feature(reader: Reader, name: str) -> FeatureDef:
     where = None
     if reader.has("where"):
         reader.text("where")
-        where = filter_of(Text(reader.scalar("where")))
+        where = filter_of(Text(reader.scalar("where")), declared)
     try:
         return define(name, agg, by, of, window_ms, where)
     except ValueError as fault:

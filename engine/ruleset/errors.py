@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
+
+LINE_CHARS_MAX: Final = 160  # of a source line that is shown; the middle of a longer one is
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,12 @@ class RuleError(Exception):
         if not self.source_line or not self.line:
             return self.headline()
         start = max(self.column - 1, 0)
-        room = max(len(self.source_line) - start, 1)
-        underline = " " * start + "^" * max(1, min(self.width, room))
-        return f"{self.headline()}\n    {self.source_line}\n    {underline}"
+        skip = max(0, start - LINE_CHARS_MAX // 2) if len(self.source_line) > LINE_CHARS_MAX else 0
+        shown = self.source_line[skip : skip + LINE_CHARS_MAX]
+        shown = "".join(char if char.isprintable() else "?" for char in shown)
+        room = max(len(shown) - (start - skip), 1)
+        underline = " " * (start - skip) + "^" * max(1, min(self.width, room))
+        return f"{self.headline()}\n    {shown}\n    {underline}"
 
 
 class RuleErrors(Exception):

@@ -1,10 +1,13 @@
 """An expression with the value of each of its parts for one event: why a rule hit, or why it did not."""
 
+import re
 from dataclasses import dataclass
 
 from engine.ruleset import ir
+from engine.ruleset.batch import Batch
+from engine.ruleset.ruleset import Frame, RuleSet, hit_of
 from engine.ruleset.scalar import Row, Scalar
-from engine.ruleset.types import Kind
+from engine.ruleset.types import FIELD_KINDS, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,31 @@ class Step:
         for part in self.parts:
             found.extend(part.lines(depth + 1))
         return found
+
+
+def explain_rule(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> Step:
+    """Why a rule hit an event of a frame, or why it did not: its whole condition, `unless` included."""
+    batch = Batch(frame.columns, frame.matrix, frame.score_anomaly, frame.score_fraud)
+    scalar = Scalar(ruleset.rows, ruleset.lists)
+    return explain(hit_of(ruleset.rules[rule]), batch.row(row), scalar)
+
+
+def detail(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> str:
+    """The text of a hit for the decision: `then.detail` with its `{name}` filled in, or else the description."""
+    template = ruleset.rules[rule].detail
+    if not template:
+        return ruleset.rules[rule].description
+    one = Batch(frame.columns, frame.matrix, frame.score_anomaly, frame.score_fraud).row(row)
+    scalar = Scalar(ruleset.rows, ruleset.lists)
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[1]
+        kind = FIELD_KINDS.get(name, Kind.NUMBER)
+        node = ir.Field(kind, name) if name in FIELD_KINDS else ir.Feature(kind, name)
+        value = _value(node, one, scalar)
+        return "missing" if value is None else ir.number_text(value) if isinstance(value, float) else str(value)
+
+    return re.sub(r"\{([^{}]*)\}", fill, template)
 
 
 def explain(node: ir.Node, row: Row, scalar: Scalar) -> Step:

@@ -66,8 +66,8 @@ class VerdictTable:
         n = hits.matrix.shape[1]
         outcome, points = np.zeros(n, np.int8), np.zeros(n)
         by_row: dict[int, list[int]] = {}
-        at_rules, at_rows = np.nonzero(hits.matrix)
-        for rule, row in zip(at_rules.tolist(), at_rows.tolist(), strict=True):
+        for place in np.flatnonzero(hits.matrix).tolist():
+            rule, row = divmod(place, n)
             by_row.setdefault(row, []).append(rule)
         none: list[tuple[int, ...]] = [()] * n
         verdicts = Verdicts(outcome, points, none, none.copy(), none.copy())
