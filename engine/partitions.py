@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
-from engine.config import ConfigError, Settings
+from engine.config import ConfigError, MoneySettings, Settings
 from engine.core.admission import AdmissionLimits
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
@@ -31,7 +30,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         admission=AdmissionLimits(state.allowed_lateness_ms, state.dedupe_horizon_ms, state.request_horizon_ms),
         features=FeatureLimits(lateness_ms=state.allowed_lateness_ms),
         earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
-        rates=_rates(settings.money.rates, settings.money.base_currency),
+        rates=_rates(settings.money),
         anomaly_weight=settings.risk.anomaly_weight,
         entities_max=state.cache_entities_max,
         customers_max=state.cache_customers_max,
@@ -52,17 +51,18 @@ def partition_factory(
     return lambda shard: Partition(ruleset, core, shard=shard, backed=backed, features_out=features_out)
 
 
-def _rates(file: Path | None, base: str) -> Rates:
-    """The rates of a file, checked: `{"base": "EUR", "rates": {"USD": "1.085"}}`."""
-    if file is None:
-        return Rates(base, {})
+def _rates(money: MoneySettings) -> Rates:
+    """Rates of a file such as `{"base": "EUR", "rates": {"USD": "1.085"}}`; without one, the base currency alone."""
+    place = f"money.rates: {money.rates}" if money.rates else "money.base_currency"
     try:
-        if file.stat().st_size > RATES_BYTES_MAX:
+        if money.rates is None:
+            return Rates(money.base_currency, {})
+        if money.rates.stat().st_size > RATES_BYTES_MAX:
             raise RatesError(f"larger than {RATES_BYTES_MAX} bytes")
         # Numbers are kept as they are written: a rate is a decimal, not the nearest binary fraction.
-        rates = Rates.from_dict(json.loads(file.read_text(encoding="utf-8"), parse_float=str))
-        if rates.base != base:
-            raise RatesError(f"rates are against {rates.base}, the base currency is {base}")
+        rates = Rates.from_dict(json.loads(money.rates.read_text(encoding="utf-8"), parse_float=str))
+        if rates.base != money.base_currency:
+            raise RatesError(f"rates are against {rates.base}, the base currency is {money.base_currency}")
+        return rates
     except (OSError, ValueError) as error:  # RatesError, bad JSON and bad UTF-8 are ValueErrors
-        raise ConfigError([f"money.rates: {file}: {error}"]) from error
-    return rates
+        raise ConfigError([f"{place}: {error}"]) from error
