@@ -1,0 +1,324 @@
+"""Kernels over the bytes of JSON: strings, numbers, nested values, and the hash of a span.
+
+Positions are byte offsets into the joined batch. A kernel answers -1 for whatever is broken or merely out of the
+ordinary (escapes, control characters, odd numbers): such records go the strict path, which decides. With the JIT off
+these run as plain Python under `np.errstate(over="ignore")`, for SipHash wraps around.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain import hashing, pan
+from engine.features.jit import njit
+
+Bytes = NDArray[np.uint8]
+
+DEPTH_MAX: Final = 8
+KEYS_MAX: Final = 96
+"""Keys of one record the duplicate check holds at a time; more go the strict path."""
+NESTED_BYTES_MAX: Final = 256
+"""Longer strings inside nested values go the strict path, which knows the limits in characters."""
+
+PLAIN: Final = 0
+DIGIT: Final = 1
+SEPARATOR: Final = 2
+QUOTE: Final = 3
+ODD: Final = 4
+NON_ASCII: Final = 5
+
+_K0: Final = np.uint64(hashing.K0)
+_K1: Final = np.uint64(hashing.K1)
+_V0: Final = np.uint64(hashing.INITIAL[0] ^ hashing.K0)
+_V1: Final = np.uint64(hashing.INITIAL[1] ^ hashing.K1)
+_V2: Final = np.uint64(hashing.INITIAL[2] ^ hashing.K0)
+_V3: Final = np.uint64(hashing.INITIAL[3] ^ hashing.K1)
+_FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME: Final = np.uint64(0x100000001B3)
+
+
+def _classes() -> NDArray[np.uint8]:
+    table = np.full(256, PLAIN, np.uint8)
+    table[0x30:0x3A] = DIGIT
+    table[[0x20, 0x2D]] = SEPARATOR
+    table[0x22] = QUOTE
+    table[0x00:0x20] = ODD
+    table[[0x5C, 0x7F]] = ODD
+    table[0x80:] = NON_ASCII
+    return table
+
+
+def _prefix_lengths() -> NDArray[np.int64]:
+    """For every four-digit prefix a bit for each length a card number with it may have."""
+    table = np.zeros(10_000, np.int64)
+    for prefix, lengths in pan.WHOLE_LENGTHS.items():
+        for length in lengths:
+            table[int(prefix)] |= 1 << length
+    return table
+
+
+CLASSES: Final = _classes()
+PREFIX_LENGTHS: Final = _prefix_lengths()
+
+
+@njit
+def _round(
+    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    v0 = v0 + v1
+    v1 = ((v1 << np.uint64(13)) | (v1 >> np.uint64(51))) ^ v0
+    v0 = (v0 << np.uint64(32)) | (v0 >> np.uint64(32))
+    v2 = v2 + v3
+    v3 = ((v3 << np.uint64(16)) | (v3 >> np.uint64(48))) ^ v2
+    v0 = v0 + v3
+    v3 = ((v3 << np.uint64(21)) | (v3 >> np.uint64(43))) ^ v0
+    v2 = v2 + v1
+    v1 = ((v1 << np.uint64(17)) | (v1 >> np.uint64(47))) ^ v2
+    v2 = (v2 << np.uint64(32)) | (v2 >> np.uint64(32))
+    return v0, v1, v2, v3
+
+
+@njit
+def hash_bytes(buf: Bytes, start: int, end: int) -> np.uint64:
+    """SipHash-1-3 of `buf[start:end]`, never 0: the compiled twin of `engine.domain.hashing.hash64`."""
+    v0, v1, v2, v3 = _V0, _V1, _V2, _V3
+    position = start
+    while position + 8 <= end:
+        word = np.uint64(0)
+        for i in range(8):
+            word |= np.uint64(buf[position + i]) << np.uint64(8 * i)
+        v3 ^= word
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0 ^= word
+        position += 8
+    word = np.uint64((end - start) & 0xFF) << np.uint64(56)
+    for i in range(end - position):
+        word |= np.uint64(buf[position + i]) << np.uint64(8 * i)
+    v3 ^= word
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0 ^= word
+    v2 ^= np.uint64(0xFF)
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    digest = v0 ^ v1 ^ v2 ^ v3
+    return digest if digest != np.uint64(0) else np.uint64(1)
+
+
+@njit
+def key_hash(buf: Bytes, start: int, end: int) -> np.uint64:
+    """FNV-1a of a key: enough to find known fields (then compared byte by byte) and to suspect duplicates."""
+    digest = _FNV_OFFSET
+    for position in range(start, end):
+        digest = (digest ^ np.uint64(buf[position])) * _FNV_PRIME
+    return digest
+
+
+@njit
+def skip_blank(buf: Bytes, position: int, end: int) -> int:
+    """The first position from here on that is not JSON white space."""
+    while position < end:
+        c = buf[position]
+        if c != 32 and c != 10 and c != 13 and c != 9:
+            break
+        position += 1
+    return position
+
+
+@njit
+def string_end(buf: Bytes, position: int, end: int) -> tuple[int, int, bool]:
+    """From behind the opening quote: position of the closing one or -1, the longest run of digits, all ASCII.
+
+    Blanks, dashes and bytes beyond ASCII do not end a run, so a run of fewer than 12 digits holds no card number.
+    """
+    run = 0
+    longest = 0
+    ascii_only = True
+    while position < end:
+        kind = CLASSES[buf[position]]
+        if kind == PLAIN:
+            run = 0
+        elif kind == DIGIT:
+            run += 1
+            if run > longest:
+                longest = run
+        elif kind == QUOTE:
+            return position, longest, ascii_only
+        elif kind == NON_ASCII:
+            ascii_only = False
+        elif kind == ODD:
+            return -1, longest, ascii_only
+        position += 1
+    return -1, longest, ascii_only
+
+
+@njit
+def may_hold_card(buf: Bytes, start: int, end: int) -> bool:
+    """Whether digits of the span, with any separators between them, could be a card number. Never a false no."""
+    digits = np.empty(32, np.int64)
+    for first in range(start, end):
+        if CLASSES[buf[first]] != DIGIT:
+            continue
+        count = 0
+        position = first
+        while position < end and count < pan.DIGITS_MAX:
+            kind = CLASSES[buf[position]]
+            if kind == PLAIN:
+                break
+            if kind == DIGIT:
+                digits[count] = np.int64(buf[position]) - 48
+                count += 1
+            position += 1
+        if count >= pan.DIGITS_MIN and _any_length(digits, count):
+            return True
+    return False
+
+
+@njit
+def _any_length(digits: NDArray[np.int64], count: int) -> bool:
+    """Whether a card number of any length begins at the first of these digits."""
+    lengths = PREFIX_LENGTHS[digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]]
+    for length in range(pan.DIGITS_MIN, count + 1):
+        if (lengths >> length) & 1:
+            total = 0
+            for i in range(length):
+                value = digits[length - 1 - i]
+                if i & 1:
+                    value = value * 2 if value < 5 else value * 2 - 9
+                total += value
+            if total % 10 == 0:
+                return True
+    return False
+
+
+@njit
+def number_end(buf: Bytes, position: int, end: int) -> tuple[int, int, bool]:
+    """Position behind a JSON number without exponent, its digits before the point, has a fraction; or position -1."""
+    if position < end and buf[position] == 45:
+        position += 1
+    first = position
+    while position < end and 48 <= buf[position] <= 57:
+        position += 1
+    whole = position - first
+    if whole == 0 or (whole > 1 and buf[first] == 48):
+        return -1, whole, False
+    fraction = False
+    if position < end and buf[position] == 46:
+        fraction = True
+        position += 1
+        first = position
+        while position < end and 48 <= buf[position] <= 57:
+            position += 1
+        if position == first:
+            return -1, whole, fraction
+    if position < end and (buf[position] == 69 or buf[position] == 101):
+        return -1, whole, fraction
+    return position, whole, fraction
+
+
+@njit
+def literal_end(buf: Bytes, position: int, end: int) -> int:
+    """Position behind `true`, `false` or `null`, or -1."""
+    left = end - position
+    c = buf[position]
+    if left >= 4 and c == 116 and buf[position + 1] == 114 and buf[position + 2] == 117 and buf[position + 3] == 101:
+        return position + 4
+    if left >= 4 and c == 110 and buf[position + 1] == 117 and buf[position + 2] == 108 and buf[position + 3] == 108:
+        return position + 4
+    if left >= 5 and c == 102 and buf[position + 1] == 97 and buf[position + 2] == 108 and buf[position + 3] == 115:
+        return position + 5 if buf[position + 4] == 101 else -1
+    return -1
+
+
+@njit
+def scalar_end(buf: Bytes, position: int, end: int) -> int:
+    """Position behind a string, number or literal that cannot hold a card number, or -1."""
+    if buf[position] == 34:
+        close, digits, _ = string_end(buf, position + 1, end)
+        if close < 0 or close - position > NESTED_BYTES_MAX:
+            return -1
+        if digits >= pan.DIGITS_MIN and may_hold_card(buf, position + 1, close):
+            return -1
+        return close + 1
+    if buf[position] == 45 or 48 <= buf[position] <= 57:
+        behind, whole, _ = number_end(buf, position, end)
+        return behind if whole < pan.DIGITS_MIN else -1
+    return literal_end(buf, position, end)
+
+
+@njit
+def add_key(keys: NDArray[np.uint64], first: int, count: int, digest: np.uint64) -> int:
+    """Add a key to those of its object, `keys[first:count]`: the new count, or -1 for a repeat or too many."""
+    if count >= KEYS_MAX:
+        return -1
+    for i in range(first, count):
+        if keys[i] == digest:
+            return -1
+    keys[count] = digest
+    return count + 1
+
+
+@njit
+def value_end(buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], taken: int) -> int:
+    """Position behind any JSON value inside the top-level object, or -1; `keys[taken:]` is scratch space."""
+    firsts = np.zeros(DEPTH_MAX + 2, np.int64)
+    is_object = np.zeros(DEPTH_MAX + 2, np.bool_)
+    depth = 1
+    count = taken
+    state = 0  # 0 a value, 1 a value or `]`, 2 a key, 3 a key or `}`, 4 behind a value
+    while position < end:
+        position = skip_blank(buf, position, end)
+        if position >= end:
+            return -1
+        c = buf[position]
+        if state == 4:
+            if c == 44:
+                state = 2 if is_object[depth] else 0
+                position += 1
+                continue
+            if c != (125 if is_object[depth] else 93):
+                return -1
+        if state == 4 or (state == 1 and c == 93) or (state == 3 and c == 125):
+            count = firsts[depth]
+            depth -= 1
+            position += 1
+        elif state >= 2:
+            position, count = _key(buf, position, end, keys, firsts[depth], count)
+            if position < 0:
+                return -1
+            state = 0
+            continue
+        elif c == 123 or c == 91:
+            depth += 1
+            if depth > DEPTH_MAX:
+                return -1
+            firsts[depth] = count
+            is_object[depth] = c == 123
+            position += 1
+            state = 3 if c == 123 else 1
+            continue
+        else:
+            position = scalar_end(buf, position, end)
+            if position < 0:
+                return -1
+        if depth == 1:
+            return position
+        state = 4
+    return -1
+
+
+@njit
+def _key(
+    buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], first: int, count: int
+) -> tuple[int, int]:
+    """Read `"key":` inside a nested object: the position behind the colon, or -1, and the count of keys."""
+    if buf[position] != 34:
+        return -1, count
+    behind = scalar_end(buf, position, end)
+    if behind < 0 or behind - position > 130:
+        return -1, count
+    count = add_key(keys, first, count, key_hash(buf, position + 1, behind - 1))
+    position = skip_blank(buf, behind, end)
+    if count < 0 or position >= end or buf[position] != 58:
+        return -1, count
+    return position + 1, count
