@@ -70,7 +70,8 @@ class RedisServer(ServerProcess):
         super().__init__("redis", directory)
         self._binary = binary or embedded_redis_binary()
         self._socket = self.directory.resolve() / "redis.sock"
-        self._tcp = tcp or len(bytes(self._socket)) > SOCKET_PATH_BYTES_MAX
+        self._listens_on_socket = len(bytes(self._socket)) <= SOCKET_PATH_BYTES_MAX
+        self._tcp = tcp or not self._listens_on_socket
         self.port = 0
         self._arguments = ("--appendonly", "yes" if append_only else "no", *arguments)
 
@@ -84,10 +85,11 @@ class RedisServer(ServerProcess):
         for attempt in range(PORT_TRIES_MAX):
             self.port = self.port or (free_port() if self._tcp else 0)
             command: list[str | Path] = [
-                self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self._socket),
-                "--unixsocketperm", "700", "--dir", str(self.directory.resolve()), "--save", "", "--daemonize", "no",
-                "--maxmemory-policy", "noeviction", *self._arguments,
+                self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory.resolve()),
+                "--save", "", "--daemonize", "no", "--maxmemory-policy", "noeviction", *self._arguments,
             ]  # fmt: skip
+            if self._listens_on_socket:
+                command += ["--unixsocket", str(self._socket), "--unixsocketperm", "700"]
             try:
                 self.launch(command, self._answers, deadline_seconds)
                 return self
@@ -99,9 +101,10 @@ class RedisServer(ServerProcess):
         raise AssertionError("unreachable")
 
     def _answers(self) -> bool:
-        address = ("127.0.0.1", self.port) if self._tcp else str(self._socket)
-        family = socket.AF_INET if self._tcp else socket.AF_UNIX
-        return exchange(family, address, b"PING\r\n").startswith(b"+PONG")
+        """Asked through the socket where there is one: at a port that was taken, a stranger would answer."""
+        if self._listens_on_socket:
+            return exchange(socket.AF_UNIX, str(self._socket), b"PING\r\n").startswith(b"+PONG")
+        return exchange(socket.AF_INET, ("127.0.0.1", self.port), b"PING\r\n").startswith(b"+PONG")
 
 
 class EmbeddedKafka(ServerProcess):

@@ -38,6 +38,8 @@ SETTINGS: Final = {
     "transaction.state.log.num.partitions": "4",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    "broker.session.timeout.ms": "3000",  # how long a killed broker waits to be let in again
+    "broker.heartbeat.interval.ms": "500",
     "log.cleaner.dedupe.buffer.size": "4194304",
 }
 
