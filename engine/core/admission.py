@@ -1,10 +1,11 @@
 """Admission: duplicates, lateness, and which events carry a decision.
 
-Every accepted event leaves one record in its customer's admission log (its id), and a request leaves a second one (its
-payment), so that a repeat is recognised and an authorisation knows whether a request came before it. The log is append-only
-between trims. A trim is decided by the customer's own sequence of records and by nothing else: when the log holds at least
-`TRIM_RECORDS_MIN` records and twice what the last trim left, records older than the median time of its last
-`TRIM_MEDIAN_RECORDS` arrivals less their horizon go. A median, so that one event from the far future forgets nothing.
+Every accepted event leaves one record in its customer's admission log (its id), and a request leaves a second one
+(its payment), so that a repeat is recognised and an authorisation knows whether a request came before it. The log is
+append-only between trims. A trim is decided by the customer's own sequence of records and by nothing else: when the
+log holds at least `TRIM_RECORDS_MIN` records and twice what the last trim left, records older than the median time of
+its last `TRIM_MEDIAN_RECORDS` arrivals less their horizon go. A median, so that one event from the far future forgets
+nothing.
 """
 
 from collections.abc import Sequence
@@ -124,7 +125,16 @@ class Admission:
         while done < n:
             start = done
             done, slot = admit_kernel(
-                arrays, customer, event, payment, kind, columns.time_ms, _TYPES, self._limits.lateness_ms, verdicts, start
+                arrays,
+                customer,
+                event,
+                payment,
+                kind,
+                columns.time_ms,
+                _TYPES,
+                self._limits.lateness_ms,
+                verdicts,
+                start,
             )
             if self._backed:
                 ops.append(self._appends(columns, verdicts, start, done))

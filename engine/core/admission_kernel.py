@@ -1,8 +1,9 @@
 """The arrays and kernels behind `engine.core.admission`.
 
-Records of a customer form a chain, newest first, through one pool of records; one open-addressing table finds a record by
-customer, kind and hash, another finds a customer by hash. Both use linear probing and hold index + 1, 0 for a free place and -1 for
-a place whose record was trimmed. Hashes are SipHash already, so their low bits are used as they are.
+Records of a customer form a chain, newest first, through one pool of records; one open-addressing table finds a
+record by customer, kind and hash, another finds a customer by hash. Both use linear probing and hold index + 1, 0 for
+a free place and -1 for a place whose record was trimmed. Hashes are SipHash already, so their low bits are used as
+they are.
 """
 
 from typing import Final, NamedTuple
@@ -23,7 +24,10 @@ _GONE: Final = -1
 
 
 class Arrays(NamedTuple):
-    """Records (`r_`), customers (`c_`) and the two tables; `used` holds [records, customers, free-list head + 1, table places used]."""
+    """Records (`r_`), customers (`c_`) and the two tables.
+
+    `used` holds: records, customers, head of the free list + 1, places of the record table ever used.
+    """
 
     r_hash: NDArray[np.uint64]
     r_time: NDArray[np.int64]
@@ -146,7 +150,7 @@ def _forget(a: Arrays, record: int) -> None:
 
 @njit
 def trim(a: Arrays, slot: int, dedupe_ms: int, payment_ms: int) -> None:
-    """Drop the records of a customer that are older than their horizon, measured from the median of the last arrivals."""
+    """Drop a customer's records older than their horizon, measured from the median of the last arrivals."""
     recent = np.empty(TRIM_MEDIAN_RECORDS, np.int64)
     record = int(a.c_head[slot])
     for i in range(TRIM_MEDIAN_RECORDS):
@@ -197,8 +201,8 @@ def admit_kernel(
 ) -> tuple[int, int]:
     """Admit rows from `start` on; stop after a row whose customer is due for a trim.
 
-    `types` are the hashes of payment.requested, payment.authorised and transfer.sent; `verdicts` is `(4, n)`: duplicate, late,
-    decides, and "left a payment record". Returns the next row and the slot to trim, -1 for none.
+    `types` are the hashes of payment.requested, payment.authorised and transfer.sent; `verdicts` is `(4, n)`:
+    duplicate, late, decides, and "left a payment record". Returns the next row and the slot to trim, -1 for none.
     """
     for i in range(start, customer.size):
         slot = new_customer(a, customer[i])
@@ -256,7 +260,7 @@ def _empty(records: int, customers: int) -> Arrays:
 
 
 class AdmissionPool:
-    """The arrays, grown by doubling. Tables are kept at most half full of live places and three quarters full of used ones."""
+    """The arrays, grown by doubling; tables are at most half full of live places, three quarters of used ones."""
 
     def __init__(self) -> None:
         self.arrays = _empty(1024, 1024)

@@ -90,7 +90,7 @@ class DecisionWriter:
                 decision=outcome,
                 score=scores[row],
                 scores=Scores(anomaly=anomalies[row], fraud=None),
-                reasons=[self._reasons[r] for r in live],
+                reasons=[self._reasons[r] for r in verdicts.reasons[row]],
                 rules=[self._ids[r] for r in live],
                 shadow=[self._ids[r] for r in shadow],
                 ruleset=self._ruleset.hash,

@@ -1,9 +1,11 @@
 """The partition: a deterministic state machine over its log.
 
-`apply` does no I/O, reads no clock and draws no unseeded random number. The same records through the same rule set and settings give
-the same outputs and the same state, however they are cut into batches and however often the state is dropped and loaded again.
+`apply` does no I/O, reads no clock and draws no unseeded random number. The same records through the same rule set
+and settings give the same outputs and the same state, however they are cut into batches and however often the state
+is dropped and loaded again.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -15,12 +17,13 @@ from numpy.typing import NDArray
 from engine.core.admission import Admission
 from engine.core.dead_letters import dead_letters
 from engine.core.decisions import DecisionWriter
-from engine.core.decode import Decoded, Decoder, Rates
+from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
 from engine.core.rewards import Rewards, ledger_rows
 from engine.core.settings import CoreSettings
 from engine.core.warming import Warming
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
+from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
@@ -43,7 +46,8 @@ class Partition:
         ruleset: features, rules and models in force.
         settings: see `CoreSettings`.
         shard: number of the shard.
-        backed: a state store stands behind: `apply` returns operations, and state is loaded on demand. Without one, memory is the state.
+        backed: a state store stands behind: `apply` returns operations, and state is loaded on demand. Without one,
+            memory is the state.
         features_out: also render every declared feature of every accepted event (`Effects.features`).
     """
 
@@ -64,11 +68,11 @@ class Partition:
         self.restore({})
 
     def restore(self, head: dict[bytes, bytes]) -> None:
-        """Start over from the small state of the shard, everything else to be loaded on demand. `{}` for a new shard."""
+        """Start over from the small state of the shard, `{}` for a new one; the rest is loaded on demand."""
         settings = self._settings
-        self._decoder = Decoder(Rates.make(settings.base_currency, dict(settings.rates)))
-        if HEAD_RATES in head:
-            self._decoder.rates = Rates.load(head[HEAD_RATES])
+        rates = Rates.from_dict(json.loads(head[HEAD_RATES])) if HEAD_RATES in head else settings.rates
+        self._decoder = Decoder(rates)
+        self._rates = rates
         self._plan = Plan.compile(self.ruleset.features, head.get(HEAD_LAYOUT), settings.features)
         self._layout = head.get(HEAD_LAYOUT, b"")
         self._features = FeatureState(self._plan, backed=self._backed)
@@ -92,7 +96,7 @@ class Partition:
         self._writer = DecisionWriter(self.ruleset, version, settings.anomaly_weight)
 
     def decode(self, records: Sequence[bytes | None]) -> Decoded:
-        """Decode and validate raw records. Call once a batch, in log order: a rates event changes the batches after it."""
+        """Decode and validate records. Once a batch, in log order: a rates event changes what comes after it."""
         return self._decoder.decode(records)
 
     def clear(self) -> None:
@@ -129,7 +133,7 @@ class Partition:
                 room.load([keys[i] for i in picked], [values[i] for i in picked])
 
     def evict(self) -> None:
-        """Bound what is held in memory. Call between a commit and the next batch, never between `missing` and `apply`."""
+        """Bound what is held in memory. After a commit, never between `missing` and `apply`."""
         self._admission.evict(self._settings.customers_max)
         self._features.evict(self._settings.entities_max)
         self._rewards.evict(self._settings.customers_max)
@@ -161,7 +165,7 @@ class Partition:
         parts.sort(key=lambda part: part[0])
         effects.outputs = [output for _, outputs in parts for output in outputs]
         if self._backed:
-            ops += self._head_ops(bool(decoded.controls))
+            ops += self._head_ops(effects)
         effects.ops = b"".join(ops)
         return effects
 
@@ -202,7 +206,7 @@ class Partition:
         if not self._features_out:
             values = self.ruleset.derive(picked, values)
         anomaly = self._score(values)
-        verdicts = self.ruleset.decide(self.ruleset.evaluate(Frame(picked, values, anomaly, np.full(picked.n, np.nan))))
+        verdicts = self.ruleset.decide(self.ruleset.evaluate(Frame(picked, values, anomaly, None)))
 
         def degraded(row: int, hit: Sequence[int]) -> list[str]:
             return self._degraded(int(judged[row]), int(picked.time_ms[row]), hit, anomaly[row], masked)
@@ -212,7 +216,7 @@ class Partition:
         return parts, set(judged[verdicts.outcome == _DECLINE].tolist())
 
     def _score(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Anomaly score of each decision row, learning as it goes; NaN where the model is not ready or there is none."""
+        """Anomaly score of each decision row, learning as it goes; NaN where there is none (yet)."""
         model = self.ruleset.models.anomaly
         if self._detector is None or model is None:
             return np.full(values.shape[1], np.nan)
@@ -243,7 +247,7 @@ class Partition:
             lines.append(_encode({"event_id": event.event_id, "features": named}))
         return lines
 
-    def _head_ops(self, controls: bool) -> list[bytes]:
+    def _head_ops(self, effects: Effects) -> list[bytes]:
         """The small state of the shard, where it changed."""
         ops = []
         layout = self._plan.layout()
@@ -252,9 +256,11 @@ class Partition:
             ops.append(pack(Op(SET, HEAD_LAYOUT, layout)))
         if self._warming.changed:
             ops.append(pack(Op(SET, HEAD_WARMING, self._warming.dump())))
-        if controls:
-            ops.append(pack(Op(SET, HEAD_RATES, self._decoder.rates.dump())))
-        if self._detector is not None:
+        rates = self._decoder.rates
+        if rates is not None and rates is not self._rates:
+            self._rates = rates
+            ops.append(pack(Op(SET, HEAD_RATES, json.dumps(rates.to_dict()).encode())))
+        if self._detector is not None and effects.decisions:
             ops.append(pack(Op(SET, HEAD_ANOMALY, self._detector.dump())))
         return ops
 

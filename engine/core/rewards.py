@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def account_key(customer_id: str) -> bytes:
-    """State key of a customer's account: a digest, as an id may be longer than a key and should not be readable in a dump."""
+    """State key of a customer's account: a digest, as an id may be longer than a key."""
     return KEY_CUSTOMER + blake2b(customer_id.encode(), digest_size=16).digest()
 
 
@@ -81,7 +81,7 @@ class Rewards:
         self._accounts = {}
 
     def move(self, columns: Columns, row: int, *, declined: bool) -> tuple[bytes, list[Output]]:
-        """Apply one declined payment, settlement, refund or chargeback. Returns packed operations and ledger entries."""
+        """Apply a declined payment, settlement, refund or chargeback. Returns packed operations and entries."""
         event = columns.events[row]
         key = account_key(event.customer_id)
         payment, minor = int(columns.string("payment_id")[row]), int(columns.minor[row])
@@ -102,7 +102,7 @@ class Rewards:
         return (self._stored(key, stored) if stored else b""), outputs
 
     def _block(self, key: bytes, payment: int) -> None:
-        """Remember a declined payment, so that it earns nothing. An account not in memory learns it when it is loaded."""
+        """Remember that a payment earns nothing. An account not in memory learns it when it is loaded."""
         account = self._accounts.get(key)
         if account is None and not self._backed:
             account = self._accounts[key] = Account()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from engine.core.admission import AdmissionLimits
+from engine.domain.rates import Rates
 from engine.engagement.base_earn import BaseEarnSettings
 from engine.features.definition import FeatureLimits
 
@@ -15,19 +16,18 @@ class CoreSettings:
         admission: horizons of duplicates and requests, allowed lateness.
         features: limits of the feature plan.
         earn: the base-earn campaign.
-        base_currency: currency of `amount_base`.
-        rates: units of the base currency that one unit of each currency is worth, as exact decimals in text.
-        anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. Half-space trees are not calibrated, so they
-            only nudge; a rule that names `score.anomaly` decides.
-        entities_max: entities of one feature group held in memory before the least recently used go (with a store only).
+        rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
+        anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. Half-space trees are not
+            calibrated, so they only nudge; a rule that names `score.anomaly` decides.
+        entities_max: entities of one feature group held in memory before the least recently used go (with a store
+            only).
         customers_max: customers whose admission log or account is held in memory (with a store only).
     """
 
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     features: FeatureLimits = field(default_factory=FeatureLimits)
     earn: BaseEarnSettings = field(default_factory=BaseEarnSettings)
-    base_currency: str = "EUR"
-    rates: tuple[tuple[str, str], ...] = ()
+    rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     anomaly_weight: float = 0.2
     entities_max: int = 1_000_000
     customers_max: int = 1_000_000

@@ -1,8 +1,9 @@
 """Which features have not yet seen their whole window.
 
-A feature is *warming* for an event whose window reaches back before the feature was declared. Features declared together share a
-cohort, dated by the median time of the first `COHORT_EVENTS` accepted events after the declaration (running, until there are that
-many), so that one first event from the far future does not keep every feature warming for ever.
+A feature is *warming* for an event whose window reaches back before the feature was declared. Features declared
+together share a cohort, dated by the median time of the first `COHORT_EVENTS` accepted events after the declaration
+(running, until there are that many), so that one first event from the far future does not keep every feature warming
+for ever.
 """
 
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ class Warming:
     """Declaration dates of the features of one shard.
 
     Args:
-        features: `(identity, window in ms or None)` of every feature, in the order of the rule set; the identity is the canonical
-            text of the definition. A feature without a window never warms: it says what it has seen so far.
+        features: `(identity, window in ms or None)` of every feature, in the order of the rule set; the identity is
+            the canonical text of the definition. A feature without a window never warms: it says what it has seen so
+            far.
         stored: what `dump` gave earlier, empty for a new shard.
     """
 

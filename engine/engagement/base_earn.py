@@ -1,11 +1,14 @@
 """Base earn: points for settled payments, taken back in proportion to refunds.
 
-The first campaign, built in until campaigns are files. One point a major unit of the settled amount (in the base currency where a
-rate is known, else in the payment's own), once a payment for ever, at most `daily_points_max` a customer and UTC day; nothing for
-payments that were declined or for cash-like merchant categories. Points stay pending until the refund window ends.
+The first campaign, built in until campaigns are files. One point a major unit of the settled amount (in the base
+currency where a rate is known, else in the payment's own), once a payment for ever, at most `daily_points_max` a
+customer and UTC day; nothing for payments that were declined or for cash-like merchant categories. Points stay
+pending until the refund window ends.
 
-Reversal is cumulative: after each refund the payment keeps `granted * (settled - refunded) // settled` points, so three refunds of a
-third take back exactly everything. A refund that arrives before its settlement is remembered and applied when the settlement comes.
+Reversal is cumulative: after each refund the payment keeps `granted * (settled - refunded) // settled` points, so
+    three refunds of a
+third take back exactly everything. A refund that arrives before its settlement is remembered and applied when the
+settlement comes.
 """
 
 from dataclasses import dataclass, field
@@ -19,8 +22,10 @@ CHARGEBACK: Final = 3
 BLOCKED: Final = 4
 
 CAMPAIGN: Final = "base_earn"
-CASH_LIKE: Final = frozenset({"4829", "6010", "6011", "6012", "6050", "6051", "6211", "6536", "6537", "6538", "6540", "7995"})
-"""ISO 18245 categories that move money rather than buy something: transfers, cash, quasi-cash, securities, stored value, gambling."""
+CASH_LIKE: Final = frozenset(
+    {"4829", "6010", "6011", "6012", "6050", "6051", "6211", "6536", "6537", "6538", "6540", "7995"}
+)
+"""ISO 18245 categories that move money rather than buy something: transfers, cash, securities, gambling."""
 
 RECORD: Final = np.dtype(
     [("kind", "u1"), ("payment", "<u8"), ("reference", "<u8"), ("minor", "<i8"), ("points", "<u4"), ("day", "<u2")]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from engine.core.effects import OUTPUT_KINDS, Effects, Output
@@ -30,6 +31,7 @@ class ReplaySink(Protocol):
     def write_features(self, lines: Sequence[bytes]) -> None:
         """Take the feature lines of accepted events, in order."""
 
+    @property
     def digest(self) -> str:
         """SHA-256 over every output in order."""
 
@@ -115,7 +117,7 @@ async def replay(
                 keys = partition.missing(decoded)
                 if keys:
                     partition.load(keys, await store.load(partition.shard, keys))
-            effects = partition.apply(decoded, lambda i, start=start, chunk=chunk: chunk.source(start + i))
+            effects = partition.apply(decoded, partial(_source, chunk, start))
             if store is not None:
                 following = max(offset, 0) + len(records)
                 await store.commit(Commit(partition.shard, offset, following, effects.ops))
@@ -126,5 +128,9 @@ async def replay(
             report.add(len(records), effects)
             progress(len(records))
     report.seconds = time.perf_counter() - began
-    report.digest = sink.digest()
+    report.digest = sink.digest
     return report
+
+
+def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
+    return chunk.source(start + index)

@@ -15,9 +15,7 @@ def run(steps: list[Step], *, reload: bool) -> tuple[Account, dict[int, int]]:
         if reload:
             account = Account.restore(stored)
         if what == "settle":
-            written, _, kept = settle(
-                account, payment, minor=minor, units=minor // 100, day=7, earns=True, limit=10**9
-            )
+            written, _, kept = settle(account, payment, minor=minor, units=minor // 100, day=7, earns=True, limit=10**9)
             balance[payment] += kept
         elif what == "block":
             account.apply(BLOCKED, payment, 0, 0, 0, 0)
@@ -32,7 +30,9 @@ def run(steps: list[Step], *, reload: bool) -> tuple[Account, dict[int, int]]:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["settle", "refund", "refund", "chargeback", "block"]), st.integers(0, 2), st.integers(1, 90_000)
+        st.sampled_from(["settle", "refund", "refund", "chargeback", "block"]),
+        st.integers(0, 2),
+        st.integers(1, 90_000),
     ),
     max_size=20,
 )
