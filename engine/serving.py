@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
+from engine.generator.stream import generate
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider
@@ -36,6 +38,7 @@ from engine.telemetry.metrics import Metrics
 
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
+WARM_UP_EVENTS: Final = 300  # enough for every type of event and more than one growth of each table
 QUEUED_EVENTS_MAX: Final = 4_000  # more would wait longer than any caller does
 
 T = TypeVar("T")
@@ -57,6 +60,8 @@ def alone(settings: Settings) -> bool:
 
 def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachine]) -> int:
     """Serve until told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault."""
+    if alone(settings):
+        warm_up(new_partition(SHARD))
     with ExitStack() as servers:
         redis_url = settings.redis.url
         if redis_url == "embedded":
@@ -222,9 +227,13 @@ def _give_up() -> None:
     os._exit(FAULT)
 
 
-def warm_up(partition: PartitionMachine, events: Sequence[bytes]) -> None:
-    """Compile or load every kernel by running `events` through a partition that is thrown away."""
-    decoded = partition.decode(list(events))
-    missing = partition.missing(decoded)
-    partition.load(missing, [None] * len(missing))
-    partition.apply(decoded, lambda index: {"offset": index})
+def warm_up(partition: PartitionMachine) -> None:
+    """Compile or load every kernel by running some made-up events through a partition that is thrown away."""
+    began = time.monotonic()
+    for size in (1, WARM_UP_EVENTS):
+        events = list(generate(size))
+        decoded = partition.decode(events)
+        missing = partition.missing(decoded)
+        partition.load(missing, [None] * len(missing))
+        partition.apply(decoded, lambda index: {"offset": index})
+    logger.info("kernels ready after %.1f s", time.monotonic() - began)

@@ -55,12 +55,13 @@ def decode(entry: bytes) -> list[Kept]:
     return records
 
 
-def keep(decoded: Any, count: int) -> list[Kept]:
-    """What is kept of the `count` records that `decoded` (`engine.core.decode.Decoded`) was made from."""
-    kept: list[Kept | None] = [None] * count
+def keep(decoded: Any, values: Sequence[bytes | None]) -> list[Kept]:
+    """What is kept of the records `values` that `decoded` (`engine.core.decode.Decoded`) was made from."""
+    # What is neither an event nor refused is a control event, which has no field a card number belongs in.
+    kept = [Kept(ACCEPTED, value or b"") for value in values]
     for index, raw, masked in zip(decoded.index.tolist(), decoded.raw, decoded.masked.tolist()):
         kept[index] = Kept(MASKED if masked else ACCEPTED, raw)
     for reject in decoded.rejects:
         body = msgspec.json.encode({"reason": reject.reason, "raw_sha256": reject.raw_sha256})
         kept[reject.index] = Kept(REFUSED, body)
-    return [record or Kept(ACCEPTED, b"") for record in kept]
+    return kept

@@ -140,7 +140,7 @@ class Shard:
         loaded_s = self._clock.now_s()
         effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
         applied_s = self._clock.now_s()
-        kept = b"" if self._partitions else journal.encode(journal.keep(decoded, len(records)))
+        kept = b"" if self._partitions else journal.encode(journal.keep(decoded, [record.value for record in records]))
         commit, entry, told = await self._build(records, effects, kept)  # 5
         await self._commit(commit, entry)  # 6, 7
         self._fresh = True
