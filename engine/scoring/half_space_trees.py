@@ -13,7 +13,7 @@ from engine.scoring import trees as kernel
 MAGIC: Final = b"HST1"
 HEADER: Final = struct.Struct("<4sHBBHIQ8sIQ")  # magic, trees, height, mass bytes, inputs, window, seed, splits, clock
 CHECKSUM_BYTES: Final = 8
-LIMITS: Final = {"trees": (1, 256), "height": (1, 15), "window": (2, 1_000_000), "seed": (0, kernel.MASK_64)}
+LIMITS: Final = {"trees": (1, 500), "height": (1, 15), "window": (1, 1_000_000), "seed": (0, kernel.MASK_64)}
 INPUTS_MAX: Final = 256
 
 
@@ -71,13 +71,18 @@ class HalfSpaceTrees:
             _check(name, given[name], low, high)
         _check("inputs", inputs, 1, INPUTS_MAX)
         self._inputs, self._trees, self._height, self._window, self._seed = inputs, trees, height, window, seed
-        self.forest = kernel.build_forest(trees, height, inputs, seed)
+        self._grow(kernel.build_forest(trees, height, inputs, seed))
         leaves = 1 << height
         self._fresh = np.zeros((trees, leaves), np.uint32)
         self._reference = np.zeros((trees, leaves), np.uint32)
         self._path = np.zeros((trees, leaves), np.int64)
         self._clock = np.zeros(2, np.int64)
         self._score_max = float(trees * window * (2 * leaves - 1))
+
+    def _grow(self, forest: kernel.Forest) -> None:
+        """Use these splits."""
+        self._forest = forest
+        self._splits = _checksum(forest.feature.tobytes() + forest.threshold.tobytes())
 
     @property
     def inputs(self) -> int:
@@ -104,8 +109,8 @@ class HalfSpaceTrees:
             raise ValueError(f"inputs of shape {x.shape}; ({self._inputs}, n) expected")
         return kernel.score_then_learn(
             kernel.clean(x),
-            self.forest.feature,
-            self.forest.threshold,
+            self._forest.feature,
+            self._forest.threshold,
             self._path,
             self._fresh,
             self._reference,
@@ -160,15 +165,14 @@ class HalfSpaceTrees:
         return masses
 
     def _header(self, width: int, learned: int, windows: int) -> bytes:
-        splits = _checksum(self.forest.feature.tobytes() + self.forest.threshold.tobytes())
         shape = (self._trees, self._height, width, self._inputs, self._window, self._seed)
-        return HEADER.pack(MAGIC, *shape, splits, learned, windows)
+        return HEADER.pack(MAGIC, *shape, self._splits, learned, windows)
 
     def _mass_type(self) -> np.dtype[np.unsignedinteger]:
         return np.dtype("<u2" if self._window <= 0xFFFF else "<u4")
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
+def _check(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
