@@ -105,7 +105,7 @@ class BatchConsumer(driver.Consumer):
             while not (self._stopped.is_set() or fetcher.should_stop):
                 await self._poll()
         except OffsetOutOfRangeError as error:
-            raise OffsetLost(f"an offset is not on the log any more: {error}") from error
+            raise OffsetLost(_lost(error)) from error
         except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.app.should_stop:
                 raise
@@ -161,6 +161,15 @@ class BatchConsumer(driver.Consumer):
     def _events(self, partitions: Iterable[Any]) -> list[int]:
         events = self.steward.options.events
         return [tp.partition for tp in partitions if tp.topic == events]
+
+
+def _lost(error: OffsetOutOfRangeError) -> str:
+    where = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    offsets = ", ".join(f"offset {offset} of partition {tp.partition}" for tp, offset in where.items())
+    return (
+        f"the state goes up to {offsets or error}, which the log does not hold: it was truncated, made anew or deleted "
+        "up to there; rebuild the state from the log that is there"
+    )
 
 
 class ConsumerLog:

@@ -45,11 +45,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 return
 
     async def bounds(self, tp: TP) -> LogBounds:
-        """First and next offset of a partition. Raises `KafkaError`."""
-        consumer = self._ensure_consumer()
+        """First offset of a partition. Raises `KafkaError`.
+
+        Not its end: the embedded broker answers that wrongly. A read beyond the end is refused by the broker itself.
+        """
         partition = driver.ensure_aiokafka_TP(tp)
-        first, end = await asyncio.gather(consumer.beginning_offsets([partition]), consumer.end_offsets([partition]))
-        return LogBounds(first[partition], end[partition])
+        first = await self._ensure_consumer().beginning_offsets([partition])
+        return LogBounds(first[partition], None)
 
     async def move(self, tp: TP, offset: int) -> None:
         """Seek, on the loop the consumer belongs to. Raises `IllegalStateError` where it is not assigned."""

@@ -33,10 +33,16 @@ class LogRecord(Protocol):
 
 
 class LogBounds(NamedTuple):
-    """What a partition holds: `first` is its oldest offset, `end` the offset its next record will get."""
+    """What a partition holds.
+
+    Attributes:
+        first: its oldest offset.
+        end: the offset its next record will get; `None` where only a read tells (then a read beyond it must raise
+            `OffsetLost`).
+    """
 
     first: int
-    end: int
+    end: int | None
 
 
 class EventLog(Protocol):

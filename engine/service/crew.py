@@ -10,7 +10,7 @@ from engine.ports.store import StateStore
 from engine.service.assignment import Assignment
 from engine.service.backoff import WAIT_MAX_S, Backoff
 from engine.service.batching import BatchLimits
-from engine.service.lane import Lane
+from engine.service.lane import IDLE_ACKNOWLEDGE_S, Lane
 from engine.service.machine import PartitionMachine
 from engine.service.outage import Outage
 from engine.service.relay import QUEUED_ENTRIES_MAX, Relay
@@ -35,6 +35,7 @@ class Crew:
         relay_entries_max: committed batches that may wait for the sink.
         answer_ttl_s: how long the answer to a synchronous call is kept.
         wait_max_s: the longest wait between two tries.
+        idle_acknowledge_s: a shard without traffic tells the store what was relayed after this long.
         on_batch: told of every commit, for metrics.
         on_fatal: told of what no waiting cures.
     """
@@ -52,6 +53,7 @@ class Crew:
     relay_entries_max: int = QUEUED_ENTRIES_MAX
     answer_ttl_s: int = ANSWER_TTL_S
     wait_max_s: float = WAIT_MAX_S
+    idle_acknowledge_s: float = IDLE_ACKNOWLEDGE_S
     on_batch: Callable[[BatchOutcome], None] = _ignore
     store_outage: Outage = field(init=False)
     log_outage: Outage = field(init=False)
@@ -75,6 +77,7 @@ class Crew:
             clock=self.clock,
             backoff=self._backoff(),
             log_outage=self.log_outage,
+            idle_acknowledge_s=self.idle_acknowledge_s,
             on_batch=self.on_batch,
             on_fatal=self.on_fatal,
         )
@@ -87,6 +90,7 @@ class Crew:
             clock=self.clock,
             backoff=self._backoff(),
             outage=self.sink_outage,
+            on_fatal=self.on_fatal,
             queued_entries_max=self.relay_entries_max,
         )
         return Shard(

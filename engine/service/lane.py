@@ -37,6 +37,7 @@ class Lane:
         clock: Clock,
         backoff: Backoff,
         log_outage: Outage,
+        idle_acknowledge_s: float = IDLE_ACKNOWLEDGE_S,
         on_batch: Callable[[BatchOutcome], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
@@ -46,6 +47,7 @@ class Lane:
         self._clock = clock
         self._backoff = backoff
         self._log_outage = log_outage
+        self._idle_acknowledge_s = idle_acknowledge_s
         self._on_batch = on_batch
         self._on_fatal = on_fatal
         self._queue: deque[LogRecord] = deque()
@@ -120,17 +122,21 @@ class Lane:
         first, end = await until_it_works(
             lambda: self._log.bounds(partition), LogUnavailable, self._log_outage, self._backoff, self._clock
         )
-        if stored > end or 0 <= stored < first:
+        if 0 <= stored < first:
             raise OffsetLost(
-                f"shard {partition} was processed up to offset {stored}, but the log holds {first} to {end}: "
-                + ("it was truncated or recreated" if stored > end else "what comes next has been deleted")
-                + "; rebuild the state from a log that is whole, or move the shard's offset by hand"
+                f"shard {partition} was processed up to offset {stored}, but the log begins at {first}: what comes "
+                "next has been deleted; rebuild the state from a log that is whole"
+            )
+        if end is not None and stored > end:
+            raise OffsetLost(
+                f"shard {partition} was processed up to offset {stored}, but the log ends at {end}: it was truncated "
+                "or made anew; rebuild the state from the log that is there"
             )
         start = first if stored < 0 else stored
         await until_it_works(
             lambda: self._log.seek(partition, start), LogUnavailable, self._log_outage, self._backoff, self._clock
         )
-        logger.info("shard %d starts at offset %d of %d", partition, start, end)
+        logger.info("shard %d starts at offset %d", partition, start)
         self._accepting = True
 
     async def _process(self) -> None:
@@ -151,6 +157,6 @@ class Lane:
         if self._queue or self._stopping.is_set():
             return
         try:
-            await asyncio.wait_for(self._wake.wait(), IDLE_ACKNOWLEDGE_S)
+            await asyncio.wait_for(self._wake.wait(), self._idle_acknowledge_s)
         except TimeoutError:
             await self.shard.acknowledge()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -37,6 +37,7 @@ class Relay:
         clock: Clock,
         backoff: Backoff,
         outage: Outage,
+        on_fatal: Callable[[BaseException], None],
         queued_entries_max: int = QUEUED_ENTRIES_MAX,
     ) -> None:
         self.acknowledged = 0
@@ -45,6 +46,7 @@ class Relay:
         self._clock = clock
         self._backoff = backoff
         self._outage = outage
+        self._on_fatal = on_fatal
         self._queued_entries_max = queued_entries_max
         self._queue: deque[tuple[int, Entry]] = deque()
         self._queued_outputs = 0
@@ -63,7 +65,7 @@ class Relay:
     def start(self) -> None:
         """Begin to send. Idempotent."""
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._guarded())
 
     def adopt(self, outbox: Sequence[tuple[int, bytes]], outbox_next: int) -> None:
         """Take over the store's view: `(sequence, payload)` of what is not acknowledged, and the next number.
@@ -101,9 +103,8 @@ class Relay:
 
     async def flush(self, deadline: Deadline) -> bool:
         """Wait until everything is sent, or the deadline; whether everything was."""
-        while self._queue and not deadline.passed():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._next_move(), deadline.left_s())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty(), deadline.left_s())
         return not self._queue
 
     async def close(self) -> None:
@@ -119,9 +120,19 @@ class Relay:
         self._queued_outputs += len(entry.outputs)
         self._wake.set()
 
+    async def _empty(self) -> None:
+        while self._queue:
+            await self._next_move()
+
     async def _next_move(self) -> None:
         self._moved.clear()
         await self._moved.wait()
+
+    async def _guarded(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            self._on_fatal(error)
 
     async def _run(self) -> None:
         while True:

@@ -1,0 +1,41 @@
+"""Whatever dies and whatever fails, what comes out is what one undisturbed run gives."""
+
+import pytest
+
+from tests.service.simulator import Simulation
+from tests.support.counting import replay
+
+
+async def check(simulation: Simulation) -> None:
+    for shard, values in simulation.values.items():
+        expected = replay(values, shard)
+        assert simulation.sink.ids(shard) == expected
+        ordinals = {(ordinal, output.id) for s, ordinal, output in simulation.sink.sent if s == shard}
+        assert ordinals == set(enumerate(expected))
+    calm = Simulation(simulation.seed, kill=0.0, fail=0.0)
+    await calm.run()
+    for shard in simulation.values:
+        mine, other = simulation.store._shards[shard], calm.store._shards[shard]
+        assert mine.state == other.state
+        assert mine.offset == other.offset
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_killed_workers_lose_and_double_nothing(seed: int) -> None:
+    simulation = Simulation(seed)
+    await simulation.run()
+    await check(simulation)
+
+
+@pytest.mark.parametrize("seed", range(100, 120))
+async def test_two_owners_of_the_same_shards_write_one_history(seed: int) -> None:
+    simulation = Simulation(seed, kill=0.02)
+    await simulation.run(workers=2)
+    await check(simulation)
+
+
+async def test_an_undisturbed_run_sends_each_output_once() -> None:
+    simulation = Simulation(7, kill=0.0, fail=0.0)
+    await simulation.run()
+    assert simulation.lives == 1
+    assert len(simulation.sink.sent) == sum(len(replay(v, s)) for s, v in simulation.values.items())
