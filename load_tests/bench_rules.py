@@ -107,7 +107,7 @@ def main() -> int:
     args = parser.parse_args()
     sets = {"shipped": report.load(args.rules)} | {f"made {count}": made(count) for count in (12, 60, 100)}
     rows = []
-    print(f"{'rule set':<10} {'rules':>5} {'batch':>5} {'derive us/event':>16} {'rules us/event':>15} {'events hit':>10}")
+    print(f"{'rule set':<10} {'rules':>5} {'batch':>5} {'derive us/event':>16} {'rules us/event':>15} {'hit':>10}")
     for name, ruleset in sets.items():
         for n in (500, 100, 1):
             found = measure(ruleset, n, args.runs)
