@@ -31,7 +31,6 @@ class ReplaySink(Protocol):
     def write_features(self, lines: Sequence[bytes]) -> None:
         """Take the feature lines of accepted events, in order."""
 
-    @property
     def digest(self) -> str:
         """SHA-256 over every output in order."""
 
@@ -128,7 +127,7 @@ async def replay(
             report.add(len(records), effects)
             progress(len(records))
     report.seconds = time.perf_counter() - began
-    report.digest = sink.digest
+    report.digest = sink.digest()
     return report
 
 
