@@ -128,6 +128,7 @@ class _Server:
             clock=self._clock,
             backoff=self._backoff(),
             outage=Outage("the sink of outputs", self._clock),
+            on_fatal=self._on_fatal,
             queued_entries_max=batch.outbox_entries_max,
         )
         shard = Shard(

@@ -82,7 +82,7 @@ def make_owner(store: FlakyStore, sink: MemorySink, queued_max: int, fatal: list
         return Backoff(lambda: 0.0, first_s=0.01, max_s=0.02)
 
     outage = Outage("the state store", clock)
-    relay = Relay(0, sink, clock=clock, backoff=backoff(), outage=Outage("the sink", clock))
+    relay = Relay(0, sink, clock=clock, backoff=backoff(), outage=Outage("the sink", clock), on_fatal=fatal.append)
     shard = Shard(
         0,
         JudgingPartition(),
