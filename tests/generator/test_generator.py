@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from engine.core.decode import Decoder
 from engine.generator import Settings, generate, rhythm
 from engine.generator.draw import Draw, token
 from engine.generator.simulation import DELAY_MS_MAX, decimal, rfc3339
@@ -318,3 +319,10 @@ def test_draws_and_tokens() -> None:
     normals = [draw.normal() for _ in range(20_000)]
     assert abs(sum(normals) / len(normals)) < 0.05
     assert {draw.whole(2, 4) for _ in range(100)} == {2, 3, 4}
+
+
+def test_the_engine_accepts_every_event() -> None:
+    decoded = Decoder().decode(list(lines()[0][:20_000]))
+    assert decoded.rejects == []
+    assert decoded.columns.n == 20_000
+    assert not decoded.masked.any()  # nothing looks like a card number
