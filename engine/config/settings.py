@@ -51,7 +51,7 @@ class KafkaSettings:
     )
     group: str = _setting("steward", kinds.NAME, "consumer group of the workers")
     instance_id: str = _setting(
-        "", kinds.NAME_OR_NONE, "name of this member that survives its restarts; none: a new one each time"
+        "auto", kinds.NAME_OR_NONE, "name of this member that survives its restarts; auto: by machine; none: a new one"
     )
     partitions: int = _setting(
         "1", integer(1, 10_000), "partitions of topics that Steward creates; fixed once state exists"

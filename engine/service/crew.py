@@ -21,6 +21,10 @@ def _ignore(_: BatchOutcome) -> None:
     """Nobody watches."""
 
 
+def _nothing() -> None:
+    """Nobody counts."""
+
+
 @dataclass(slots=True)
 class Crew:
     """What the shards of one worker share, and how each is made.
@@ -37,6 +41,7 @@ class Crew:
         wait_max_s: the longest wait between two tries.
         idle_acknowledge_s: a shard without traffic tells the store what was relayed after this long.
         on_batch: told of every commit, for metrics.
+        on_fenced: told of every refused commit.
         on_fatal: told of what no waiting cures.
     """
 
@@ -55,6 +60,7 @@ class Crew:
     wait_max_s: float = WAIT_MAX_S
     idle_acknowledge_s: float = IDLE_ACKNOWLEDGE_S
     on_batch: Callable[[BatchOutcome], None] = _ignore
+    on_fenced: Callable[[], None] = _nothing
     store_outage: Outage = field(init=False)
     log_outage: Outage = field(init=False)
     sink_outage: Outage = field(init=False)
@@ -79,6 +85,7 @@ class Crew:
             log_outage=self.log_outage,
             idle_acknowledge_s=self.idle_acknowledge_s,
             on_batch=self.on_batch,
+            on_fenced=self.on_fenced,
             on_fatal=self.on_fatal,
         )
 

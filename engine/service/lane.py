@@ -39,6 +39,7 @@ class Lane:
         log_outage: Outage,
         idle_acknowledge_s: float = IDLE_ACKNOWLEDGE_S,
         on_batch: Callable[[BatchOutcome], None],
+        on_fenced: Callable[[], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         self.shard = shard
@@ -49,6 +50,7 @@ class Lane:
         self._log_outage = log_outage
         self._idle_acknowledge_s = idle_acknowledge_s
         self._on_batch = on_batch
+        self._on_fenced = on_fenced
         self._on_fatal = on_fatal
         self._queue: deque[LogRecord] = deque()
         self._accepting = False
@@ -113,6 +115,7 @@ class Lane:
             except Fenced as fenced:
                 self._accepting = False
                 self._queue.clear()
+                self._on_fenced()
                 logger.warning("%s; its state is dropped and read again", fenced)
                 await self._clock.sleep(self._backoff.next_s())
 

@@ -58,6 +58,11 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def entries(self) -> int:
+        """Commits whose outputs are not yet with the sink."""
+        return len(self._queue)
+
+    @property
     def pending(self) -> int:
         """Outputs committed but not yet with the sink."""
         return self._queued_outputs

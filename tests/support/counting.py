@@ -116,7 +116,7 @@ def replay(values: Sequence[bytes | None], shard: int = 0) -> list[str]:
 
 
 def main() -> int:
-    from engine.bootstrap import run_worker
+    from engine.working import run_worker
     from engine.config import load
     from engine.telemetry.logs import configure
 
