@@ -52,7 +52,9 @@ end
 call('HSET', head, 'writing', next_offset)
 
 -- 5. State.
-local names, ttl_hours, ttl_seconds = base .. 'I', 0, '0'
+-- An expiry is set for a sixteenth longer than asked and renewed when less than asked is left: to read it is cheap, and
+-- to set it with every append would double what goes into the append-only file.
+local names, ttl_hours, ttl_seconds, ttl_text = base .. 'I', 0, 0, '0'
 position = 1
 while position <= size do
   local kind, key_bytes, hours, value_bytes, at = unpack('<BBHI4', ops, position)
@@ -60,14 +62,14 @@ while position <= size do
   position = value_at + value_bytes
   local key = base .. sub(ops, at, value_at - 1)
   if hours ~= ttl_hours then
-    ttl_hours, ttl_seconds = hours, string.format('%d', hours * 3600)
+    ttl_hours, ttl_seconds, ttl_text = hours, hours * 3600, string.format('%d', hours * 3825)
   end
   if kind == 1 then
-    call('APPEND', key, sub(ops, value_at, position - 1))
-    if hours > 0 then call('EXPIRE', key, ttl_seconds) end
+    local length = call('APPEND', key, sub(ops, value_at, position - 1))
+    if hours > 0 and (length == value_bytes or call('TTL', key) < ttl_seconds) then call('EXPIRE', key, ttl_text) end
   elseif kind == 2 then
     if hours > 0 then
-      call('SET', key, sub(ops, value_at, position - 1), 'EX', ttl_seconds)
+      call('SET', key, sub(ops, value_at, position - 1), 'EX', ttl_text)
     else
       call('SET', key, sub(ops, value_at, position - 1), 'KEEPTTL')
     end
