@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.effects import Effects, Output
+from engine.core.times import iso_times
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Decision, Reason, Scores
 from engine.features.columns import Columns
@@ -30,11 +31,6 @@ def blend(points: NDArray[np.float64], anomaly: NDArray[np.float64], weight: flo
     by_rules = np.clip(points / POINTS_FULL, 0.0, 1.0)
     by_model = weight * np.nan_to_num(anomaly, nan=0.0)
     return np.round(1.0 - (1.0 - by_rules) * (1.0 - by_model), 6)
-
-
-def iso_times(time_ms: NDArray[np.int64]) -> list[str]:
-    """RFC 3339 in UTC with milliseconds."""
-    return [f"{text}Z" for text in np.datetime_as_string(time_ms.astype("datetime64[ms]"), unit="ms").tolist()]
 
 
 class DecisionWriter:

@@ -208,8 +208,15 @@ class Partition:
         anomaly = self._score(values)
         verdicts = self.ruleset.decide(self.ruleset.evaluate(Frame(picked, values, anomaly, None)))
 
+        covered = masked[judged].tolist()
+        unready = (np.isnan(anomaly) & (self._detector is not None)).tolist()
+        times = picked.time_ms.tolist()
+
         def degraded(row: int, hit: Sequence[int]) -> list[str]:
-            return self._degraded(int(judged[row]), int(picked.time_ms[row]), hit, anomaly[row], masked)
+            names = ["card_number_masked"] if covered[row] else []
+            if unready[row]:
+                names.append("anomaly_not_ready")
+            return names + self._warming_names(int(judged[row]), times[row], hit) if hit else names
 
         places = [positions[row] for row in judged]
         parts = self._writer.write(picked, verdicts, anomaly, degraded, places, effects)
@@ -222,17 +229,11 @@ class Partition:
             return np.full(values.shape[1], np.nan)
         return self._detector.score_then_learn(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
 
-    def _degraded(
-        self, row: int, time_ms: int, hit: Sequence[int], anomaly: float, masked: NDArray[np.bool_]
-    ) -> list[str]:
-        """What a decision could not rely on."""
-        names = ["card_number_masked"] if masked[row] else []
-        if self._detector is not None and np.isnan(anomaly):
-            names.append("anomaly_not_ready")
+    def _warming_names(self, row: int, time_ms: int, hit: Sequence[int]) -> list[str]:
+        """The features that rules which hit have used and that have not seen their whole window."""
         used = dict.fromkeys(feature for rule in hit for feature in self.ruleset.rules[rule].features)
         features = self.ruleset.features
-        names += [f"warming:{features[f].name}" for f in used if self._warming.is_warming(f, row, time_ms)]
-        return names
+        return [f"warming:{features[f].name}" for f in used if self._warming.is_warming(f, row, time_ms)]
 
     def _render(self, columns: Columns, matrix: NDArray[np.float64]) -> list[bytes]:
         """A JSON line of every declared feature for each row."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.core.decisions import iso_times
 from engine.core.effects import Output
+from engine.core.times import iso_time
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.ops import APPEND, KEY_CUSTOMER, Op, pack
@@ -131,7 +131,6 @@ class Rewards:
         # A settlement is unique by its payment for ever; a reversal by the refund that caused it.
         cause = event.payment_id if points > 0 else f"{event.payment_id}:{event.event_id}"
         identity = output_id("reward", CAMPAIGN, event.customer_id, cause)
-        times = np.array([time_ms + self._settings.refund_window_ms], np.int64)
         reward = Reward(
             entry_id=identity,
             customer_id=event.customer_id,
@@ -143,7 +142,7 @@ class Rewards:
             lot_id=output_id("lot", CAMPAIGN, event.customer_id, event.payment_id),
             cause_event_id=event.event_id,
             occasion=event.payment_id,
-            available_at=iso_times(times)[0] if points > 0 else None,
+            available_at=iso_time(time_ms + self._settings.refund_window_ms) if points > 0 else None,
             expires_at=None,
             why=why,
         )

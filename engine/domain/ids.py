@@ -1,6 +1,7 @@
 """Deterministic ids of outputs: the same cause gives the same id, on any worker, after any crash."""
 
 import hashlib
+import struct
 from typing import Final
 
 PREFIXES: Final = {
@@ -23,9 +24,8 @@ def output_id(kind: str, *parts: str) -> str:
     prefix = PREFIXES.get(kind, kind)
     if len(prefix) != 3 or not (prefix.isascii() and prefix.isalpha() and prefix.islower()):
         raise ValueError(f"unknown kind of output: {kind!r}")
-    digest = hashlib.blake2b(prefix.encode(), digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+    # One call of the hash: at tens of thousands of ids a second each call counts.
+    data = [part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = struct.pack(f"<{len(data)}I", *map(len, data))
+    digest = hashlib.blake2b(b"".join((prefix.encode(), lengths, *data)), digest_size=16)
     return f"{prefix}_{digest.hexdigest()}"

@@ -11,10 +11,9 @@ third take back exactly everything. A refund that arrives before its settlement 
 settlement comes.
 """
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
-
-import numpy as np
 
 SETTLED: Final = 1
 REFUNDED: Final = 2
@@ -27,10 +26,8 @@ CASH_LIKE: Final = frozenset(
 )
 """ISO 18245 categories that move money rather than buy something: transfers, cash, securities, gambling."""
 
-RECORD: Final = np.dtype(
-    [("kind", "u1"), ("payment", "<u8"), ("reference", "<u8"), ("minor", "<i8"), ("points", "<u4"), ("day", "<u2")]
-)
-"""One stored record, 31 bytes; `reference` is the hash of the refund's business key."""
+RECORD: Final = struct.Struct("<BQQqIH")
+"""One stored record, 31 bytes: kind, payment, reference (hash of a refund's business key), minor, points, day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class Account:
     def restore(cls, value: bytes | None) -> "Account":
         """Rebuild from stored records; an empty account from `None`."""
         account = cls()
-        for stored in np.frombuffer(value or b"", RECORD).tolist():
+        for stored in RECORD.iter_unpack(value or b""):
             account.apply(*stored)
         return account
 
@@ -93,7 +90,7 @@ def keeps(granted: int, settled: int, refunded: int) -> int:
 
 def record(kind: int, payment: int, reference: int = 0, minor: int = 0, points: int = 0, day: int = 0) -> bytes:
     """One record as stored."""
-    return np.array([(kind, payment, reference, minor, points, day)], RECORD).tobytes()
+    return RECORD.pack(kind, payment, reference, minor, points, day)
 
 
 def settle(
