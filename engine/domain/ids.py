@@ -26,6 +26,6 @@ def output_id(kind: str, *parts: str) -> str:
         raise ValueError(f"unknown kind of output: {kind!r}")
     # One call of the hash: at tens of thousands of ids a second each call counts.
     data = [part.encode("utf-8", "surrogatepass") for part in parts]
-    lengths = struct.pack(f"<{len(data)}I", *map(len, data))
+    lengths = struct.pack(f"<B{len(data)}I", len(data), *map(len, data))
     digest = hashlib.blake2b(b"".join((prefix.encode(), lengths, *data)), digest_size=16)
     return f"{prefix}_{digest.hexdigest()}"
