@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeVar
@@ -22,7 +21,6 @@ from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
-from engine.generator.stream import generate
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider
@@ -35,10 +33,10 @@ from engine.service.shard import NO_LOG, Shard
 from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
 from engine.telemetry.metrics import Metrics
+from engine.warm_up import warm_up
 
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
-WARM_UP_EVENTS: Final = 300  # enough for every type of event and more than one growth of each table
 QUEUED_EVENTS_MAX: Final = 4_000  # more would wait longer than any caller does
 
 T = TypeVar("T")
@@ -226,15 +224,3 @@ def _give_up() -> None:
     logger.error("the API did not stop in time and ends here; what was answered is stored")
     logging.shutdown()
     os._exit(FAULT)
-
-
-def warm_up(partition: PartitionMachine) -> None:
-    """Compile or load every kernel by running some made-up events through a partition that is thrown away."""
-    began = time.monotonic()
-    for size in (1, WARM_UP_EVENTS):
-        events = list(generate(size))
-        decoded = partition.decode(events)
-        missing = partition.missing(decoded)
-        partition.load(missing, [None] * len(missing))
-        partition.apply(decoded, lambda index: {"offset": index})
-    logger.info("kernels ready after %.1f s", time.monotonic() - began)

@@ -33,6 +33,7 @@ from engine.service.machine import PartitionMachine
 from engine.service.outage import Outage, until_it_works
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import Metrics
+from engine.warm_up import warm_up
 
 GAUGE_EVERY_S: Final = 1.0
 EMBEDDED_SESSION_S: Final = 3.0  # the embedded broker makes a first member wait most of this time
@@ -61,6 +62,7 @@ def run_worker(settings: Settings, new_partition: NewPartition) -> int:
         metrics = Metrics()
         if settings.worker.metrics:
             servers.callback(expose(metrics, settings.worker.metrics_address).close)
+        warm_up(new_partition(0))
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             store = build_store(settings, redis_url)
             return runner.run(_Worker(settings, options, store, new_partition, metrics).run())

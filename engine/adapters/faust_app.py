@@ -96,6 +96,8 @@ class AppWorker(faust.Worker):
 
 async def run_app(app: StewardApp, stop: asyncio.Event) -> BaseException | None:
     """Run the app until `stop` is set or it crashes; returns what crashed it."""
+    for name in ("faust_app", "faust_consumer", "faust_thread"):  # mode logs a service's life under its module's name
+        logging.getLogger(f"engine.adapters.{name}").setLevel(logging.WARNING)
     worker = AppWorker(app, asyncio.get_running_loop())
     running = asyncio.ensure_future(worker.start())
     stopping = asyncio.ensure_future(stop.wait())

@@ -1,0 +1,23 @@
+"""Compiles or loads every kernel before a process takes part: a compilation in mid-stream would stall it for seconds."""
+
+import logging
+import time
+from typing import Final
+
+from engine.generator.stream import generate
+from engine.service.machine import PartitionMachine
+
+EVENTS: Final = 300  # enough for every type of event and more than one growth of each table
+
+logger = logging.getLogger("steward")
+
+
+def warm_up(partition: PartitionMachine) -> None:
+    """Run some made-up events through a partition that is thrown away."""
+    began = time.monotonic()
+    for size in (1, EVENTS):
+        decoded = partition.decode(list(generate(size)))
+        missing = partition.missing(decoded)
+        partition.load(missing, [None] * len(missing))
+        partition.apply(decoded, lambda index: {"offset": index})
+    logger.info("kernels ready after %.1f s", time.monotonic() - began)
