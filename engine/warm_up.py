@@ -1,4 +1,4 @@
-"""Compiles or loads every kernel before a process takes part: a compilation in mid-stream would stall it for seconds."""
+"""Compiles or loads every kernel before a process takes part: in mid-stream it would stall for seconds."""
 
 import logging
 import time
