@@ -72,7 +72,10 @@ class Converter:
         """A number or boolean as a JSON token; money in text or an exact decimal type keeps its digits, as a string."""
         pa = self.pa
         if source.decimals >= 0 and pa.types.is_floating(column.type):
-            column = self.pc.round(column, source.decimals, "half_to_even")
+            # A whole number divided by a power of ten is the double nearest to that decimal; Arrow's own rounding to
+            # places is not always.
+            scale = 10.0**source.decimals
+            column = self.pc.divide(self.pc.round(self.pc.multiply(column, scale), 0, "half_to_even"), scale)
         text = self._text(column)
         if pa.types.is_binary(column.type) or pa.types.is_string(column.type):
             if quoted:

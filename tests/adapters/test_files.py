@@ -221,6 +221,16 @@ def test_amounts_keep_their_digits(tmp_path: Path, column: Any, options: dict[st
     assert records(open_source(path, mapping))[0].endswith(b'"amount":' + expected + b"}")
 
 
+def test_rounded_amounts_have_no_more_than_their_decimals(tmp_path: Path) -> None:
+    cents = range(1, 100_000, 7)
+    n = len(cents)
+    column = [cent / 100.0 + 1e-9 for cent in cents]
+    path = parquet(tmp_path / "t.parquet", id=["a"] * n, at=[T0_MS] * n, who=["x"] * n, sum=column)
+    mapping = parse("test", {**MINIMAL, "amount": {"column": "sum", "decimals": 2}})
+    found = [json.loads(record, parse_float=Decimal)["amount"] for record in records(open_source(path, mapping))]
+    assert [amount * 100 for amount in found] == list(cents)
+
+
 def handbook(path: Path, days: list[float], fraud: list[int]) -> Path:
     n = len(days)
     return parquet(
