@@ -50,7 +50,9 @@ def test_import_contracts_hold() -> None:
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:
-    forbidden = re.compile(r"^\s*(?:import|from) (?:pickle|marshal|shelve|dill)\b|(?<![\w.])(?:eval|exec)\(", re.MULTILINE)
+    forbidden = re.compile(
+        r"^\s*(?:import|from) (?:pickle|marshal|shelve|dill)\b|(?<![\w.])(?:eval|exec)\(", re.MULTILINE
+    )
     sources = sorted((ROOT / "engine").rglob("*.py"))
     assert len(sources) > 20
     assert [source.name for source in sources if forbidden.search(source.read_text())] == []
@@ -103,6 +105,15 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert "make lint" in script
     assert script.rstrip().endswith("make test")
+
+
+def test_every_benchmark_can_be_asked_for() -> None:
+    from load_tests.__main__ import benchmarks, main
+
+    for name, command in benchmarks().items():
+        asked = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert asked.returncode == 0, f"{name}: {asked.stderr}"
+    assert main(["no such benchmark"]) == 2
 
 
 def test_shell_scripts_parse() -> None:
