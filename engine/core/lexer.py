@@ -14,8 +14,15 @@ from engine.domain import hashing, pan
 from engine.features.jit import njit
 
 Bytes = NDArray[np.uint8]
+Keys = NDArray[np.uint64]
+Work = NDArray[np.int64]
+"""Scratch space of `WORK` integers: tokens of fields (four each), the stack of open containers, digits of a card."""
 
 DEPTH_MAX: Final = 8
+TOKENS_MAX: Final = 64
+STACK_AT: Final = TOKENS_MAX * 4
+DIGITS_AT: Final = STACK_AT + 2 * (DEPTH_MAX + 2)
+WORK: Final = DIGITS_AT + 32
 KEYS_MAX: Final = 96
 """Keys of one record the duplicate check holds at a time; more go the strict path."""
 NESTED_BYTES_MAX: Final = 256
@@ -60,6 +67,12 @@ def _prefix_lengths() -> NDArray[np.int64]:
 
 CLASSES: Final = _classes()
 PREFIX_LENGTHS: Final = _prefix_lengths()
+
+
+@njit
+def byte(buf: Bytes, position: int) -> int:
+    """One byte as a signed integer: numba turns mixed signed and unsigned arithmetic into floats."""
+    return np.int64(buf[position])  # type: ignore[return-value]
 
 
 @njit
@@ -119,7 +132,7 @@ def skip_blank(buf: Bytes, position: int, end: int) -> int:
     """The first position from here on that is not JSON white space."""
     while position < end:
         c = buf[position]
-        if c != 32 and c != 10 and c != 13 and c != 9:
+        if c not in (32, 10, 13, 9):
             break
         position += 1
     return position
@@ -153,9 +166,8 @@ def string_end(buf: Bytes, position: int, end: int) -> tuple[int, int, bool]:
 
 
 @njit
-def may_hold_card(buf: Bytes, start: int, end: int) -> bool:
+def may_hold_card(buf: Bytes, start: int, end: int, work: Work) -> bool:
     """Whether digits of the span, with any separators between them, could be a card number. Never a false no."""
-    digits = np.empty(32, np.int64)
     for first in range(start, end):
         if CLASSES[buf[first]] != DIGIT:
             continue
@@ -166,23 +178,26 @@ def may_hold_card(buf: Bytes, start: int, end: int) -> bool:
             if kind == PLAIN:
                 break
             if kind == DIGIT:
-                digits[count] = np.int64(buf[position]) - 48
+                work[DIGITS_AT + count] = byte(buf, position) - 48
                 count += 1
             position += 1
-        if count >= pan.DIGITS_MIN and _any_length(digits, count):
+        if count >= pan.DIGITS_MIN and _any_length(work, count):
             return True
     return False
 
 
 @njit
-def _any_length(digits: NDArray[np.int64], count: int) -> bool:
+def _any_length(work: Work, count: int) -> bool:
     """Whether a card number of any length begins at the first of these digits."""
-    lengths = PREFIX_LENGTHS[digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]]
+    prefix = 0
+    for i in range(4):
+        prefix = prefix * 10 + work[DIGITS_AT + i]
+    lengths = PREFIX_LENGTHS[prefix]
     for length in range(pan.DIGITS_MIN, count + 1):
         if (lengths >> length) & 1:
             total = 0
             for i in range(length):
-                value = digits[length - 1 - i]
+                value = work[DIGITS_AT + length - 1 - i]
                 if i & 1:
                     value = value * 2 if value < 5 else value * 2 - 9
                 total += value
@@ -231,13 +246,13 @@ def literal_end(buf: Bytes, position: int, end: int) -> int:
 
 
 @njit
-def scalar_end(buf: Bytes, position: int, end: int) -> int:
+def scalar_end(buf: Bytes, position: int, end: int, work: Work) -> int:
     """Position behind a string, number or literal that cannot hold a card number, or -1."""
     if buf[position] == 34:
         close, digits, _ = string_end(buf, position + 1, end)
         if close < 0 or close - position > NESTED_BYTES_MAX:
             return -1
-        if digits >= pan.DIGITS_MIN and may_hold_card(buf, position + 1, close):
+        if digits >= pan.DIGITS_MIN and may_hold_card(buf, position + 1, close, work):
             return -1
         return close + 1
     if buf[position] == 45 or 48 <= buf[position] <= 57:
@@ -247,7 +262,7 @@ def scalar_end(buf: Bytes, position: int, end: int) -> int:
 
 
 @njit
-def add_key(keys: NDArray[np.uint64], first: int, count: int, digest: np.uint64) -> int:
+def add_key(keys: Keys, first: int, count: int, digest: np.uint64) -> int:
     """Add a key to those of its object, `keys[first:count]`: the new count, or -1 for a repeat or too many."""
     if count >= KEYS_MAX:
         return -1
@@ -259,11 +274,10 @@ def add_key(keys: NDArray[np.uint64], first: int, count: int, digest: np.uint64)
 
 
 @njit
-def value_end(buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], taken: int) -> int:
+def value_end(buf: Bytes, position: int, end: int, work: Work, keys: Keys, taken: int) -> int:
     """Position behind any JSON value inside the top-level object, or -1; `keys[taken:]` is scratch space."""
-    firsts = np.zeros(DEPTH_MAX + 2, np.int64)
-    is_object = np.zeros(DEPTH_MAX + 2, np.bool_)
     depth = 1
+    closing = 0  # the byte that closes the innermost container
     count = taken
     state = 0  # 0 a value, 1 a value or `]`, 2 a key, 3 a key or `}`, 4 behind a value
     while position < end:
@@ -273,32 +287,34 @@ def value_end(buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], tak
         c = buf[position]
         if state == 4:
             if c == 44:
-                state = 2 if is_object[depth] else 0
+                state = 2 if closing == 125 else 0
                 position += 1
                 continue
-            if c != (125 if is_object[depth] else 93):
+            if c != closing:
                 return -1
         if state == 4 or (state == 1 and c == 93) or (state == 3 and c == 125):
-            count = firsts[depth]
+            count = work[STACK_AT + 2 * depth]
             depth -= 1
+            closing = work[STACK_AT + 2 * depth + 1]
             position += 1
         elif state >= 2:
-            position, count = _key(buf, position, end, keys, firsts[depth], count)
+            position, count = _key(buf, position, end, work, keys, work[STACK_AT + 2 * depth], count)
             if position < 0:
                 return -1
             state = 0
             continue
-        elif c == 123 or c == 91:
+        elif c in (123, 91):
             depth += 1
             if depth > DEPTH_MAX:
                 return -1
-            firsts[depth] = count
-            is_object[depth] = c == 123
+            closing = byte(buf, position) + 2
+            work[STACK_AT + 2 * depth] = count
+            work[STACK_AT + 2 * depth + 1] = closing
             position += 1
             state = 3 if c == 123 else 1
             continue
         else:
-            position = scalar_end(buf, position, end)
+            position = scalar_end(buf, position, end, work)
             if position < 0:
                 return -1
         if depth == 1:
@@ -308,13 +324,11 @@ def value_end(buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], tak
 
 
 @njit
-def _key(
-    buf: Bytes, position: int, end: int, keys: NDArray[np.uint64], first: int, count: int
-) -> tuple[int, int]:
+def _key(buf: Bytes, position: int, end: int, work: Work, keys: Keys, first: int, count: int) -> tuple[int, int]:
     """Read `"key":` inside a nested object: the position behind the colon, or -1, and the count of keys."""
     if buf[position] != 34:
         return -1, count
-    behind = scalar_end(buf, position, end)
+    behind = scalar_end(buf, position, end, work)
     if behind < 0 or behind - position > 130:
         return -1, count
     count = add_key(keys, first, count, key_hash(buf, position + 1, behind - 1))

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from engine.core.lexer import (
     KEYS_MAX,
+    WORK,
     Bytes,
+    Keys,
+    Work,
     add_key,
+    byte,
     hash_bytes,
     key_hash,
     literal_end,
@@ -51,7 +55,6 @@ _NAMES: Final = (*STRING_FIELDS, *(name for name in _BY_KIND if name not in STRI
 _SLOTS: Final = 512
 _ID_BYTES_MAX: Final = 128
 _STRING_BYTES_MAX: Final = 256
-_TOKENS_MAX: Final = 64
 
 # Kinds of value.
 _TEXT, _NUMERAL, _TRUE, _FALSE, _NULL, _NESTED = range(6)
@@ -67,8 +70,8 @@ def _kind(name: str) -> int:
 
 def _fnv(name: str) -> int:
     digest = 0xCBF29CE484222325
-    for byte in name.encode():
-        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    for octet in name.encode():
+        digest = (digest ^ octet) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return digest
 
 
@@ -115,7 +118,7 @@ _POWERS: Final = np.array([10**i for i in range(5)], np.int64)
 @njit
 def _known(buf: Bytes, start: int, end: int, digest: np.uint64) -> int:
     """The field with this name, or -1."""
-    found = _SLOT_FIELD[np.int64((digest >> _SHIFT) & _SLOT_MASK)]
+    found: int = _SLOT_FIELD[np.int64((digest >> _SHIFT) & _SLOT_MASK)]
     if found >= 0:
         first = _NAME_START[found]
         if _NAME_START[found + 1] - first != end - start:
@@ -127,52 +130,47 @@ def _known(buf: Bytes, start: int, end: int, digest: np.uint64) -> int:
 
 
 @njit
-def _text_token(buf: Bytes, position: int, end: int, kind: int) -> int:
+def _text_token(buf: Bytes, position: int, end: int, kind: int, work: Work) -> int:
     """Position of the closing quote of a known field's string, or -1 where the strict path must look."""
     close, digits, ascii_only = string_end(buf, position + 1, end)
     if close < 0:
         return -1
-    if kind == _TIME or kind == _ID or kind == _LONG_ID:
+    if kind in (_TIME, _ID, _LONG_ID):
         return close if ascii_only else -1
     if kind == _CARD and not ascii_only:
         return -1
-    if digits >= pan.DIGITS_MIN and may_hold_card(buf, position + 1, close):
+    if digits >= pan.DIGITS_MIN and may_hold_card(buf, position + 1, close, work):
         return -1
     return close
 
 
 @njit
-def _token(
-    buf: Bytes, position: int, end: int, found: int, token: NDArray[np.int64], keys: NDArray[np.uint64], count: int
-) -> int:
-    """Read the value of a known field into `token` (field, kind of value, start, end); the position behind or -1."""
+def _token(buf: Bytes, position: int, end: int, found: int, work: Work, at: int, keys: Keys, count: int) -> int:
+    """Read a known field's value that is no string into `work[at:]`: field, kind of value, start, end.
+
+    The position behind it, or -1.
+    """
     kind = _KINDS[found]
     c = buf[position]
-    token[0] = found
-    token[2] = position
-    if c == 34:
-        close = _text_token(buf, position, end, kind)
-        token[1] = _TEXT
-        token[2] = position + 1
-        token[3] = close
-        return close + 1 if close >= 0 else -1
+    work[at] = found
+    work[at + 2] = position
     if c == 45 or 48 <= c <= 57:
         behind, whole, _ = number_end(buf, position, end)
-        token[1] = _NUMERAL
+        work[at + 1] = _NUMERAL
         if whole >= pan.DIGITS_MIN and kind != _TIME:
             return -1
     elif c == 123:
-        behind = value_end(buf, position, end, keys, count) if kind == _FLAT else -1
-        token[1] = _NESTED
+        behind = value_end(buf, position, end, work, keys, count) if kind == _FLAT else -1
+        work[at + 1] = _NESTED
     else:
         behind = literal_end(buf, position, end)
-        token[1] = _TRUE if c == 116 else (_FALSE if c == 102 else _NULL)
-    token[3] = behind
+        work[at + 1] = _TRUE if c == 116 else (_FALSE if c == 102 else _NULL)
+    work[at + 3] = behind
     return behind
 
 
 @njit
-def _fields(buf: Bytes, position: int, end: int, tokens: NDArray[np.int64], keys: NDArray[np.uint64]) -> int:
+def _fields(buf: Bytes, position: int, end: int, work: Work, keys: Keys) -> int:
     """Read one record, an object and nothing else: how many tokens of known fields it has, or -1."""
     position = skip_blank(buf, position, end)
     if position >= end or buf[position] != 123:
@@ -197,9 +195,17 @@ def _fields(buf: Bytes, position: int, end: int, tokens: NDArray[np.int64], keys
         if position >= end:
             return -1
         if found < 0:
-            position = value_end(buf, position, end, keys, keys_count)
+            position = value_end(buf, position, end, work, keys, keys_count)
+        elif buf[position] == 34:
+            close = _text_token(buf, position, end, _KINDS[found], work)
+            if close < 0:
+                return -1
+            at = 4 * tokens_count
+            work[at], work[at + 1], work[at + 2], work[at + 3] = found, _TEXT, position + 1, close
+            position = close + 1
+            tokens_count += 1
         else:
-            position = _token(buf, position, end, found, tokens[tokens_count], keys, keys_count)
+            position = _token(buf, position, end, found, work, 4 * tokens_count, keys, keys_count)
             tokens_count += 1
         if position < 0:
             return -1
@@ -221,7 +227,7 @@ def _code(buf: Bytes, start: int, end: int) -> int:
         return -1
     code = 0
     for position in range(start, end):
-        letter = np.int64(buf[position]) - 65
+        letter = byte(buf, position) - 65
         if letter < 0 or letter > 25:
             return -1
         code = code * 26 + letter
@@ -241,7 +247,7 @@ def _string(buf: Bytes, kind: int, start: int, end: int) -> bool:
 @njit
 def _fill(
     buf: Bytes,
-    tokens: NDArray[np.int64],
+    work: Work,
     count: int,
     row: int,
     strings: NDArray[np.uint64],
@@ -257,7 +263,7 @@ def _fill(
     amount = -1
     result = CLEAN
     for i in range(count):
-        found, value, start, end = tokens[i, 0], tokens[i, 1], tokens[i, 2], tokens[i, 3]
+        found, value, start, end = work[4 * i], work[4 * i + 1], work[4 * i + 2], work[4 * i + 3]
         if value == _NULL:
             continue
         kind, column = _KINDS[found], _COLUMNS[found]
@@ -275,7 +281,7 @@ def _fill(
             if time_ms[row] < 0:
                 return FLAGGED
         elif kind == _AMOUNT:
-            amount = i
+            amount = 4 * i
         elif kind == _NUMBER:
             if value != _NUMERAL:
                 return FLAGGED
@@ -283,7 +289,7 @@ def _fill(
             if np.isnan(numbers[column, row]):
                 result = INEXACT
         elif kind == _BOOL:
-            if value != _TRUE and value != _FALSE:
+            if value not in (_TRUE, _FALSE):
                 return FLAGGED
             bools[column, row] = 1 if value == _TRUE else 0
         elif kind == _VERSION:
@@ -294,10 +300,10 @@ def _fill(
     if present & _REQUIRED_BITS != _REQUIRED_BITS:
         return FLAGGED
     if amount >= 0:
-        if currency[row] < 0 or tokens[amount, 1] > _NUMERAL:
+        if currency[row] < 0 or work[amount + 1] > _NUMERAL:
             return FLAGGED
         digits = _EXPONENT[currency[row]]
-        exact = parse_amount(buf, tokens[amount, 2], tokens[amount, 3], digits)
+        exact = parse_amount(buf, work[amount + 2], work[amount + 3], digits)
         if exact <= 0:
             return FLAGGED
         minor[row] = exact
@@ -320,16 +326,14 @@ def _scan(
     exponent: NDArray[np.int8],
     currency: NDArray[np.int32],
 ) -> int:
-    tokens = np.zeros((_TOKENS_MAX, 4), np.int64)
+    work = np.zeros(WORK, np.int64)
     keys = np.zeros(KEYS_MAX, np.uint64)
     odd = 0
     for row in range(len(starts)):
-        count = _fields(buf, starts[row], ends[row], tokens, keys)
+        count = _fields(buf, starts[row], ends[row], work, keys)
         flags[row] = FLAGGED
         if count > 0:
-            flags[row] = _fill(
-                buf, tokens, count, row, strings, numbers, bools, time_ms, minor, exponent, currency
-            )
+            flags[row] = _fill(buf, work, count, row, strings, numbers, bools, time_ms, minor, exponent, currency)
         odd += flags[row] != CLEAN
     return odd
 

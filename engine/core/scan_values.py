@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.instants import TIME_MS_MAX
-from engine.core.lexer import Bytes
+from engine.core.lexer import Bytes, byte
 from engine.features.jit import njit
 
 _MINOR_LIMIT: Final = 10**15
@@ -20,11 +20,11 @@ _DIGITS_MAX: Final = 18
 @njit
 def _mantissa(buf: Bytes, start: int, end: int) -> tuple[int, int]:
     """Digits and count of decimals of `[0-9]+(.[0-9]+)?`, or -1 and 0 for any other text or over 18 digits."""
-    mantissa = np.int64(0)
+    mantissa = 0
     point = -1
     digits = 0
     for position in range(start, end):
-        c = np.int64(buf[position])
+        c = byte(buf, position)
         if c == 46 and point < 0 and start < position < end - 1:
             point = position
         elif 48 <= c <= 57:
@@ -66,14 +66,14 @@ def parse_number(buf: Bytes, start: int, end: int) -> float:
     mantissa, scale = _mantissa(buf, start + 1 if negative else start, end)
     if mantissa < 0 or mantissa > _MANTISSA_EXACT or scale > _SCALE_EXACT:
         return np.nan
-    value = np.float64(mantissa) / _TENS[scale]
+    value: float = mantissa / _TENS[scale]
     return -value if negative else value
 
 
 @njit
 def _two(buf: Bytes, position: int) -> int:
     """A number of two digits, or -1000."""
-    tens, ones = np.int64(buf[position]) - 48, np.int64(buf[position + 1]) - 48
+    tens, ones = byte(buf, position) - 48, byte(buf, position + 1) - 48
     if tens < 0 or tens > 9 or ones < 0 or ones > 9:
         return -1000
     return tens * 10 + ones
@@ -105,11 +105,9 @@ def parse_time_ms(buf: Bytes, start: int, end: int, text: bool) -> int:
     if buf[start + 4] != 45 or buf[start + 7] != 45 or buf[start + 13] != 58 or buf[start + 16] != 58:
         return -1
     separator = buf[start + 10]
-    if separator != 84 and separator != 116 and separator != 32:
+    if separator not in (84, 116, 32):
         return -1
-    days = _days(
-        _two(buf, start) * 100 + _two(buf, start + 2), _two(buf, start + 5), _two(buf, start + 8)
-    )
+    days = _days(_two(buf, start) * 100 + _two(buf, start + 2), _two(buf, start + 5), _two(buf, start + 8))
     hour, minute, second = _two(buf, start + 11), _two(buf, start + 14), _two(buf, start + 17)
     if days < 0 or hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
         return -1
@@ -120,7 +118,7 @@ def parse_time_ms(buf: Bytes, start: int, end: int, text: bool) -> int:
         first = position
         weight = 100
         while position < end and 48 <= buf[position] <= 57:
-            milliseconds += (np.int64(buf[position]) - 48) * weight
+            milliseconds += (byte(buf, position) - 48) * weight
             weight //= 10
             position += 1
         if position == first:

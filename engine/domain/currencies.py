@@ -1,7 +1,7 @@
 """ISO 4217: the currencies in use and the exponent of each one's minor unit.
 
-Source: ISO 4217 list one of the maintenance agency (SIX), with its amendments up to 180. Left out are the codes without a
-minor unit: precious metals (XAU, XAG, XPD, XPT), bond market units (XBA to XBD), SDR, ADB and Sucre units (XDR, XUA,
+Source: ISO 4217 list one of the maintenance agency (SIX), with its amendments up to 180. Left out are the codes without
+a minor unit: precious metals (XAU, XAG, XPD, XPT), bond market units (XBA to XBD), SDR, ADB and Sucre units (XDR, XUA,
 XSU), XTS and XXX. BGN and ANG, withdrawn within the last two years, stay: refunds and chargebacks of payments in them
 still arrive.
 """

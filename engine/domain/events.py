@@ -27,13 +27,11 @@ def _text(description: str, chars_max: int = STRING_CHARS_MAX, **schema: object)
 
 
 Id: TypeAlias = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": ID_CHARS_MAX})]
-Flat: TypeAlias = Annotated[
-    dict[str, str | int | float | bool], Meta(extra_json_schema={"maxProperties": ENTRIES_MAX})
-]
+Flat: TypeAlias = Annotated[dict[str, str | int | float | bool], Meta(extra_json_schema={"maxProperties": ENTRIES_MAX})]
 Amount: TypeAlias = Annotated[
     str | int | float,
     Meta(
-        description="In major units, greater than zero: a decimal string or a number; no more precise than the currency.",
+        description="Major units, greater than zero: a decimal string or a number, as precise as the currency at most.",
         extra_json_schema={"examples": ["12.34", 12.34]},
     ),
 ]
@@ -83,7 +81,8 @@ class Event(msgspec.Struct, tag_field="type", kw_only=True, frozen=True, gc=Fals
     locale: Annotated[str | None, _text("Language of the customer, BCP 47.")] = None
     birth_date: Annotated[str | None, _text("Date of birth, YYYY-MM-DD.")] = None
     consent: Annotated[
-        dict[str, bool] | None, Meta(description="Purpose to consent.", extra_json_schema={"maxProperties": ENTRIES_MAX})
+        dict[str, bool] | None,
+        Meta(description="Purpose to consent.", extra_json_schema={"maxProperties": ENTRIES_MAX}),
     ] = None
     referrer_id: Annotated[str | None, _text("Who referred the customer.")] = None
     attributes: Annotated[Flat | None, Meta(description="What else is known of the customer, flat.")] = None

@@ -22,7 +22,7 @@ class Rates:
     `control.rates` event they came from, 0 for those of a file. Immutable.
     """
 
-    __slots__ = ("base", "exponent", "rates", "since_ms", "_ratios")
+    __slots__ = ("_ratios", "base", "exponent", "rates", "since_ms")
 
     def __init__(self, base: str, rates: Mapping[str, str | int | float], since_ms: int = 0) -> None:
         """Raises `RatesError` on a currency that is not in use or a rate that is not a positive plain decimal."""
@@ -37,7 +37,7 @@ class Rates:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Rates":
-        """Rates from the content of a JSON file: `{"base": "EUR", "rates": {"USD": "1.085"}}`, as `to_dict` writes it."""
+        """Rates from JSON data: `{"base": "EUR", "rates": {"USD": "1.085"}}`, as `to_dict` writes it."""
         if not isinstance(data, Mapping) or not isinstance(data.get("base"), str):
             raise RatesError('rates are an object with "base" and "rates"')
         rates = data.get("rates")
