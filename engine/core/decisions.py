@@ -1,7 +1,7 @@
 """Verdicts to decisions and alerts: the records of contract section 5."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.core.effects import Effects, Output
 from engine.core.times import iso_times
-from engine.domain.ids import output_id
+from engine.domain.ids import PREFIXES
 from engine.domain.outputs import Alert, Decision, Reason, Scores
 from engine.features.columns import Columns
 from engine.ruleset.ruleset import OUTCOMES, RuleSet, Verdicts
@@ -17,13 +17,20 @@ from engine.ruleset.ruleset import OUTCOMES, RuleSet, Verdicts
 POINTS_FULL: Final = 100.0
 """Rule points that alone make the blended score 1."""
 
-_SEVERITY: Final = {"review": "medium", "step_up": "medium", "decline": "high"}
+_SEVERITY: Final[dict[str, Literal["low", "medium", "high"]]] = {
+    "review": "medium",
+    "step_up": "medium",
+    "decline": "high",
+}
 _ACTION: Final = {
     "review": "hold the payment and look at the customer's recent activity",
     "step_up": "ask the customer to authenticate before the payment goes on",
     "decline": "stop the payment and check whether the account or card is compromised",
 }
-_encode = msgspec.json.Encoder().encode
+_ENCODER: Final = msgspec.json.Encoder()
+
+Parts = list[tuple[int, list[Output]]]
+"""Outputs of a batch: position of the record, what it put out."""
 
 
 def blend(points: NDArray[np.float64], anomaly: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
@@ -33,12 +40,19 @@ def blend(points: NDArray[np.float64], anomaly: NDArray[np.float64], weight: flo
     return np.round(1.0 - (1.0 - by_rules) * (1.0 - by_model), 6)
 
 
+def event_digests(columns: Columns) -> list[str]:
+    """128 bits in hexadecimal that identify each event: the hashes of its customer and its id, which exist already."""
+    pairs = np.stack([columns.string("customer_id"), columns.string("event_id")], axis=1).astype(">u8")
+    digits = pairs.tobytes().hex()
+    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
+
+
 class DecisionWriter:
     """Turns the verdicts of a batch into outputs.
 
     Args:
         ruleset: names rules, reasons and the content hash.
-        model: version of the anomaly model, empty where there is none.
+        model: version of the anomaly model, None where there is none.
         weight: of the anomaly score in the blended one.
     """
 
@@ -57,8 +71,8 @@ class DecisionWriter:
         degraded: Callable[[int, Sequence[int]], list[str]],
         positions: Sequence[int],
         effects: Effects,
-    ) -> list[tuple[int, list[Output]]]:
-        """Decisions and alerts of the decision rows of a batch.
+    ) -> Parts:
+        """Decisions and alerts of the decision rows of a batch, in order.
 
         Args:
             columns: the decision rows.
@@ -67,57 +81,82 @@ class DecisionWriter:
             degraded: names what was degraded, for a row and the rules that hit it.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
-
-        Returns:
-            `(position, outputs)` a row, in order.
         """
-        scores = blend(verdicts.points, anomaly, self._weight).tolist()
-        anomalies = [None if a != a else a for a in anomaly.tolist()]
-        times, milliseconds = iso_times(columns.time_ms), columns.time_ms.tolist()
-        outcomes, late = verdicts.outcome.tolist(), columns.late.tolist()
-        written: list[tuple[int, list[Output]]] = []
-        for row, event in enumerate(columns.events):
-            live, shadow, outcome = verdicts.rules[row], verdicts.shadow[row], OUTCOMES[outcomes[row]]
+        decisions = self._decisions(columns, verdicts, anomaly, degraded)
+        # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
+        bodies = _ENCODER.encode_lines(decisions).splitlines()
+        digests = event_digests(columns)
+        raised = [_alert(d, digest) for d, digest in zip(decisions, digests, strict=True) if d.decision != "approve"]
+        alerts = zip(raised, _ENCODER.encode_lines(raised).splitlines(), strict=True)
+        parts: Parts = []
+        rows = zip(decisions, bodies, digests, columns.time_ms.tolist(), positions, strict=True)
+        prefix = PREFIXES["decision"]
+        for decision, body, digest, time_ms, position in rows:
+            key = decision.customer_id.encode()
+            outputs = [Output("decision", key, f"{prefix}_{digest}", time_ms, body)]
+            if decision.decision != "approve":
+                alert, alert_body = next(alerts)
+                outputs.append(Output("alert", key, alert.alert_id, time_ms, alert_body))
+            effects.decisions.append((position, body))
+            parts.append((position, outputs))
+        counts = np.bincount(verdicts.outcome, minlength=len(OUTCOMES)).tolist()
+        effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
+        return parts
+
+    def _decisions(
+        self,
+        columns: Columns,
+        verdicts: Verdicts,
+        anomaly: NDArray[np.float64],
+        degraded: Callable[[int, Sequence[int]], list[str]],
+    ) -> list[Decision]:
+        """The decisions as structs."""
+        rows = zip(
+            columns.events,
+            iso_times(columns.time_ms),
+            verdicts.outcome.tolist(),
+            blend(verdicts.points, anomaly, self._weight).tolist(),
+            anomaly.tolist(),
+            verdicts.rules,
+            verdicts.shadow,
+            verdicts.reasons,
+            columns.late.tolist(),
+            strict=True,
+        )
+        none: list[str] = []
+        ids, model, ruleset = self._ids, self._model, self._ruleset.hash
+        decisions = []
+        for row, (event, time, outcome, score, unusual, live, shadow, why, late) in enumerate(rows):
             decision = Decision(
-                event_id=event.event_id,
-                payment_id=event.payment_id,
-                customer_id=event.customer_id,
-                event_time=times[row],
-                decision=outcome,
-                score=scores[row],
-                scores=Scores(anomaly=anomalies[row], fraud=None),
-                reasons=[self._reasons[r] for r in verdicts.reasons[row]],
-                rules=[self._ids[r] for r in live],
-                shadow=[self._ids[r] for r in shadow],
-                ruleset=self._ruleset.hash,
-                model=self._model,
-                late=late[row],
-                degraded=degraded(row, (*live, *shadow)),
+                event.event_id,
+                event.payment_id,
+                event.customer_id,
+                time,
+                OUTCOMES[outcome],
+                score,
+                Scores(unusual if unusual == unusual else None, None),
+                [self._reasons[rule] for rule in why] if why else [],
+                [ids[rule] for rule in live] if live else none,
+                [ids[rule] for rule in shadow] if shadow else none,
+                ruleset,
+                model,
+                late,
+                degraded(row, (*live, *shadow)),
             )
-            body = _encode(decision)
-            key = event.customer_id.encode()
-            identity = output_id("decision", event.customer_id, event.event_id)
-            outputs = [Output("decision", key, identity, milliseconds[row], body)]
-            if outcome != "approve":
-                outputs.append(_alert(decision, key, milliseconds[row]))
-            effects.decisions.append((positions[row], body))
-            effects.outcomes[outcome] = effects.outcomes.get(outcome, 0) + 1
-            written.append((positions[row], outputs))
-        return written
+            decisions.append(decision)
+        return decisions
 
 
-def _alert(decision: Any, key: bytes, time_ms: int) -> Output:
+def _alert(decision: Decision, digest: str) -> Alert:
     """The alert of a decision that is not an approval."""
-    identity = output_id("alert", "fraud", decision.customer_id, decision.event_id)
-    codes = ", ".join(dict.fromkeys(reason.code for reason in decision.reasons))
-    alert = Alert(
-        alert_id=identity,
-        kind="fraud",
-        severity=_SEVERITY[decision.decision],
-        event_id=decision.event_id,
-        customer_id=decision.customer_id,
-        title=f"{decision.decision}: {codes}",
-        reasons=decision.reasons,
-        suggested_action=_ACTION[decision.decision],
+    codes = ", ".join(dict.fromkeys([reason.code for reason in decision.reasons]))
+    return Alert(
+        f"{PREFIXES['alert']}_{digest}",
+        "fraud",
+        _SEVERITY[decision.decision],
+        decision.event_id,
+        decision.customer_id,
+        f"{decision.decision}: {codes}",
+        decision.reasons,
+        _ACTION[decision.decision],
     )
-    return Output("alert", key, identity, time_ms, _encode(alert))
