@@ -1,0 +1,89 @@
+"""What the demo shows: a live page on a terminal, a line now and then elsewhere, a table at the end."""
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from engine.demo.tally import OUTCOMES, Tally, percentile
+
+COLOURS: Final = {"approve": "green", "review": "yellow", "step_up": "dark_orange", "decline": "red"}
+SEVERITIES: Final = {"low": "yellow", "medium": "dark_orange", "high": "red", "critical": "bold red"}
+
+
+def milliseconds(value: float | None) -> str:
+    """A time for people; a dash where there is none."""
+    return "–" if value is None else f"{value:.1f} ms"
+
+
+def caught(tally: Tally) -> str:
+    """Planted fraud among the decided payments, and how much of it was not approved."""
+    decided = tally.caught + tally.missed
+    return f"{tally.caught} of {decided}" if decided else "none decided yet"
+
+
+def line(tally: Tally) -> str:
+    """The state of the run in one line."""
+    outcomes = " ".join(f"{name} {tally.outcomes[name]}" for name in OUTCOMES)
+    return (
+        f"events {tally.sent}  decisions {tally.decisions} ({outcomes})  alerts {tally.alerts}  "
+        f"rewards {tally.rewards}  fraud caught {caught(tally)}  {tally.rate():.0f}/s  "
+        f"p50 {milliseconds(tally.latency_ms(0.5))}  p99 {milliseconds(tally.latency_ms(0.99))}"
+    )
+
+
+def page(url: str, tally: Tally, note: str) -> RenderableType:
+    """The live page."""
+    head = Text.assemble(("Steward ", "bold"), "judges a live stream of payments   API ", (url, "cyan underline"))
+    return Panel(Group(head, Text(note, style="dim"), _figures(tally), _alerts(tally)), padding=(0, 1))
+
+
+def summary(tally: Tally, seconds: float) -> Table:
+    """The table at the end."""
+    table = Table(title=f"Steward demo, {seconds:.1f} s", show_header=False, title_justify="left")
+    for name, value in _rows(tally):
+        table.add_row(name, value)
+    return table
+
+
+def _figures(tally: Tally) -> Table:
+    table = Table.grid(padding=(0, 3))
+    rows = _rows(tally)
+    half = (len(rows) + 1) // 2
+    for left, right in zip(rows[:half], [*rows[half:], ("", "")]):
+        table.add_row(Text(left[0], style="dim"), left[1], Text(right[0], style="dim"), right[1])
+    return table
+
+
+def _rows(tally: Tally) -> list[tuple[str, str]]:
+    outcomes = "  ".join(f"[{COLOURS[name]}]{name} {tally.outcomes[name]:,}[/]" for name in OUTCOMES)
+    calls = [milliseconds(percentile(tally.calls_ms, share)) for share in (0.5, 0.99)]
+    return [
+        ("events sent", f"{tally.sent:,}"),
+        ("decisions", f"{tally.decisions:,}   {outcomes}"),
+        ("alerts", f"{tally.alerts:,}"),
+        ("rewards", f"{tally.rewards:,} ledger entries"),
+        ("dead letters", f"{tally.dead_letters:,}"),
+        ("planted fraud caught", f"{caught(tally)}   ({tally.false_alarms:,} alerts on honest payments)"),
+        ("throughput", f"{tally.rate():,.0f} decisions/s"),
+        ("event to decision", _latency(tally)),
+        ("POST /v1/decisions", f"p50 {calls[0]}   p99 {calls[1]}   ({len(tally.calls_ms)} calls)"),
+        ("event time", tally.event_time[:19].replace("T", " ")),
+    ]
+
+
+def _latency(tally: Tally) -> str:
+    p50, p99 = milliseconds(tally.latency_ms(0.5)), milliseconds(tally.latency_ms(0.99))
+    return f"p50 {p50}   p99 {p99}   (through the embedded broker)"
+
+
+def _alerts(tally: Tally) -> Table:
+    table = Table(title="last alerts", title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
+    for name in ("decision", "customer", "reasons"):
+        table.add_column(name, style="dim" if name == "customer" else "")
+    for alert in reversed(tally.shown):
+        style = COLOURS.get(alert.decision, SEVERITIES.get(alert.severity, ""))
+        table.add_row(Text(alert.decision, style=style), alert.customer, alert.codes)
+    return table
