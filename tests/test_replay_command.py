@@ -1,0 +1,109 @@
+"""`steward replay` from the outside: what it writes, what it depends on, and how it refuses."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import cli
+from engine.generator.stream import Settings, generate
+
+OUTPUTS = ("decisions", "alerts", "rewards", "offers", "lifecycle", "dead_letters")
+EVENTS = 1_500
+BAD = [b"{", b'{"event_id":"x"}', b"\xff", b"[]"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("STEWARD_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated events, some twice and some out of order, and four records that are none."""
+    path = tmp_path_factory.mktemp("history") / "events.ndjson"
+    made = Settings(seed=5, customers=40, late_share=0.05, duplicate_share=0.05, fraud_rate=0.05)
+    lines = [*generate(EVENTS, made), *(line + b"\n" for line in BAD)]
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def replay(*arguments: object) -> dict[str, Any]:
+    assert cli.main(["replay", "--quiet", "--out", "out", *map(str, arguments)]) == 0
+    report: dict[str, Any] = json.loads(Path("out/report.json").read_text())
+    return report
+
+
+def lines_of(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path("out", f"{name}.ndjson").read_text().splitlines()]
+
+
+def test_outputs_and_report_agree(history: Path) -> None:
+    report = replay(history, "--features")
+    assert report["events"] == EVENTS + len(BAD)
+    assert report["events"] == report["accepted"] + report["duplicates"] + report["dead_lettered"]
+    assert report["duplicates"] > 0
+    assert report["dead_lettered"] == len(BAD)
+    counted = {name: len(lines_of(name)) for name in OUTPUTS}
+    assert counted["decisions"] == sum(report["decisions"].values()) > 0
+    assert counted["alerts"] == report["alerts"]
+    assert counted["dead_letters"] == report["dead_lettered"]
+    assert len(lines_of("features")) == report["accepted"]
+    assert lines_of("dead_letters")[0]["source"] == {"file": str(history), "line": EVENTS + 1}
+
+
+def test_nothing_depends_on_batches_files_or_hash_seed(history: Path, tmp_path: Path) -> None:
+    whole = replay(history)["digest"]
+    assert replay(history, "--batch-size", 1)["digest"] == whole
+    assert replay(history, "--batch-size", 37)["digest"] == whole
+    data = history.read_bytes()
+    cut = data.index(b"\n", len(data) // 2) + 1
+    (tmp_path / "one.ndjson").write_bytes(data[:cut])
+    (tmp_path / "two.jsonl.gz").write_bytes(gzip.compress(data[cut:]))
+    judged = [(line["event_id"], line["decision"], line["score"]) for line in lines_of("decisions")]
+    replay("one.ndjson", "two.jsonl.gz")
+    assert [(line["event_id"], line["decision"], line["score"]) for line in lines_of("decisions")] == judged
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "engine.cli", "replay", str(history)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+        ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=True)
+        assert json.loads(ended.stdout)["digest"] == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.ndjson"], "none.ndjson: no such file"),
+        (["events.doc"], "events.doc: .doc is not a kind of source"),
+        (["empty.ndjson", "none.csv"], "none.csv"),
+        (["empty.ndjson", "--features"], "--features needs --out"),
+        (["empty.ndjson", "--redis", "embedded"], "--redis needs the address"),
+        (["empty.ndjson", "--base-currency", "QQQ"], "QQQ"),
+        (["empty.ndjson", "--rates", "none.json"], "none.json"),
+        (["empty.ndjson", "--map", "nowhere"], "nowhere"),
+        (["empty.ndjson", "--rules", "bad"], "bad.yaml:2:"),
+        (["empty.ndjson", "--out", "empty.ndjson"], "empty.ndjson: cannot be written"),
+    ],
+)
+def test_unusable_is_one_line_and_code_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty.ndjson").touch()
+    Path("bad").mkdir()
+    Path("bad/bad.yaml").write_text("rules:\n  - {id: a, when: nothing > 1, then: {decision: decline}}\n")
+    assert cli.main(["replay", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_an_empty_history_is_a_history(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty.ndjson").touch()
+    assert cli.main(["replay", "empty.ndjson"]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 0
