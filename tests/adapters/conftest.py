@@ -6,6 +6,7 @@ import pytest
 
 from engine.adapters.embedded import RedisServer, embedded_redis_binary, installed_redis_binary
 from tests.adapters.stores import Backend
+from tests.support.cluster import RedisCluster
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +23,19 @@ def embedded_redis() -> Iterator[RedisServer]:
         yield server.start()
 
 
-@pytest.fixture(params=["memory", "redis", "embedded"])
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Three nodes of Redis as installed on this machine."""
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "redis", "embedded", "cluster"])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Every kind of store, in turn."""
     if request.param == "memory":
         return Backend(None)
+    if request.param == "cluster":
+        return Backend(request.getfixturevalue("redis_cluster"))
     name = "installed_redis" if request.param == "redis" else "embedded_redis"
     return Backend(request.getfixturevalue(name))

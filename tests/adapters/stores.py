@@ -12,6 +12,7 @@ from engine.adapters.redis_replies import RedisReplies
 from engine.adapters.redis_store import RedisStore
 from engine.domain.ops import Op, pack
 from engine.ports.store import StateStore
+from tests.support.cluster import RedisCluster
 
 _prefixes = count()
 
@@ -19,8 +20,8 @@ _prefixes = count()
 class Backend:
     """Makes stores over one key space; `again` is a second owner's connection to the same data."""
 
-    def __init__(self, server: RedisServer | None, url: str | None = None) -> None:
-        self.url = server.url if server else url
+    def __init__(self, server: RedisServer | RedisCluster | None) -> None:
+        self.url = server.url if server else None
         self.prefix = f"t{next(_prefixes)}"
         self._memory = MemoryStore()
         self._made: list[StateStore] = []
