@@ -32,7 +32,9 @@ class Text:
 
     def offset(self, line: int, column: int) -> int:
         """Position in the text of a place given as the parser does: line from 1 and UTF-8 column in bytes."""
-        start = self._starts[min(line, len(self._starts)) - 1]
+        if line > len(self._starts):
+            return len(self.text)
+        start = self._starts[line - 1]
         end = self.text.find("\n", start)
         row = self.text[start : end if end >= 0 else len(self.text)]
         return start + len(row.encode("utf-8", "replace")[: max(column, 0)].decode("utf-8", "ignore"))
@@ -155,6 +157,6 @@ def refuse(node: ast.AST, text: Text) -> RuleError:
     """The fault of a syntax node that is no part of the language."""
     word = REFUSED.get(type(node))
     if word is not None:
-        return text.fail(node, f"{word} are not part of the rule language" if word.endswith("s") else
-                         f"'{word}' is not part of the rule language")  # fmt: skip
+        verb = "are" if word.endswith("s") else "is"
+        return text.fail(node, f"{word} {verb} not part of the rule language")
     return text.fail(node, f"this is not part of the rule language: {text.snippet(node)}")

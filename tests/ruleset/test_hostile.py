@@ -1,0 +1,192 @@
+"""Rule files that mean harm, or that a tired author wrote: each is refused, with file, line and column."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.ruleset import RuleErrors, compile, files
+from tests.ruleset.helpers import faults, rule_file
+
+EXPRESSIONS = {
+    "for loop": ("for x in y: pass", "not an expression"),
+    "while loop": ("while True: pass", "not an expression"),
+    "lambda": ("(lambda: 1)() == 1", "only functions can be called"),
+    "bare lambda": ("lambda: 1", "lambda is not part"),
+    "list comprehension": ("[x for x in [1]] == 1", "comprehensions are not part"),
+    "generator": ("any(x for x in [1])", "unknown function 'any'"),
+    "walrus": ("(x := 3) > 2", "assignments are not part"),
+    "assignment": ("amount = 3", "not an expression"),
+    "f-string": ("f'{amount}' == '3'", "f-strings are not part"),
+    "attribute": ("amount.real == 3", "attribute access is not part"),
+    "dunder": ("().__class__.__bases__ == 1", "attribute access is not part"),
+    "dunder name": ("__builtins__ == 1", "unknown name '__builtins__'"),
+    "import": ("__import__('os').system('true') == 0", "methods are not part"),
+    "import statement": ("import os", "not an expression"),
+    "eval": ("eval('1') == 1", "unknown function 'eval'"),
+    "getattr": ("getattr(amount, 'real') == 1", "unknown function 'getattr'"),
+    "open": ("open('/etc/passwd') == 1", "unknown function 'open'"),
+    "subscript": ("ip[0] == '1'", "indexing is not part"),
+    "dictionary": ("{'a': 1} == 1", "dictionaries are not part"),
+    "star": ("max(*[1, 2]) > 1", "unpacking is not part"),
+    "keyword": ("max(x=1) > 1", "unknown argument 'x' of max"),
+    "await": ("await amount", "not part of the rule language"),
+    "yield": ("(yield) == 1", "not part of the rule language"),
+    "bit operators": ("amount | 1 == 1", "operator is not part"),
+    "matrix product": ("amount @ 2 == 1", "operator is not part"),
+    "is": ("amount is 3", "'is' is not part"),
+    "None": ("amount == None", "there is no None"),
+    "bytes": ("ip == b'x'", "this literal is not part"),
+    "ellipsis": ("amount == ...", "this literal is not part"),
+    "complex": ("amount == 3j", "this literal is not part"),
+    "huge power": ("9**9**9 > amount", "a power must be a literal"),
+    "huge literal power": ("2**99999999 > amount", "a power must be a literal"),
+    "huge integer": ("amount > " + "9" * 3_000, "2**53"),
+    "past the digit limit": ("amount > " + "9" * 3_990, "2**53"),
+    "hex integer": ("amount > 0x" + "f" * 3_000, "2**53"),
+    "huge float": ("amount > 1e999", "out of range"),
+    "division by zero": ("amount > 1 / 0", "always missing"),
+    "string repetition": ("ip == 'a' * 1000000000", "a number is needed"),
+    "too long": ("amount > 1 or " * 400 + "amount > 1", "characters; at most 4,000"),
+    "400,000 nodes": ("+".join(["1"] * 400_000) + " > amount", "characters; at most 4,000"),
+    "many nodes": ("amount" + " < lat" * 600, "more than 500 parts"),
+    "deep brackets": ("(" * 150 + "amount" + ")" * 150 + " > 1", None),
+    "very deep brackets": ("(" * 1_900 + "1" + ")" * 1_900, "not an expression"),
+    "deep not": ("not " * 900 + "true", "nested deeper than 50"),
+    "deep minus": ("-" * 3_900 + "1 > amount", "nested too deeply"),
+    "deep calls": ("abs(" * 100 + "amount" + ")" * 100 + " > 1", "nested deeper than 50"),
+    "deep conditionals": ("1 if true else " * 100 + "2 > 1", "nested deeper than 50"),
+    "unbalanced": ("amount > 1) or (amount < 3", "unbalanced brackets"),
+    "empty": ("   ", "the expression is empty"),
+    "null character": ("amount > 1\x00", "control character"),
+    "bell": ("amount\x07 > 1", "control character"),
+    "bidirectional": ("amount > 1 \u202e", "control character"),
+    "catastrophic regex is linear": ("matches(ip, '(a+)+$')", None),
+    "regex repetition bomb": ("matches(ip, '((a{1,100}){1,100}){1,100}')", "bad pattern"),
+    "regex memory": (r"matches(ip, '(\\pL{500}|\\pN{400}){1,2}')", "bad pattern"),
+    "regex look-around": ("matches(ip, '(?=a)b')", "bad pattern"),
+    "regex back-reference": (r"matches(ip, '(a)\\1')", "bad pattern"),
+    "regex too long": (f"matches(ip, '{'a' * 501}')", "501 characters; at most 500"),
+    "regex not a literal": ("matches(ip, merchant_id)", "must be a literal"),
+    "walk out by a zone": ("hour('../../etc/passwd') == 1", "unknown time zone"),
+    "absolute zone": ("hour('/etc/passwd') == 1", "unknown time zone"),
+    "long list": (f"amount in [{', '.join(['1'] * 400)}]", "1 to 300 members"),
+    "many arguments": (f"max({', '.join(['1'] * 100)}) > amount", "more than 32 arguments"),
+    "a score in a where": (
+        "count(by=ip, window='1h', where=\"score.anomaly > 1\") > 1",
+        "a where filter cannot use a model's score",
+    ),
+    "an aggregate in a where": (
+        "count(by=ip, window='1h', where=\"count(by=ip, window='1h') > 1\") > 1",
+        "a where filter cannot hold an aggregate",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_hostile_expressions_are_refused_with_their_place(name: str) -> None:
+    expression, message = EXPRESSIONS[name]
+    found = faults(rule_file(expression))
+    if message is None:
+        assert found == []
+        return
+    assert len(found) == 1
+    place, _, said = found[0].partition(": ")
+    file, line, column = place.split(":")
+    assert (file, line) == ("t.yaml", "4")
+    assert int(column) >= len("    when: ")
+    assert message in said
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]" for i in range(9)
+)
+FILES = {
+    "alias bomb": (BOMB, "t.yaml:1:4: YAML anchors and aliases"),
+    "python object": ("rules: !!python/object/apply:os.system ['true']", "t.yaml:1:8: YAML tags are not allowed"),
+    "python name": ("rules:\n  - !!python/name:os.system", "t.yaml:2:5: YAML tags are not allowed"),
+    "own tag": ("rules: !mine 3", "t.yaml:1:8: YAML tags are not allowed"),
+    "binary": ("rules: !!binary aGk=", "t.yaml:1:8: YAML tags are not allowed"),
+    "tag directive": ("%TAG ! tag:x,2000:\n---\nrules: []", "t.yaml:1:1: tag directives are not allowed"),
+    "merge key": ("rules: []\nlists:\n  <<: {a: 1}", "t.yaml:3:3: YAML merge keys"),
+    "duplicate key": ("rules: []\nlists: {}\nrules: []", "t.yaml:3:1: duplicate key 'rules'"),
+    "duplicate rule key": (
+        "rules:\n  - id: a\n    when: 'true'\n    when: 'false'\n    then: {score: 1}",
+        "t.yaml:4:5: duplicate key 'when'",
+    ),
+    "two documents": ("rules: []\n---\nrules: []", "t.yaml:2:1: a rule file is one YAML document"),
+    "deep flow": ("rules: " + "[" * 5_000, "t.yaml:1:24: nested deeper than 16 levels"),
+    "deep block": ("\n".join(" " * i + "a:" for i in range(500)), "nested deeper than 16 levels"),
+    "many nodes": ("rules: [" + "1," * 250_000 + "1]", "more than 200,000 YAML nodes"),
+    "a million nodes in an expression": (rule_file("+".join(["1"] * 1_000_000)), "at most 1,000,000 are read"),
+    "large file": ("# " + "x" * 1_000_000, "the file has 1,000,002 characters"),
+    "not YAML": ("rules: [", "t.yaml:2:1: not YAML"),
+    "a tab": ("rules:\n\t- id: x", "t.yaml:2:1: not YAML"),
+    "control character": ("rules: \x01", "not YAML"),
+    "a list": ("- 1", "t.yaml:1:1: a rule file must be a mapping"),
+    "a scalar": ("true", "t.yaml:1:1: a rule file must be a mapping"),
+    "list as a key": ("[a]: 1", "t.yaml:1:1: a key must be text"),
+    "unknown section": ("rulse: []", "t.yaml:1:1: unknown key 'rulse' of a rule file (did you mean 'rules'?)"),
+    "huge number": ("lists: {a: {values: [" + "9" * 5_000 + "]}}", "a number of 5,000 characters"),
+    "infinite number": ("lists: {a: {values: [1e999]}}", "t.yaml:1:22: the number 1e999 is out of range"),
+    "rule that is text": ("rules: [x]", "t.yaml:1:9: a rule must be a mapping"),
+    "rules that are text": ("rules: x", "t.yaml:1:8: 'rules' must be a list"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_hostile_files_are_refused_with_their_place(name: str) -> None:
+    text, message = FILES[name]
+    found = faults(text)
+    assert found
+    assert message in found[0]
+
+
+def test_every_fault_of_a_directory_is_named_at_once() -> None:
+    good = rule_file("amount > 1").replace("id: r", "id: good")
+    bad = "rules:\n  - {id: a, when: 'amuont > 1', then: {score: 1}}\n  - {id: b, when: 'amount >', then: {score: 1}}\n"
+    with pytest.raises(RuleErrors) as raised:
+        compile({"good.yaml": good, "bad.yaml": bad})
+    assert [line.split(": ")[0] for line in raised.value.lines()] == ["bad.yaml:2:20", "bad.yaml:3:27"]
+
+
+def test_reading_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.yml").write_text("rules: []")
+    (tmp_path / "one.yaml").write_text("\ufefflists: {}", "utf-8")
+    (tmp_path / "notes.txt").write_text("no rule")
+    (tmp_path / ".hidden.yaml").write_text("nonsense: [")
+    (tmp_path / "away.yaml").symlink_to("/etc/hostname")
+    assert files.read(tmp_path) == {"b/two.yml": "rules: []", "one.yaml": "lists: {}"}
+    assert files.read(tmp_path / "one.yaml") == {"one.yaml": "lists: {}"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe", "x.yaml: not UTF-8: byte 0"), (b"#" * 4_000_001, "x.yaml: the file is larger than 4,000,000 bytes")],
+)
+def test_unreadable_files(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(RuleErrors) as raised:
+        files.read(tmp_path)
+    assert raised.value.lines() == [message]
+
+
+def test_a_directory_without_rules(tmp_path: Path) -> None:
+    with pytest.raises(RuleErrors, match="no .yaml or .yml file"):
+        files.read(tmp_path)
+    with pytest.raises(RuleErrors, match="no such rules directory"):
+        files.read(tmp_path / "absent")
+
+
+def test_any_text_either_compiles_or_is_refused_politely() -> None:
+    pieces = ["(", ")", "[", "amount", "ip", " and ", " not ", "'", '"', "\\", "\n", "==", " in ", "1e9", "lists.", "é"]
+    state = 7
+    for _ in range(3_000):
+        words = []
+        for _ in range(8):
+            state = (state * 1103515245 + 12345) % 2**31
+            words.append(pieces[state >> 16 & 15])
+        text = f"rules: [{{id: r, when: {json.dumps(''.join(words))}, then: {{score: 1}}}}]"
+        for line in faults(text):
+            assert line.startswith("t.yaml:1:")
