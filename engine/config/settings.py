@@ -35,7 +35,7 @@ class RedisSettings:
     connect_timeout_ms: int = _setting("2s", duration("10ms", "5m"), "how long a connection may take")
     command_timeout_ms: int = _setting("5s", duration("10ms", "5m"), "how long a command may take, a commit included")
     backoff_max_ms: int = _setting(
-        "5s", duration("10ms", "5m"), "longest wait between attempts while the store is away"
+        "5s", duration("10ms", "5m"), "longest wait between attempts while the store or the broker is away"
     )
     answer_ttl_ms: int = _setting(
         "24h", duration("1m", "90d"), "how long the answer to a synchronous call is kept for repeats"
@@ -71,9 +71,6 @@ class KafkaSettings:
         "10ms", duration("1ms", "10s"), "how long the broker may hold a fetch open for new records"
     )
     fetch_max_bytes: int = _setting("4MiB", size("64KiB", "256MiB"), "most bytes of one fetch")
-    backoff_max_ms: int = _setting(
-        "5s", duration("10ms", "5m"), "longest wait between attempts while the broker is away"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,6 @@ class RulesSettings:
     """The rules directory."""
 
     directory: Path | None = _setting("", kinds.PATH, "rules directory; none: the shipped rules", "STEWARD_RULES")
-    reload_ms: int = _setting("2s", duration("100ms", "1h"), "time between two looks for changes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,10 @@ class RiskSettings:
 
     anomaly_weight: float = _setting("0.2", number(0, 1), "how much a certain anomaly adds to the blended score")
     label_maturity_ms: int = _setting(
-        "8d", duration("1h", "400d"), "a payment without a label by then counts as legitimate", "STEWARD_LABEL_MATURITY"
+        "8d",
+        duration("1h", "400d"),
+        "a payment without a label by then counts as legitimate (nothing learns from labels yet)",
+        "STEWARD_LABEL_MATURITY",
     )
 
 
