@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain import hashing, pan
+from engine.domain.events import ENTRIES_MAX, KEY_CHARS_MAX
 from engine.features.jit import njit
 
 Bytes = NDArray[np.uint8]
@@ -329,7 +330,7 @@ def _key(buf: Bytes, position: int, end: int, work: Work, keys: Keys, first: int
     if buf[position] != 34:
         return -1, count
     behind = scalar_end(buf, position, end, work)
-    if behind < 0 or behind - position > 130:
+    if behind < 0 or behind - position > KEY_CHARS_MAX + 2 or count - first >= ENTRIES_MAX:
         return -1, count
     count = add_key(keys, first, count, key_hash(buf, position + 1, behind - 1))
     position = skip_blank(buf, behind, end)

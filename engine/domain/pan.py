@@ -8,7 +8,7 @@ string and with blanks or dashes between the digits. Two kinds of match keep fal
 * an *embedded* match lies inside a longer run of undivided digits; only the schemes marked so, at 15 and 16 digits,
   count, because a long run has many windows and one in ten is Luhn-valid.
 
-What is left of false alarms: some 2 % of random 16-digit numbers and 9 % of random 19-digit numbers are masked.
+What is left of false alarms on random numbers: 1 % at 13 digits, 5 % at 16, 13 % at 19, next to none at 12.
 Masking is deterministic and keeps ten digits, so a masked reference still tells most values apart. Maestro's prefixes
 cover a twentieth of all numbers; outside its best known ones only 16, 18 and 19 digits count.
 """

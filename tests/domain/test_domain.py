@@ -87,7 +87,8 @@ def test_minor_units_survive_text(minor: int, digits: int, zeros: int) -> None:
         ("NaN", 2, True, reasons.AMOUNT_NOT_FINITE),
         ("-Infinity", 2, True, reasons.AMOUNT_NOT_FINITE),
         ("inf", 2, False, reasons.AMOUNT_NOT_FINITE),
-        *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("", " 1", "1 ", "-1", "+1", "1e2", ".5", "5.", "1,5", "1_0", "٣")),
+        *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("", " 1", "1 ", "-1", "+1", "1e2", ".5", "5.")),
+        *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("1,5", "1_0", "٣")),
     ],
 )  # fmt: skip
 def test_refused_amounts(text: str, digits: int, number: bool, reason: str) -> None:
@@ -103,7 +104,7 @@ def test_largest_and_smallest_amounts_pass() -> None:
     assert to_minor("1.2e1", 2, number=True) == 1200
 
 
-@given(st.integers(1, MINOR_LIMIT - 1), st.decimals("0.0001", "10000", places=4), st.sampled_from(["USD", "JPY", "KWD"]))
+@given(st.integers(1, MINOR_LIMIT - 1), st.decimals("0.0001", "10000", places=4), st.sampled_from(["USD", "KWD"]))
 def test_conversion_is_exact_and_rounds_half_to_even(minor: int, rate: Decimal, currency: str) -> None:
     rates = Rates("EUR", {currency: str(rate)})
     exact = Fraction(minor, 10 ** EXPONENTS[currency]) / Fraction(rate) * 100
