@@ -28,6 +28,9 @@ LINE_BYTES_MAX: Final = 16 << 20
 """Of a longer line only this much is handed on: far over what an event may be, so it is rejected for its size."""
 BATCH_RECORDS: Final = 1000
 BOM: Final = b"\xef\xbb\xbf"
+BLANK: Final = b" \t\r"
+ODD: Final = (b"\r", b"\n\n", b"\n ", b"\n\t")
+"""In a block without these no line but its first can be blank or end in a carriage return."""
 TABLES: Final = (".parquet", ".csv")
 KINDS: Final = (".ndjson", ".jsonl", ".json", *TABLES)
 PACKED: Final = (".gz", ".zst")
@@ -211,16 +214,21 @@ def _lines(name: str, stream: BinaryIO, block_bytes: int) -> Iterator[Rows]:
         lines = block.split(b"\n")
         lines[0] = rest if cut else rest + lines[0]
         rest, cut = lines.pop(), False
-        yield _numbered(lines, number)
+        yield _numbered(lines, number, any(odd in block for odd in ODD) or _odd(lines[0]))
         number += len(lines)
     if rest:
-        yield _numbered([rest], number)
+        yield _numbered([rest], number, odd=True)
 
 
-def _numbered(lines: list[bytes], first: int) -> Rows:
-    """Lines without their carriage returns and without blank ones, and their numbers."""
-    numbers: range | list[int] = range(first, first + len(lines))
-    if any(not line or line[-1] == 13 or line.isspace() for line in lines):
-        kept = [(line.rstrip(b"\r"), number) for line, number in zip(lines, numbers, strict=True) if line.strip()]
-        return Rows([line for line, _ in kept], [number for _, number in kept])
-    return Rows(lines, numbers)
+def _odd(line: bytes) -> bool:
+    """Whether a line may be blank or end in a carriage return."""
+    return not line or line[:1] in BLANK or line[-1:] == b"\r"
+
+
+def _numbered(lines: list[bytes], first: int, odd: bool) -> Rows:
+    """Lines and their numbers; where some are `odd`, without carriage returns and without the blank ones."""
+    numbers = range(first, first + len(lines))
+    if not odd:
+        return Rows(lines, numbers)
+    kept = [(line.rstrip(b"\r"), number) for line, number in zip(lines, numbers, strict=True) if line.strip(BLANK)]
+    return Rows([line for line, _ in kept], [number for _, number in kept])
