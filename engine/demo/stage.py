@@ -87,6 +87,7 @@ class Stage:
         given = {**TUNED, **self._inherited, **more}
         if self._settings.rules.directory is not None:
             given["STEWARD_RULES"] = str(self._settings.rules.directory.resolve())
+        given["TMPDIR"] = self._directory.name  # whatever they leave there goes with the rest
         return {**given, "STEWARD_REDIS": self._redis.url, "STEWARD_KAFKA": self._kafka.url}
 
     def _start_worker(self) -> None:

@@ -16,7 +16,8 @@ from engine.generator.stream import EVENTS_MAX, Settings, generate
 TICK_S: Final = 0.05
 EVENTS_A_DAY: Final = 10_000.0  # of event time: what the generator's customers do by themselves
 DAY_MS: Final = 86_400_000
-HASTE: Final = 10.0  # settlements, refunds and labels come within hours of event time
+HASTE: Final = 5.0  # settlements, refunds and labels come within hours of event time
+FRAUD_RATE: Final = 0.02  # twice an ordinary share, so that there is something to see
 POLL_MS: Final = 200
 
 
@@ -44,7 +45,7 @@ def stream(events: int | None, seed: int, tally: Tally) -> Iterator[bytes]:
     """
     now_ms = int(time.time() * 1000)
     start_ms = now_ms - int((events or 0) / EVENTS_A_DAY * DAY_MS)
-    settings = Settings(seed=seed, start_ms=start_ms, rate=EVENTS_A_DAY, haste=HASTE)
+    settings = Settings(seed=seed, start_ms=start_ms, rate=EVENTS_A_DAY, fraud_rate=FRAUD_RATE, haste=HASTE)
     return generate(events or EVENTS_MAX - 1, settings, labels=tally.label)
 
 
