@@ -164,7 +164,7 @@ def _window(checker: "Checker", tree: ast.expr) -> int:
 
 def _where(checker: "Checker", tree: ast.expr) -> Filter:
     if not isinstance(tree, ast.Constant) or not isinstance(tree.value, str):
-        raise checker.fail(tree, "where is an expression in quotes", 'where="type == \'payment.declined\'"')
+        raise checker.fail(tree, "where is an expression in quotes", "where=\"type == 'payment.declined'\"")
     start, _ = checker.text.span(tree)
     return filter_of(Text(checker.text.scalar, tree.value, start + 1, checker.text), checker.scope.features)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features.columns import Columns
-from engine.ruleset.scalar import Row
+from engine.ruleset.row import Row
 
 
 class Batch:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from engine.ruleset import ir
 from engine.ruleset.batch import Batch
+from engine.ruleset.row import Row
 from engine.ruleset.ruleset import Frame, RuleSet, hit_of
-from engine.ruleset.scalar import Row, Scalar
+from engine.ruleset.scalar import Scalar
 from engine.ruleset.types import FIELD_KINDS, Kind
 
 

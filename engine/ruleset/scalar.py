@@ -4,61 +4,18 @@ Used where a batch is too small for columns to pay, for the few rows that reach 
 tests and for explanations. Equal to `engine.ruleset.vector` value by value.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any
 
-from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX, STRING_INDEX
+from engine.domain.fields import STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.ruleset import ir
+from engine.ruleset import row as row_ops
 from engine.ruleset.functions import find
 from engine.ruleset.lists import ValueList
+from engine.ruleset.row import NAN, HashOf, Holds, NumberOf, Row, TextOf
 from engine.ruleset.semantics import ARITHMETIC, COMPARISONS
-from engine.ruleset.types import EVENT_TIME, Kind
-
-NAN: Final = math.nan
-
-
-class Row:
-    """One event as the closures see it.
-
-    Attributes:
-        strings: hashes by `STRING_INDEX`, 0 where missing.
-        numbers: by `NUMBER_INDEX`, NaN where missing.
-        bools: by `BOOL_INDEX`, -1 where missing.
-        features: by row of the rule set's feature matrix, NaN where missing.
-        time_ms: event time.
-        anomaly, fraud: the models' scores, NaN where not ready.
-        text: the text of a string field, None where missing.
-    """
-
-    __slots__ = ("anomaly", "bools", "features", "fraud", "numbers", "strings", "text", "time_ms")
-
-    def __init__(
-        self,
-        strings: list[int],
-        numbers: list[float],
-        bools: list[int],
-        features: list[float],
-        time_ms: float,
-        text: Callable[[str], str | None],
-        anomaly: float = NAN,
-        fraud: float = NAN,
-    ) -> None:
-        self.strings = strings
-        self.numbers = numbers
-        self.bools = bools
-        self.features = features
-        self.time_ms = time_ms
-        self.text = text
-        self.anomaly = anomaly
-        self.fraud = fraud
-
-
-NumberOf: TypeAlias = Callable[[Row], float]
-Holds: TypeAlias = Callable[[Row], bool]
-HashOf: TypeAlias = Callable[[Row], int]
-TextOf: TypeAlias = Callable[[Row], str | None]
+from engine.ruleset.types import Kind
 
 
 class Scalar:
@@ -80,7 +37,7 @@ class Scalar:
                 constant = float(node.value)
                 return lambda row: constant
             case ir.Field():
-                return _number_field(node.name)
+                return row_ops.number_field(node.name)
             case ir.Feature():
                 index = self.rows[node.name]
                 return lambda row: row.features[index]
@@ -93,12 +50,12 @@ class Scalar:
                 holds = self.condition(node.arg)
                 return lambda row: 1.0 if holds(row) else 0.0
             case ir.Arith():
-                return _binary(ARITHMETIC[node.op], self.number(node.left), self.number(node.right))
+                return row_ops.binary(ARITHMETIC[node.op], self.number(node.left), self.number(node.right))
             case ir.If():
                 test, then, other = self.condition(node.test), self.number(node.then), self.number(node.other)
                 return lambda row: then(row) if test(row) else other(row)
             case ir.Coalesce():
-                return _first_number([self.number(arg) for arg in node.args])
+                return row_ops.first_number([self.number(arg) for arg in node.args])
             case ir.Call():
                 call = self.call(node)
                 return lambda row: NAN if (value := call(row)) is None else value
@@ -117,9 +74,9 @@ class Scalar:
                 holds = self.condition(node.arg)
                 return lambda row: not holds(row)
             case ir.And():
-                return _every([self.condition(arg) for arg in node.args])
+                return row_ops.every([self.condition(arg) for arg in node.args])
             case ir.Or():
-                return _any([self.condition(arg) for arg in node.args])
+                return row_ops.either([self.condition(arg) for arg in node.args])
             case ir.Compare():
                 return self.compare(node)
             case ir.In():
@@ -146,7 +103,7 @@ class Scalar:
                 test, then, other = self.condition(node.test), self.hash(node.then), self.hash(node.other)
                 return lambda row: then(row) if test(row) else other(row)
             case ir.Coalesce():
-                return _first_hash([self.hash(arg) for arg in node.args])
+                return row_ops.first_hash([self.hash(arg) for arg in node.args])
         raise TypeError(f"no hash of {node.text}")
 
     def text(self, node: ir.Node) -> TextOf:
@@ -162,7 +119,7 @@ class Scalar:
                 test, then, other = self.condition(node.test), self.text(node.then), self.text(node.other)
                 return lambda row: then(row) if test(row) else other(row)
             case ir.Coalesce():
-                return _first_text([self.text(arg) for arg in node.args])
+                return row_ops.first_text([self.text(arg) for arg in node.args])
             case ir.Call():
                 return self.call(node)
         raise TypeError(f"not text: {node.text}")
@@ -252,74 +209,3 @@ def implementation(node: ir.Call) -> tuple[Callable[..., Any], tuple[ir.Node, ..
         else:
             free.append(arg)
     return function.prepare(*bound), tuple(free)
-
-
-def _number_field(name: str) -> NumberOf:
-    if name == EVENT_TIME:
-        return lambda row: row.time_ms
-    if name in BOOL_INDEX:
-        flag = BOOL_INDEX[name]
-        return lambda row: NAN if (value := row.bools[flag]) < 0 else float(value)
-    index = NUMBER_INDEX[name]
-    return lambda row: row.numbers[index]
-
-
-def _binary(op: Callable[[float, float], float], left: NumberOf, right: NumberOf) -> NumberOf:
-    def run(row: Row) -> float:
-        a, b = left(row), right(row)
-        return op(a, b) if a == a and b == b else NAN
-
-    return run
-
-
-def _every(parts: list[Holds]) -> Holds:
-    def run(row: Row) -> bool:
-        for part in parts:  # noqa: SIM110 - a generator costs more than the loop
-            if not part(row):
-                return False
-        return True
-
-    return run
-
-
-def _any(parts: list[Holds]) -> Holds:
-    def run(row: Row) -> bool:
-        for part in parts:  # noqa: SIM110 - a generator costs more than the loop
-            if part(row):
-                return True
-        return False
-
-    return run
-
-
-def _first_number(parts: list[NumberOf]) -> NumberOf:
-    def run(row: Row) -> float:
-        for part in parts:
-            value = part(row)
-            if value == value:
-                return value
-        return NAN
-
-    return run
-
-
-def _first_hash(parts: list[HashOf]) -> HashOf:
-    def run(row: Row) -> int:
-        for part in parts:
-            value = part(row)
-            if value:
-                return value
-        return 0
-
-    return run
-
-
-def _first_text(parts: list[TextOf]) -> TextOf:
-    def run(row: Row) -> str | None:
-        for part in parts:
-            value = part(row)
-            if value is not None:
-                return value
-        return None
-
-    return run

@@ -8,8 +8,9 @@ from engine.domain.hashing import hash64
 from engine.ruleset import build
 from engine.ruleset.explain import Step, explain
 from engine.ruleset.model import Case, Rule
+from engine.ruleset.row import Row
 from engine.ruleset.ruleset import RuleSet, hit_of
-from engine.ruleset.scalar import Row, Scalar
+from engine.ruleset.scalar import Scalar
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,62 +6,24 @@ for the rows that are still in question.
 """
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX, STRING_INDEX
+from engine.domain.fields import STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.features.columns import Columns
-from engine.ruleset import ir
+from engine.ruleset import ir, vector_ops
 from engine.ruleset.batch import Batch
 from engine.ruleset.functions import find
 from engine.ruleset.lists import ValueList
 from engine.ruleset.scalar import Scalar, implementation
 from engine.ruleset.semantics import COMPARISONS
-from engine.ruleset.types import EVENT_TIME, Kind
+from engine.ruleset.types import Kind
+from engine.ruleset.vector_ops import HashesOf, Mask, MaskOf, NumbersOf, TextsOf
 
-Mask: TypeAlias = NDArray[np.bool_]
-NumbersOf: TypeAlias = Callable[[Batch], Any]
-MaskOf: TypeAlias = Callable[[Batch], Mask]
-HashesOf: TypeAlias = Callable[[Batch], Any]
-TextsOf: TypeAlias = Callable[[Batch], list[str | None]]
-
-FEW_MEMBERS: Final = 6  # up to here comparing with each is faster than a search
 ROWS_SHARE: Final = 6  # rows in question, at most 1 of so many: then one by one is faster than columns
-
-
-def _divide(left: Any, right: Any) -> Any:
-    return np.divide(left, np.where(right == 0.0, np.nan, right))
-
-
-def _floor_divide(left: Any, right: Any) -> Any:
-    return np.floor_divide(left, np.where(right == 0.0, np.nan, right))
-
-
-def _remainder(left: Any, right: Any) -> Any:
-    return np.remainder(left, np.where(right == 0.0, np.nan, right))
-
-
-_ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": _divide,
-    "//": _floor_divide,
-    "%": _remainder,
-    "**": np.power,
-}
-_UFUNCS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-}
 
 
 class Vector:
@@ -73,9 +35,7 @@ class Vector:
         roots: every tree that will be compiled; parts that occur more than once among them are shared.
     """
 
-    def __init__(
-        self, rows: Mapping[str, int], lists: Mapping[str, ValueList], roots: Iterable[ir.Node] = ()
-    ) -> None:
+    def __init__(self, rows: Mapping[str, int], lists: Mapping[str, ValueList], roots: Iterable[ir.Node] = ()) -> None:
         self.rows = rows
         self.lists = lists
         self.scalar = Scalar(rows, lists)
@@ -114,7 +74,7 @@ class Vector:
                 constant = float(node.value)
                 return lambda batch: constant
             case ir.Field():
-                return _number_field(node.name)
+                return vector_ops.number_field(node.name)
             case ir.Feature():
                 index = self.rows[node.name]
                 return lambda batch: batch.matrix[index]
@@ -127,16 +87,18 @@ class Vector:
                 holds = self.condition(node.arg)
                 return lambda batch: holds(batch).astype(np.float64)
             case ir.Arith():
-                return _arithmetic(_ARITHMETIC[node.op], self.number(node.left), self.number(node.right))
+                return vector_ops.arithmetic(
+                    vector_ops.ARITHMETIC[node.op], self.number(node.left), self.number(node.right)
+                )
             case ir.If():
                 test, then, other = self.condition(node.test), self.number(node.then), self.number(node.other)
                 return lambda batch: np.where(test(batch), then(batch), other(batch))
             case ir.Coalesce():
-                return _first([self.number(arg) for arg in node.args], np.isnan)
+                return vector_ops.first([self.number(arg) for arg in node.args], np.isnan)
             case ir.Call() if node.vectorised:
                 function, args = find(node.name).vector, [self.number(arg) for arg in node.args]
                 if function is not None:
-                    return _call(function, args)
+                    return vector_ops.call(function, args)
             case ir.Call():
                 values = self.values(node)
                 return lambda batch: np.array([math.nan if v is None else v for v in values(batch)], np.float64)
@@ -227,7 +189,7 @@ class Vector:
                 test, then, other = self.condition(node.test), self.hash(node.then), self.hash(node.other)
                 return lambda batch: np.where(test(batch), then(batch), other(batch))
             case ir.Coalesce():
-                return _first([self.hash(arg) for arg in node.args], lambda hashes: hashes == 0)
+                return vector_ops.first([self.hash(arg) for arg in node.args], lambda hashes: hashes == 0)
         raise TypeError(f"no hash of {node.text}")
 
     def texts(self, node: ir.Node) -> TextsOf:
@@ -247,7 +209,7 @@ class Vector:
         """A function of characters, row by row: None where an argument is missing."""
         function, args = implementation(node)
         columns: list[Callable[[Batch], list[Any]]] = [
-            self.texts(arg) if arg.kind is Kind.STRING else _listed(self.number(arg)) for arg in args
+            self.texts(arg) if arg.kind is Kind.STRING else vector_ops.listed(self.number(arg)) for arg in args
         ]
         if len(columns) == 1:
             only = columns[0]
@@ -262,7 +224,7 @@ class Vector:
     def compare(self, node: ir.Compare) -> MaskOf:
         """A comparison, false where an operand is missing."""
         if node.left.kind is not Kind.STRING:
-            return _compare_numbers(node.op, self.number(node.left), self.number(node.right))
+            return vector_ops.compare_numbers(node.op, self.number(node.left), self.number(node.right))
         if node.as_text:
             op, a, b = COMPARISONS[node.op], self.texts(node.left), self.texts(node.right)
             return lambda batch: np.array(
@@ -280,20 +242,20 @@ class Vector:
     def member(self, node: ir.In) -> MaskOf:
         """Membership of a literal list."""
         if node.value.kind is not Kind.STRING:
-            return _among_numbers(self.number(node.value), np.array(node.members, np.float64), node.negated)
+            return vector_ops.among_numbers(self.number(node.value), np.array(node.members, np.float64), node.negated)
         if node.value.by_text:
             texts = frozenset(node.members)
-            return _among_texts(self.texts(node.value), lambda text: text in texts, node.negated)
-        return _among_hashes(self.hash(node.value), [hash64(str(m)) for m in node.members], node.negated)
+            return vector_ops.among_texts(self.texts(node.value), lambda text: text in texts, node.negated)
+        return vector_ops.among_hashes(self.hash(node.value), [hash64(str(m)) for m in node.members], node.negated)
 
     def listed(self, node: ir.InList) -> MaskOf:
         """Membership of a named list."""
         found = self.lists[node.name]
         if found.numeric:
-            return _among_numbers(self.number(node.value), np.array(found.numbers, np.float64), node.negated)
+            return vector_ops.among_numbers(self.number(node.value), np.array(found.numbers, np.float64), node.negated)
         if node.networks or node.value.by_text:
-            return _among_texts(self.texts(node.value), found.has_text, node.negated)
-        return _among_hashes(self.hash(node.value), list(found.hashes), node.negated)
+            return vector_ops.among_texts(self.texts(node.value), found.has_text, node.negated)
+        return vector_ops.among_hashes(self.hash(node.value), list(found.hashes), node.negated)
 
     def missing(self, node: ir.Node) -> MaskOf:
         """`missing(x)`."""
@@ -316,84 +278,3 @@ def compile_filter(node: ir.Node) -> Callable[[Columns], Mask]:
             return run(Batch(columns))
 
     return evaluate
-
-
-def _number_field(name: str) -> NumbersOf:
-    if name == EVENT_TIME:
-        return lambda batch: batch.time_ms
-    if name in BOOL_INDEX:
-        flag = BOOL_INDEX[name]
-        return lambda batch: batch.flag(flag)
-    index = NUMBER_INDEX[name]
-    return lambda batch: batch.numbers[index]
-
-
-def _arithmetic(op: Callable[[Any, Any], Any], left: NumbersOf, right: NumbersOf) -> NumbersOf:
-    def run(batch: Batch) -> Any:
-        value = op(left(batch), right(batch))
-        return value + (value - value)  # what is infinite becomes missing
-
-    return run
-
-
-def _call(function: Callable[..., Any], args: list[NumbersOf]) -> NumbersOf:
-    if len(args) == 1:
-        only = args[0]
-        return lambda batch: function(only(batch))
-    return lambda batch: function(*[arg(batch) for arg in args])
-
-
-def _first(parts: list[Callable[[Batch], Any]], absent: Callable[[Any], Any]) -> Callable[[Batch], Any]:
-    def run(batch: Batch) -> Any:
-        value = parts[0](batch)
-        for part in parts[1:]:
-            value = np.where(absent(value), part(batch), value)
-        return value
-
-    return run
-
-
-def _listed(number: NumbersOf) -> Callable[[Batch], list[Any]]:
-    def run(batch: Batch) -> list[Any]:
-        value = number(batch)
-        return [value] * batch.n if isinstance(value, float) else value.tolist()
-
-    return run
-
-
-def _compare_numbers(word: str, left: NumbersOf, right: NumbersOf) -> MaskOf:
-    if word == "!=":
-        return lambda batch: ((x := left(batch)) != (y := right(batch))) & (x == x) & (y == y)
-    op = _UFUNCS[word]
-    return lambda batch: op(left(batch), right(batch))
-
-
-def _among_numbers(number: NumbersOf, members: NDArray[np.float64], negated: bool) -> MaskOf:
-    def run(batch: Batch) -> Mask:
-        values = number(batch)
-        places = np.minimum(np.searchsorted(members, values), len(members) - 1)
-        found: Mask = members[places] == values
-        return ~found & (values == values) if negated else found
-
-    return run
-
-
-def _among_hashes(hashes: HashesOf, members: list[int], negated: bool) -> MaskOf:
-    ordered = np.array(sorted(members), np.uint64)
-    few = [np.uint64(member) for member in sorted(members)]
-
-    def run(batch: Batch) -> Mask:
-        values = hashes(batch)
-        if len(few) <= FEW_MEMBERS:
-            found = values == few[0] if few else np.zeros(batch.n, np.bool_)
-            for member in few[1:]:
-                found = found | (values == member)
-        else:
-            found = ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
-        return ~found & (values != 0) if negated else found
-
-    return run
-
-
-def _among_texts(texts: TextsOf, has: Callable[[str], bool], negated: bool) -> MaskOf:
-    return lambda batch: np.array([t is not None and has(t) != negated for t in texts(batch)], np.bool_)

@@ -180,7 +180,7 @@ class Oracle:
         b = self.of(right)
         if a is None or b is None:
             return False
-        table = {"Lt": a < b, "LtE": a <= b, "Gt": a > b, "GtE": a >= b, "Eq": a == b, "NotEq": a != b}
+        table: dict[str, bool] = {"Lt": a < b, "LtE": a <= b, "Gt": a > b, "GtE": a >= b, "Eq": a == b, "NotEq": a != b}
         return table[type(op).__name__]
 
     @staticmethod

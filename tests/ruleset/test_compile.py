@@ -68,7 +68,9 @@ def test_the_order_of_entities_does_not_matter() -> None:
 
 
 def test_derived_features_are_ordered_and_rules_know_what_they_use() -> None:
-    text = MODELS + """
+    text = (
+        MODELS
+        + """
   - {name: c, expr: "b + 1"}
   - {name: b, expr: "a * 2"}
   - {name: a, expr: "n + amount"}
@@ -76,6 +78,7 @@ def test_derived_features_are_ordered_and_rules_know_what_they_use() -> None:
 rules:
   - {id: r, when: "is_big and c > 3", then: {score: 1}}
 """
+    )
     ruleset = ruleset_of(text)
     assert [entry.name for entry in ruleset.derived] == ["a", "b", "c", "is_big"]
     assert ruleset.declared == ["n", "c", "b", "a", "is_big"]
@@ -96,9 +99,7 @@ def test_derive_fills_a_full_matrix_in_place() -> None:
 def test_a_circle_of_derived_features_is_named() -> None:
     text = "features:\n  - {name: a, expr: b + 1}\n  - {name: b, expr: c}\n  - {name: c, expr: a}\n"
     assert faults(text) == ["t.yaml:4:21: derived features go in a circle: a -> b -> c -> a"]
-    assert faults("features:\n  - {name: a, expr: a + 1}\n") == [
-        "t.yaml:2:21: derived features go in a circle: a -> a"
-    ]
+    assert faults("features:\n  - {name: a, expr: a + 1}\n") == ["t.yaml:2:21: derived features go in a circle: a -> a"]
 
 
 def test_files_are_compiled_in_order_of_name_and_may_name_each_other() -> None:
@@ -200,7 +201,7 @@ def test_the_detail_of_a_hit_is_filled_in() -> None:
 
 def test_filters_see_columns_only() -> None:
     ruleset = ruleset_of(
-        'features: [{name: f, agg: count, by: customer, window: 1h, where: "amount > 5 and lower(ip) == \'a\'"}]'
+        "features: [{name: f, agg: count, by: customer, window: 1h, where: \"amount > 5 and lower(ip) == 'a'\"}]"
     )
     definition: FeatureDef = ruleset.features[0]
     assert definition.where is not None

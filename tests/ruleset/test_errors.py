@@ -53,7 +53,8 @@ def test_a_place_inside_a_quoted_text_with_escapes() -> None:
 
 
 def test_a_place_inside_the_where_of_an_inline_aggregate() -> None:
-    text = HEAD + "rules:\n  - id: r\n    when: count(by=ip, window='1h', where=\"tipe == 'x'\") > 1\n    then: {score: 1}\n"
+    when = "count(by=ip, window='1h', where=\"tipe == 'x'\") > 1"
+    text = HEAD + f"rules:\n  - id: r\n    when: {when}\n    then: {{score: 1}}\n"
     assert golden(text) == (
         "card.yaml:6:44: unknown name 'tipe' (did you mean 'type'?)\n"
         "        when: count(by=ip, window='1h', where=\"tipe == 'x'\") > 1\n"

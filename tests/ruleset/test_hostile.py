@@ -173,7 +173,7 @@ def test_unreadable_files(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_a_directory_without_rules(tmp_path: Path) -> None:
-    with pytest.raises(RuleErrors, match="no .yaml or .yml file"):
+    with pytest.raises(RuleErrors, match=r"no \.yaml or \.yml file"):
         files.read(tmp_path)
     with pytest.raises(RuleErrors, match="no such rules directory"):
         files.read(tmp_path / "absent")
@@ -182,7 +182,7 @@ def test_a_directory_without_rules(tmp_path: Path) -> None:
 def test_any_text_either_compiles_or_is_refused_politely() -> None:
     pieces = ["(", ")", "[", "amount", "ip", " and ", " not ", "'", '"', "\\", "\n", "==", " in ", "1e9", "lists.", "é"]
     state = 7
-    for _ in range(3_000):
+    for _ in range(1_000):
         words = []
         for _ in range(8):
             state = (state * 1103515245 + 12345) % 2**31

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.ruleset import RuleSet, defaults, ir, report, testing
+from engine.ruleset import RuleSet, compile, defaults, ir, report, testing
+from engine.ruleset.aggregates import canonical
 
 RULES = Path(__file__).resolve().parents[2] / "rules"
 
@@ -53,9 +54,6 @@ def test_the_detectors_inputs_stay_within_0_and_1(shipped: RuleSet) -> None:
 
 
 def test_the_defaults_are_the_shipped_models(shipped: RuleSet) -> None:
-    from engine.ruleset import compile
-    from engine.ruleset.aggregates import canonical
-
     empty = compile({"t.yaml": "rules: []"})
     assert empty.models.anomaly is not None
     assert shipped.models.anomaly is not None
@@ -68,7 +66,7 @@ def test_the_defaults_are_the_shipped_models(shipped: RuleSet) -> None:
             if isinstance(part, ir.Feature):
                 inner = derived.get(part.name)
                 said = aggregates.get(part.name) or f"({spelt_out(ruleset, inner) if inner else ''})"
-                text = re.sub(rf"\b{re.escape(part.name)}\b(?!')", lambda _, said=said: said, text)
+                text = re.sub(rf"\b{re.escape(part.name)}\b(?!')", said.replace("\\", "\\\\"), text)
         return text
 
     ours = {entry.name: spelt_out(shipped, entry.expr) for entry in shipped.derived}

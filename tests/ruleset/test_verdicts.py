@@ -26,8 +26,10 @@ def verdict(ruleset: RuleSet, hit: set[str]) -> tuple[str, float, list[str], lis
     """Outcome, points, live, shadow and reason ids of an event that the named rules hit."""
     matrix = np.array([[rule.id in hit] for rule in ruleset.rules])
     found = ruleset.decide(Hits(matrix))
-    names = [[ruleset.rules[i].id for i in column[0]] for column in (found.rules, found.shadow, found.reasons)]
-    return OUTCOMES[found.outcome[0]], float(found.points[0]), *names
+    live, shadow, reasons = (
+        [ruleset.rules[i].id for i in column[0]] for column in (found.rules, found.shadow, found.reasons)
+    )
+    return OUTCOMES[found.outcome[0]], float(found.points[0]), live, shadow, reasons
 
 
 @pytest.mark.parametrize(
