@@ -1,8 +1,8 @@
 """What a commit costs: wall time, and CPU time of the Redis server, by server and shape of the batch.
 
 Run `python load_tests/bench_commit.py [--runs N] [--out FILE]`. Prints a table of medians over runs and writes them as
-JSON where `--out` is given. Each commit holds the appends of a micro-batch over 2,000 entities of each group, an outbox entry of 150
-bytes an event, and a time to live on every key. Server time is that of its main thread, as the server counts it.
+JSON where `--out` is given. Each commit holds the appends of a micro-batch over 2,000 entities of each group, an outbox
+entry of 150 bytes an event, and a time to live on every key. Server time is that of its main thread, as it counts it.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from engine.adapters.commits import LAYOUT
 from engine.adapters.embedded import RedisServer, embedded_redis_binary, installed_redis_binary
-from engine.adapters.redis_client import RedisOptions
+from engine.adapters.redis_client import RedisClient, RedisOptions
 from engine.adapters.redis_keys import shard_tag
 from engine.adapters.redis_store import RedisStore
 from engine.domain.ops import APPEND, DELETE, SET, Op
@@ -60,6 +60,28 @@ async def test_every_eviction_policy_but_noeviction_is_refused(server: RedisServ
             await store.start()
     await redis.config_set("maxmemory-policy", "noeviction")
     await store.start()
+    await store.close()
+
+
+async def test_a_server_that_names_no_policy_is_asked_or_refused(
+    server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(client: RedisClient, section: str) -> list[dict[str, Any]]:
+        return [{"redis_version": version}]
+
+    monkeypatch.setattr(RedisClient, "info", silent)
+    version = "6.2.14"
+    store = RedisStore(server.url)
+    await store.start()  # CONFIG GET says noeviction
+    await redis.execute_command("ACL", "SETUSER", "managed", "on", ">x", "~*", "+@all", "-config")
+    managed = RedisStore(server.url.replace("://", "://managed:x@", 1))
+    with pytest.raises(StoreMisconfigured, match="its maxmemory-policy is unknown"):
+        await managed.start()
+    version = "6.0.16"
+    with pytest.raises(StoreMisconfigured, match=r"is 6\.0\.16; 6\.2 or later is needed"):
+        await store.start()
+    await redis.execute_command("ACL", "DELUSER", "managed")
+    await managed.close()
     await store.close()
 
 
