@@ -91,7 +91,8 @@ def new_customer(a: Arrays, customer: np.uint64) -> int:
 
 @njit
 def _first_place(hashed: np.uint64, slot: int, kind: int, mask: int) -> int:
-    return (np.int64(hashed & np.uint64(mask)) + np.int64(slot) * 7919 + np.int64(kind) * 104729) & mask
+    place = np.int64(hashed & np.uint64(mask)) + np.int64(slot) * 7919 + np.int64(kind) * 104729
+    return int(place & mask)
 
 
 @njit
@@ -277,8 +278,11 @@ class AdmissionPool:
         if records_max == a.r_hash.size and customers_max == a.c_hash.size and not crowded:
             return
         grown = _empty(records_max, customers_max)
-        for old, new, count in zip(a[:11], grown[:11], [int(a.used[0])] * 5 + [int(a.used[1])] * 6, strict=True):
-            new[:count] = old[:count]
+        counts = {"r": int(a.used[0]), "c": int(a.used[1])}
+        for name in Arrays._fields:
+            kind, _, rest = name.partition("_")
+            if rest:
+                getattr(grown, name)[: counts[kind]] = getattr(a, name)[: counts[kind]]
         grown.used[:3] = a.used[:3]
         _rehash_customers(grown, int(a.used[1]))
         _rehash_records(grown, int(a.used[1]))

@@ -25,9 +25,9 @@ class Reason(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """The decision on one event.
 
-    `score` is the blended risk, 0 to 1; `rules` and `shadow` are ids of the live and shadow rules that hit; `ruleset` is the content
-    hash of the rule set, `model` the version of the model; `late` says that the event came later than the allowed lateness, and
-    `degraded` what the decision could not rely on.
+    `score` is the blended risk, 0 to 1; `rules` and `shadow` are ids of the live and shadow rules that hit; `ruleset`
+    is the content hash of the rule set, `model` the version of the model; `late` says that the event came later than
+    the allowed lateness, and `degraded` what the decision could not rely on.
     """
 
     event_id: str
@@ -60,7 +60,7 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 class Reward(msgspec.Struct, frozen=True):
-    """A ledger entry. `delta` is an exact signed decimal; a balance is the sum of the deltas of its kind, currency and bucket."""
+    """A ledger entry: `delta` is an exact signed decimal, and a balance the sum of its kind, currency and bucket."""
 
     entry_id: str
     customer_id: str
