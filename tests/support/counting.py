@@ -116,9 +116,9 @@ def replay(values: Sequence[bytes | None], shard: int = 0) -> list[str]:
 
 
 def main() -> int:
-    from engine.working import run_worker
     from engine.config import load
     from engine.telemetry.logs import configure
+    from engine.working import run_worker
 
     settings = load(os.environ)
     configure(settings.log.level, settings.log.format)
