@@ -1,8 +1,8 @@
 """Servers run as child processes: started with a deadline, stopped by process id, never left behind.
 
 A small keeper process (`keeper.py`) stands between: it ends the server when this process ends in any way, a SIGKILL
-included, for the pipe between them closes then. The server gets its own session, so that Ctrl-C in a terminal reaches
-only the engine, which stops its servers after its own work is done.
+included, for the pipe between them closes then, and removes the server's temporary directory. The server gets its own
+session, so that Ctrl-C in a terminal reaches only the engine, which stops its servers after its own work is done.
 """
 
 import os
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -91,7 +92,7 @@ class ServerProcess:
         self, command: list[str], log: IO[bytes], environment: dict[str, str] | None
     ) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER), *command],
+            [sys.executable, "-I", "-S", str(KEEPER), self._made.name if self._made else "", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -106,7 +107,11 @@ class ServerProcess:
         if keeper is None:
             return
         assert keeper.stdin is not None
-        keeper.stdin.close()
+        with suppress(BrokenPipeError):  # where the server, and so the keeper, has ended by itself
+            keeper.stdin.write(b"\n")
+            keeper.stdin.flush()
+        with suppress(BrokenPipeError):
+            keeper.stdin.close()
         try:
             keeper.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:  # only where the keeper itself hangs

@@ -18,8 +18,8 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from engine.adapters.embedded import RedisServer
-server = RedisServer(directory=Path(sys.argv[1])).start()
-print(server.pid, flush=True)
+server = RedisServer(directory=Path(sys.argv[1]) if sys.argv[1] else None).start()
+print(server.pid, server.directory, flush=True)
 time.sleep(600)
 """
 
@@ -43,17 +43,26 @@ def _gone(pid: int) -> bool:
     return not _alive(pid)
 
 
+@pytest.mark.parametrize("given", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_with_its_owner(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_server_ends_with_its_owner(tmp_path: Path, number: signal.Signals, given: bool) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", OWNER, str(tmp_path) if given else ""],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as owner:
         assert owner.stdout is not None
-        server = int(owner.stdout.readline())
+        pid, directory = owner.stdout.readline().split()
+        server = int(pid)
         assert _alive(server)
         owner.send_signal(number)
         owner.wait(GONE_SECONDS)
     assert _gone(server)
+    deadline = time.monotonic() + GONE_SECONDS
+    while Path(directory).exists() and not given and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert Path(directory).exists() == given  # a temporary one goes too
 
 
 @pytest.mark.parametrize("tcp", [False, True])
