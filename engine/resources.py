@@ -12,7 +12,7 @@ def rules_directory() -> Path:
 
 
 def schemas_directory() -> Path:
-    """The shipped JSON Schemas and AsyncAPI document. Raises `FileNotFoundError` where the installation carries none."""
+    """The shipped JSON Schemas and AsyncAPI document. Raises `FileNotFoundError` where there are none."""
     return _shipped("schemas", "*.json")
 
 
