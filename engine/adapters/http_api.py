@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from engine.adapters.http_auth import ADMIN, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_openapi import openapi
 from engine.adapters.http_problem import Problem, problems
 from engine.adapters.http_sync import SyncHandlers, SyncLimits, SyncMetrics
 from engine.ports.sync import Decider
@@ -31,7 +32,6 @@ def application(
     *,
     keys: Iterable[KeyWithRole] = (),
     limits: SyncLimits | None = None,
-    openapi: bytes | None = None,
 ) -> web.Application:
     """The web application over whatever decides.
 
@@ -40,7 +40,6 @@ def application(
         metrics: counts the calls and is shown at `/metrics`.
         keys: API keys and their roles; without any, none is asked for.
         limits: bounds of a call.
-        openapi: the description to show at `/openapi.json`.
     """
     limits = limits or SyncLimits()
     sync = SyncHandlers(decider, metrics, limits)
@@ -48,7 +47,8 @@ def application(
     app[ROLES] = {DECISIONS: frozenset((GATEWAY, ADMIN)), EVENTS: frozenset((GATEWAY, ADMIN))}
     app.router.add_post("/v1/decisions", sync.decision, name=DECISIONS)
     app.router.add_post("/v1/events", sync.events, name=EVENTS)
-    health = _Health(decider, metrics, openapi)
+    app.on_response_prepare.append(_unnamed)
+    health = _Health(decider, metrics)
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.ready)
     app.router.add_get("/metrics", health.metrics)
@@ -56,11 +56,15 @@ def application(
     return app
 
 
+async def _unnamed(request: web.Request, response: web.StreamResponse) -> None:
+    """Nobody needs to know which versions of what answer."""
+    response.headers["Server"] = "steward"
+
+
 class _Health:
-    def __init__(self, decider: Decider, metrics: SyncMetrics, openapi: bytes | None) -> None:
+    def __init__(self, decider: Decider, metrics: SyncMetrics) -> None:
         self._decider = decider
         self._metrics = metrics
-        self._openapi = openapi
 
     async def alive(self, request: web.Request) -> web.Response:
         """`GET /healthz`: the process runs and its event loop turns."""
@@ -79,9 +83,7 @@ class _Health:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`."""
-        if self._openapi is None:
-            raise Problem(404, detail="this installation carries no description of its API")
-        return web.Response(body=self._openapi, content_type="application/json")
+        return web.Response(body=openapi(), content_type="application/json")
 
 
 class HttpServer:
