@@ -1,6 +1,6 @@
-"""Microseconds an event of decoding, for batches of 500 and of 1: `python load_tests/bench_decode.py [--events N]`.
+"""Microseconds an event of decoding, in batches of 500 and of 1: `python load_tests/bench_decode.py [--events N]`.
 
-The events are like those of the reference job; the second kind adds metadata, a position, an e-mail hash and text times.
+Events are like those of the reference job, the second kind adds metadata, a position, a hash, text times.
 Prints the median and the best of several runs. Nothing else should be running.
 """
 

@@ -32,9 +32,9 @@ NESTED_BYTES_MAX: Final = 256
 PLAIN: Final = 0
 DIGIT: Final = 1
 SEPARATOR: Final = 2
-QUOTE: Final = 3
-ODD: Final = 4
-NON_ASCII: Final = 5
+NON_ASCII: Final = 3
+QUOTE: Final = 4
+ODD: Final = 5
 
 _K0: Final = np.uint64(hashing.K0)
 _K1: Final = np.uint64(hashing.K1)
@@ -57,6 +57,12 @@ def _classes() -> NDArray[np.uint8]:
     return table
 
 
+def _blanks() -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    table[[0x20, 0x0A, 0x0D, 0x09]] = 1
+    return table
+
+
 def _prefix_lengths() -> NDArray[np.int64]:
     """For every four-digit prefix a bit for each length a card number with it may have."""
     table = np.zeros(10_000, np.int64)
@@ -67,6 +73,10 @@ def _prefix_lengths() -> NDArray[np.int64]:
 
 
 CLASSES: Final = _classes()
+BLANK: Final = _blanks()
+KEEPS_RUN: Final = np.where(CLASSES == PLAIN, 0, -1).astype(np.int64)
+IS_DIGIT: Final = (CLASSES == DIGIT).astype(np.int64)
+IS_BEYOND: Final = (CLASSES == NON_ASCII).astype(np.int64)
 PREFIX_LENGTHS: Final = _prefix_lengths()
 
 
@@ -133,7 +143,7 @@ def skip_blank(buf: Bytes, position: int, end: int) -> int:
     """The first position from here on that is not JSON white space."""
     while position < end:
         c = buf[position]
-        if c not in (32, 10, 13, 9):
+        if c > 32 or BLANK[c] == 0:
             break
         position += 1
     return position
@@ -147,23 +157,19 @@ def string_end(buf: Bytes, position: int, end: int) -> tuple[int, int, bool]:
     """
     run = 0
     longest = 0
-    ascii_only = True
-    while position < end:
-        kind = CLASSES[buf[position]]
-        if kind == PLAIN:
-            run = 0
-        elif kind == DIGIT:
-            run += 1
-            if run > longest:
-                longest = run
-        elif kind == QUOTE:
-            return position, longest, ascii_only
-        elif kind == NON_ASCII:
-            ascii_only = False
-        elif kind == ODD:
-            return -1, longest, ascii_only
+    seen = 0
+    while position < end:  # one branch a byte: mispredicted ones would cost more than all the rest
+        c = buf[position]
+        kind = CLASSES[c]
+        if kind >= QUOTE:
+            break
+        run = (run & KEEPS_RUN[c]) + IS_DIGIT[c]
+        longest = max(longest, run)
+        seen |= IS_BEYOND[c]
         position += 1
-    return -1, longest, ascii_only
+    if position >= end or buf[position] != 34:
+        return -1, longest, seen == 0
+    return position, longest, seen == 0
 
 
 @njit
@@ -304,7 +310,7 @@ def value_end(buf: Bytes, position: int, end: int, work: Work, keys: Keys, taken
                 return -1
             state = 0
             continue
-        elif c in (123, 91):
+        elif c == 123 or c == 91:  # noqa: PLR1714  a tuple would be walked at run time
             depth += 1
             if depth > DEPTH_MAX:
                 return -1

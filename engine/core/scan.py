@@ -135,7 +135,7 @@ def _text_token(buf: Bytes, position: int, end: int, kind: int, work: Work) -> i
     close, digits, ascii_only = string_end(buf, position + 1, end)
     if close < 0:
         return -1
-    if kind in (_TIME, _ID, _LONG_ID):
+    if kind == _TIME or kind == _ID or kind == _LONG_ID:  # noqa: PLR1714, SIM109  a tuple would be walked
         return close if ascii_only else -1
     if kind == _CARD and not ascii_only:
         return -1

@@ -184,7 +184,8 @@ def _hidden(source: random.Random, number: str) -> bytes:
         lambda: record(unknown=[{"deep": number}]), lambda: record(card_id=number),
         lambda: record(card_id=f"tok{number}"), lambda: record(event_time=number), lambda: record(type=number),
         lambda: record(customer_id=number, amount="x"), number.encode,
-        lambda: record(source=f"x{number}")[:-1], lambda: b" " * source.randrange(2040, 4100) + number.encode() + b" " * 9,
+        lambda: record(source=f"x{number}")[:-1],
+        lambda: b" " * source.randrange(2040, 4100) + number.encode() + b" " * 9,
         lambda: record(amount=number),
         lambda: ("".join(f"\\u00{ord(c):02x}" for c in number)).encode(), lambda: record(device_id=5, event_id=number),
     ])()  # fmt: skip
