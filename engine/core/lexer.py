@@ -140,7 +140,11 @@ def key_hash(buf: Bytes, start: int, end: int) -> np.uint64:
 
 @njit
 def skip_blank(buf: Bytes, position: int, end: int) -> int:
-    """The first position from here on that is not JSON white space."""
+    """The first position from here on that is not JSON white space.
+
+    Callers look at the byte first, for the call costs more than the look. They may look at `buf[end]`: the byte behind
+    a record is the comma or bracket that joins it to the next.
+    """
     while position < end:
         c = buf[position]
         if c > 32 or BLANK[c] == 0:
@@ -288,7 +292,8 @@ def value_end(buf: Bytes, position: int, end: int, work: Work, keys: Keys, taken
     count = taken
     state = 0  # 0 a value, 1 a value or `]`, 2 a key, 3 a key or `}`, 4 behind a value
     while position < end:
-        position = skip_blank(buf, position, end)
+        if buf[position] <= 32:
+            position = skip_blank(buf, position, end)
         if position >= end:
             return -1
         c = buf[position]
@@ -339,7 +344,9 @@ def _key(buf: Bytes, position: int, end: int, work: Work, keys: Keys, first: int
     if behind < 0 or behind - position > KEY_CHARS_MAX + 2 or count - first >= ENTRIES_MAX:
         return -1, count
     count = add_key(keys, first, count, key_hash(buf, position + 1, behind - 1))
-    position = skip_blank(buf, behind, end)
+    position = behind
+    if buf[position] <= 32:
+        position = skip_blank(buf, position, end)
     if count < 0 or position >= end or buf[position] != 58:
         return -1, count
     return position + 1, count

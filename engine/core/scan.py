@@ -172,14 +172,16 @@ def _token(buf: Bytes, position: int, end: int, found: int, work: Work, at: int,
 @njit
 def _fields(buf: Bytes, position: int, end: int, work: Work, keys: Keys) -> int:
     """Read one record, an object and nothing else: how many tokens of known fields it has, or -1."""
-    position = skip_blank(buf, position, end)
+    if buf[position] <= 32:
+        position = skip_blank(buf, position, end)
     if position >= end or buf[position] != 123:
         return -1
     position += 1
     tokens_count = 0
     keys_count = 0
     while True:
-        position = skip_blank(buf, position, end)
+        if buf[position] <= 32:
+            position = skip_blank(buf, position, end)
         if position >= end or buf[position] != 34:
             return -1  # also an empty object, which lacks what is required
         close, digits, _ = string_end(buf, position + 1, end)
@@ -188,10 +190,14 @@ def _fields(buf: Bytes, position: int, end: int, work: Work, keys: Keys) -> int:
         digest = key_hash(buf, position + 1, close)
         keys_count = add_key(keys, 0, keys_count, digest)
         found = _known(buf, position + 1, close, digest)
-        position = skip_blank(buf, close + 1, end)
+        position = close + 1
+        if buf[position] <= 32:
+            position = skip_blank(buf, position, end)
         if keys_count < 0 or position >= end or buf[position] != 58:
             return -1
-        position = skip_blank(buf, position + 1, end)
+        position = position + 1
+        if buf[position] <= 32:
+            position = skip_blank(buf, position, end)
         if position >= end:
             return -1
         if found < 0:
@@ -209,7 +215,8 @@ def _fields(buf: Bytes, position: int, end: int, work: Work, keys: Keys) -> int:
             tokens_count += 1
         if position < 0:
             return -1
-        position = skip_blank(buf, position, end)
+        if buf[position] <= 32:
+            position = skip_blank(buf, position, end)
         if position >= end:
             return -1
         if buf[position] == 125:
