@@ -1,6 +1,6 @@
-"""Microseconds an event of decoding, in batches of 500 and of 1: `python load_tests/bench_decode.py [--events N]`.
+"""Microseconds an event of decoding: `python -m load_tests.bench_decode [--events N] [--runs N] [--out FILE]`.
 
-Events are like those of the reference job, the second kind adds metadata, a position, a hash, text times.
+In batches of 500 and of 1. Events are like those of the reference job, the second kind adds metadata, a position, a hash, text times.
 Prints the median and the best of several runs. Nothing else should be running.
 """
 
@@ -10,6 +10,7 @@ import json
 import random
 import statistics
 import time
+from pathlib import Path
 
 from engine.core.decode import Decoder
 from engine.domain.rates import Rates
@@ -67,8 +68,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", type=int, default=50_000)
     arguments.add_argument("--runs", type=int, default=7)
+    arguments.add_argument("--out", type=Path)
     options = arguments.parse_args()
     rates = Rates("EUR", {"GBP": "0.8712"})
+    rows = []
     print(f"{'events':<12}{'batch':>6}{'rates':>7}{'median µs':>12}{'best µs':>10}{'bytes':>7}")
     for name, make in (("reference", reference_events), ("rich", rich_events)):
         records = make(options.events, 7)
@@ -77,7 +80,10 @@ def main() -> None:
                 part = records if batch > 1 else records[:3000]
                 measure(part[:500], batch, 1, chosen)
                 median, best = measure(part, batch, options.runs, chosen)
+                rows.append({"events": name, "batch": batch, "rates": label, "median_us": median, "best_us": best})
                 print(f"{name:<12}{batch:>6}{label:>7}{median:>12.2f}{best:>10.2f}{len(records[0]):>7}")
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ def test_every_benchmark_can_be_asked_for() -> None:
     for name, command in benchmarks().items():
         asked = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert asked.returncode == 0, f"{name}: {asked.stderr}"
+        assert name == "reference_job" or "--out" in asked.stdout, f"{name} saves nothing"
     assert main(["no such benchmark"]) == 2
 
 
