@@ -1,6 +1,7 @@
 """From Python's syntax tree to a checked tree of our own: the whitelist, the names and the types."""
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,7 @@ _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 _WORDS: Final = {"true": 1.0, "false": 0.0}
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 INTEGER_MAX: Final = 2**53  # beyond it a number is no longer exact
 POWER_MAX: Final = 16
 MEMBERS_MAX: Final = 300
@@ -138,6 +140,8 @@ class Checker:
                 if abs(tree.value) > 1e300:
                     raise self.fail(tree, "the number is out of range")
                 return ir.Const(Kind.NUMBER, float(tree.value))
+            case str() if not tree.value.isascii() and _SURROGATE.search(tree.value):
+                raise self.fail(tree, "half a character (a lone surrogate) in a text")
             case str():
                 return ir.Const(Kind.STRING, tree.value)
             case None:

@@ -105,14 +105,14 @@ class RuleSet:
             matrix = full
         if not self.derived:
             return matrix
+        batch = Batch(columns, matrix)
         if columns.n <= ROWS_SCALAR_MAX:
             for index in range(columns.n):
-                row = Batch(columns, matrix).row(index)
+                row = batch.row(index)
                 for position, number in enumerate(self._derive_one, base):
                     row.features[position] = value = number(row) + 0.0  # no negative zero
                     matrix[position, index] = value
             return matrix
-        batch = Batch(columns, matrix)
         with np.errstate(all="ignore"):
             for position, numbers in enumerate(self._derive_all, base):
                 matrix[position] = numbers(batch)

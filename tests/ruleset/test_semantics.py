@@ -128,6 +128,14 @@ def test_regular_expressions_take_linear_time() -> None:
     assert _hits(ruleset, [{"merchant_id": "a" * 5_000 + "b"}, {"merchant_id": "aaa"}]) == [False, True]
 
 
+def test_half_a_character_in_an_event_is_no_fault() -> None:
+    ruleset = ruleset_of(rule_file("matches(lower(merchant_id), '^a.b$')"))
+    columns = columns_of([{"merchant_id": "x"}] * 12)
+    for event in columns.events:
+        event.merchant_id = "A\ud800B"
+    assert ruleset.evaluate(Frame(columns, _nan(len(ruleset.rows), 12))).matrix[0].all()
+
+
 def test_a_negative_zero_never_leaves_a_derived_feature() -> None:
     ruleset = compile({"t.yaml": "features: [{name: d, expr: '-amount * 0'}]"})
     columns = columns_of([{"amount": 5.0}] * 12)

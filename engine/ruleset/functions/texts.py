@@ -41,7 +41,10 @@ def _prepare_matches(pattern: str) -> Callable[[str], bool]:
     search = re2.compile(pattern, _options()).search
 
     def matches(subject: str) -> bool:
-        return search(subject) is not None
+        try:
+            return search(subject) is not None
+        except UnicodeEncodeError:  # half a character, which JSON can spell and UTF-8 cannot
+            return search(subject.encode("utf-8", "replace").decode()) is not None
 
     return matches
 
