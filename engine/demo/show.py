@@ -50,7 +50,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     began = time.monotonic()
     code = DONE
     try:
-        with stopping(), Stage(settings, os.environ, lambda text: console.print(f"… {text}")) as stage:
+        with stopping(), Stage(settings, os.environ, args.config, lambda text: console.print(f"… {text}")) as stage:
             try:
                 _play(stage, settings, args, tally, console)
             except Stopped:

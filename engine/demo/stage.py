@@ -11,6 +11,7 @@ from typing import Final, Self
 from engine.adapters.embedded import EmbeddedKafka, RedisServer
 from engine.adapters.processes import ServerFailed, ServerProcess, free_port
 from engine.config import Settings
+from engine.config.load import CONFIG_FILE, CONFIG_VARIABLE
 from engine.demo.children import StewardProcess, answers, port_near
 
 SERVER_SECONDS: Final = 30.0
@@ -37,9 +38,13 @@ class Stage:
         url: of the API, once `start` has returned.
     """
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-        """`environment` is this process's; `say` is told what is being done."""
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], config: Path | None, say: Callable[[str], None]
+    ) -> None:
+        """`environment` is this process's, `config` the settings file it was given; `say` is told what is done."""
         self._settings = settings
+        named = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+        self._config = named or (Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None)
         self._inherited = {name: value for name, value in environment.items() if name.startswith("STEWARD_")}
         self._say = say
         self._directory = tempfile.TemporaryDirectory(prefix="steward-demo-")
@@ -87,6 +92,10 @@ class Stage:
         given = {**TUNED, **self._inherited, **more}
         if self._settings.rules.directory is not None:
             given["STEWARD_RULES"] = str(self._settings.rules.directory.resolve())
+        if self._settings.money.rates is not None:
+            given["STEWARD_RATES"] = str(self._settings.money.rates.resolve())
+        if self._config is not None:
+            given["STEWARD_CONFIG"] = str(self._config.resolve())
         given["TMPDIR"] = self._directory.name  # whatever they leave there goes with the rest
         return {**given, "STEWARD_REDIS": self._redis.url, "STEWARD_KAFKA": self._kafka.url}
 

@@ -99,10 +99,12 @@ class SoleOwner:
         waiting = [_Waiting(event, loop.create_future()) for event in events]
         self._queue.extend(waiting)
         self._wake.set()
-        _, pending = await asyncio.wait([item.answer for item in waiting], timeout=seconds)
-        if pending:
-            raise Undecided("the store is not available" if self._outage.down else "the decision took too long")
-        return [item.answer.result() for item in waiting]
+        try:
+            async with asyncio.timeout(seconds):
+                return [await item.answer for item in waiting]
+        except TimeoutError:
+            told = "the store is not available" if self._outage.down else "the decision took too long"
+            raise Undecided(told) from None
 
     async def not_ready(self) -> list[str]:
         """See `Decider.not_ready`."""
