@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.features import definition as d
 from engine.features import tables as t
 from engine.features.jit import njit
 
@@ -16,7 +17,7 @@ Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 POWERS: Final = np.array([10**e for e in range(9)], np.int64)
-MINOR_MAX: Final = 1 << 50  # 2,048 + 25 % kept + 1,024 not yet folded of these still fit 63 bits
+MINOR_MAX: Final = 1 << 48  # a log holds at most nine times 2,048 matching touches; their sum fits 63 bits
 SPLIT_BITS: Final = 31
 SPLIT_MASK: Final = (1 << 31) - 1
 
@@ -213,3 +214,28 @@ def latest(arena: Words, times: int, masks: int, low: int, high: int, bit: int) 
         if (arena[masks + j] >> bit) & 1:
             return arena[times + j]
     return -1
+
+
+@njit
+def number(
+    arena: Words, floats: Floats, op: int, values: int, masks: int, low: int, high: int, bit: int, every: bool,
+    kind: int, uniform: int, scratch: Words,
+) -> float:  # fmt: skip
+    """A sum, mean, min, max or std."""
+    exact = kind == t.KIND_MONEY and uniform >= 0
+    if op == d.MIN or op == d.MAX:
+        if not exact:
+            return extreme(arena, floats, values, masks, low, high, bit, kind, op == d.MAX)
+        best = money_extreme(arena, values, masks, low, high, bit, every, op == d.MAX)
+        return float(best >> 3) / float(POWERS[uniform]) if best >= 0 else np.nan
+    total, scale, count = total_of(arena, floats, values, masks, low, high, bit, every, kind, uniform, scratch)
+    if op == d.SUM:
+        return total / scale
+    if count == 0:
+        return np.nan
+    if op == d.MEAN:
+        return total / (scale * count)
+    if exact:
+        return np.sqrt(money_squares(arena, values, masks, low, high, bit, every, total / count) / count) / scale
+    mean = total / (scale * count)
+    return np.sqrt(squares_about(arena, floats, values, masks, low, high, bit, kind, mean) / count)

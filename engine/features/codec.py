@@ -37,7 +37,7 @@ FIXED_BYTES: Final = HEADER_BYTES + KEY_BYTES + 48
 @njit
 def bound(touches: int, columns: int, tile_words: int) -> int:
     """Bytes that an operation with so many touches takes at most."""
-    return FIXED_BYTES + touches * (30 + 10 * columns) + 8 * tile_words
+    return FIXED_BYTES + touches * (30 + 10 * columns) + 10 * tile_words
 
 
 @njit
@@ -190,17 +190,6 @@ def append_first_seen(buffer: Bytes, meta: Words, row: Words, params: Words, tim
     at = put_varint(buffer, at, time)
     finish(buffer, value_at, at)
     meta[t.M_OPS] = at
-
-
-@njit
-def store_snapshot(buffer: Bytes, meta: Words, arena: Words, row: Words, columns: Words, params: Words) -> None:
-    """Write the operation that replaces all that is stored of an entity. Sequence numbers must be positions."""
-    if row[t.E_LEN] > 0:
-        row[t.E_TTL] = row[t.E_SEEN] = row[t.E_LAST]
-    value_at = begin(buffer, meta[t.M_OPS], SET, params[t.P_GROUP], row[t.E_KEY], params[t.P_TTL_HOURS])
-    end = put_snapshot(buffer, value_at, arena, row, columns)
-    finish(buffer, value_at, end)
-    meta[t.M_OPS] = end
 
 
 @njit

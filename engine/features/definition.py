@@ -70,6 +70,7 @@ class FeatureLimits:
         lateness_ms: how far out of order events may arrive and still find every touch of their windows.
         compact_touches: log length from which a log is trimmed and rewritten whenever it has doubled; below it, what
             trimming saves is less than what rewriting costs.
+        distinct_sample: values of `of` kept per level of a hot entity; the error of `distinct` falls with its root.
         slack_ms: kept beyond window and lateness, so that clocks that are a little off trim nothing too early.
     """
 
@@ -80,6 +81,7 @@ class FeatureLimits:
     columns_per_group_max: int = 40
     lateness_ms: int = HOUR_MS
     compact_touches: int = 64
+    distinct_sample: int = 8192
     slack_ms: int = DAY_MS
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class FeatureLimits:
             "filters_per_group_max": (1, 60),
             "columns_per_group_max": (1, 40),
             "compact_touches": (8, 1024),
+            "distinct_sample": (16, 1 << 20),
             "lateness_ms": (0, 30 * DAY_MS),
             "slack_ms": (0, 30 * DAY_MS),
         }

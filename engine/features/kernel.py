@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import aggregates as a
-from engine.features import codec, log
+from engine.features import codec, fold, hot, log, recency, tilecodec
 from engine.features import definition as d
 from engine.features import pool as p
 from engine.features import tables as t
@@ -33,18 +33,17 @@ def pack_money(minor: Words, exponent: NDArray[np.int8], base_minor: Words, base
 @njit
 def update(
     arena: Words, floats: Floats, entities: Words, index: Words, meta: Words,
-    features: Words, windows: Words, bits: Words, columns: Words, params: Words,
-    keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
+    features: Words, windows: Words, bits: Words, columns: Words, series: Words,
+    params: Words, keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
     out: Floats, scratch: Words, ops: Bytes, first: int,
 ) -> int:  # fmt: skip
     """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end)."""
     lows = np.zeros(len(windows), np.int64)
+    noted = np.zeros(series.shape[0], np.int64)
     nobody = np.zeros(entities.shape[1], np.int64)
-    nobody[t.E_CLASS] = -1
-    nobody[t.E_FIRST] = t.NEVER
-    nobody[t.E_TILES] = -1
+    p.blank(nobody)
     for i in range(first, len(times)):
-        key = keys[i]
+        key, time = keys[i], times[i]
         if key == 0:
             for f in range(features.shape[0]):
                 out[features[f, t.F_OUT], i] = np.nan
@@ -56,55 +55,54 @@ def update(
             if slot < 0:
                 return i
         row = entities[slot] if slot >= 0 else nobody
-        if slot >= 0 and not room(arena, meta, row, mask, params, ops):
+        compaction = mask != 0 and log.due(row, params)
+        if slot >= 0 and not room(arena, meta, row, mask, columns, series, params, strings, i, compaction, ops):
             return i
-        time = times[i]
         row[t.E_USED] = meta[t.M_TICK]
         aged = params[t.P_AGES] != 0 and time < row[t.E_FIRST]
         if aged:
             row[t.E_FIRST] = time
         previous = row[t.E_LAST]
-        compaction = mask != 0 and log.due(row, params)
         before = p.upper_bound(arena, row[t.E_START], row[t.E_LEN], time)
         if mask != 0:
             log.insert(arena, floats, row, columns, params[t.P_WIDTH], before, time, mask, strings, money, numbers, i)
+        if row[t.E_TILES] >= 0:
+            hot.note(arena, meta, row, series, columns, params, mask, time, strings, i, noted)
         after = before + 1 if mask != 0 else before
         window_lows(arena, row[t.E_START], after, windows, time, lows)
-        for f in range(features.shape[0]):
-            out[features[f, t.F_OUT], i] = evaluate(
-                arena,
-                floats,
-                row,
-                features[f],
-                columns,
-                params[t.P_WIDTH],
-                lows,
-                before,
-                after,
-                time,
-                strings,
-                i,
-                scratch,
-            )
+        read(
+            arena, floats, row, features, windows, columns, params[t.P_WIDTH], lows, before, after, time, strings, i,
+            scratch, noted, out,
+        )  # fmt: skip
         if compaction:
-            compact(arena, row, columns, bits, params, meta, ops)
-        elif mask != 0 and params[t.P_BACKED] != 0:
-            codec.append_touch(ops, meta, arena, row, columns, params, before, previous)
-        elif params[t.P_AGES] != 0 and params[t.P_BACKED] != 0:
-            if aged or abs(time - row[t.E_SEEN]) >= codec.SEEN_REFRESH_MS:
+            compact(arena, floats, row, columns, series, bits, params, meta, ops)
+        elif params[t.P_BACKED] != 0:
+            if mask != 0:
+                codec.append_touch(ops, meta, arena, row, columns, params, before, previous)
+            elif params[t.P_AGES] != 0 and (aged or abs(time - row[t.E_SEEN]) >= codec.SEEN_REFRESH_MS):
                 codec.append_first_seen(ops, meta, row, params, time)
     return len(times)
 
 
 @njit
-def room(arena: Words, meta: Words, row: Words, mask: int, params: Words, ops: Bytes) -> bool:
-    """Whether log and operations have room for whatever one more event may need; the log then has it."""
+def room(
+    arena: Words, meta: Words, row: Words, mask: int, columns: Words, series: Words, params: Words, strings: Words,
+    i: int, compaction: bool, ops: Bytes,
+) -> bool:  # fmt: skip
+    """Whether log, tiles and operations have room for whatever one more event may need; the log then has it."""
     if mask != 0 and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1):
+        return False
+    words = 0
+    if compaction:
+        words = fold.words_needed(arena, row, series, columns, params)
+    if row[t.E_TILES] >= 0 and hot.tight(arena, row, series, columns, mask, strings, i):
+        words += series.shape[0] * recency.words_needed(params[t.P_SAMPLE])
+    if words > 0 and not tilecodec.roomy(arena, meta, words):
         return False
     if params[t.P_BACKED] == 0:
         return True
-    touches = row[t.E_LEN] + 1 if mask != 0 and log.due(row, params) else 1
-    needed = codec.bound(touches, params[t.P_WIDTH] - t.R_COLUMNS, 0)
+    held = words + fold.words_held(arena, row, series) if compaction else 0
+    needed = codec.bound(row[t.E_LEN] + 1 if compaction else 1, columns.shape[0], held)
     if meta[t.M_OPS] + needed > len(ops):
         meta[t.M_NEED] = t.NEED_OPS
         meta[t.M_NEED_SIZE] = needed
@@ -113,12 +111,37 @@ def room(arena: Words, meta: Words, row: Words, mask: int, params: Words, ops: B
 
 
 @njit
-def compact(arena: Words, row: Words, columns: Words, bits: Words, params: Words, meta: Words, ops: Bytes) -> None:
-    """Trim a log, and store it whole."""
-    log.trim(arena, row, params[t.P_WIDTH], bits, log.recent_time(arena, row, params[t.P_WIDTH]))
+def compact(
+    arena: Words, floats: Floats, row: Words, columns: Words, series: Words, bits: Words, params: Words, meta: Words,
+    ops: Bytes,
+) -> None:  # fmt: skip
+    """Trim a log, fold what is too much of it, and store it whole."""
+    now = log.recent_time(arena, row, params[t.P_WIDTH])
+    log.trim(arena, row, params[t.P_WIDTH], bits, now)
+    fold.fold(arena, floats, meta, row, columns, series, params, now)
     log.squeeze(arena, row, columns, params[t.P_WIDTH])
     if params[t.P_BACKED] != 0:
-        codec.store_snapshot(ops, meta, arena, row, columns, params)
+        tilecodec.store_snapshot(ops, meta, arena, row, columns, series, params)
+
+
+@njit
+def read(
+    arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, width: int,
+    lows: Words, before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
+) -> None:  # fmt: skip
+    """Every feature of the group as of event `i`."""
+    tiled = row[t.E_TILES] >= 0
+    for f in range(features.shape[0]):
+        feature = features[f]
+        if tiled and hot.reaches(arena, row, feature, windows, columns, time):
+            value = hot.evaluate(
+                arena, floats, row, feature, windows, columns, width, lows, before, after, time, strings, i, scratch, noted,
+            )  # fmt: skip
+        else:
+            value = evaluate(
+                arena, floats, row, feature, columns, width, lows, before, after, time, strings, i, scratch
+            )
+        out[feature[t.F_OUT], i] = value
 
 
 @njit
@@ -169,29 +192,4 @@ def evaluate(
             return np.nan
         return 0.0 if a.holds(arena, values, masks, low, before, bit, value) else 1.0
     uniform = row[t.E_UNIFORM + column]
-    return number(arena, floats, op, values, masks, low, after, bit, every, feature[t.F_KIND], uniform, scratch)
-
-
-@njit
-def number(
-    arena: Words, floats: Floats, op: int, values: int, masks: int, low: int, high: int, bit: int, every: bool,
-    kind: int, uniform: int, scratch: Words,
-) -> float:  # fmt: skip
-    """An aggregate of a number."""
-    exact = kind == t.KIND_MONEY and uniform >= 0
-    if op == d.MIN or op == d.MAX:
-        if not exact:
-            return a.extreme(arena, floats, values, masks, low, high, bit, kind, op == d.MAX)
-        best = a.money_extreme(arena, values, masks, low, high, bit, every, op == d.MAX)
-        return float(best >> 3) / float(a.POWERS[uniform]) if best >= 0 else np.nan
-    total, scale, count = a.total_of(arena, floats, values, masks, low, high, bit, every, kind, uniform, scratch)
-    if op == d.SUM:
-        return total / scale
-    if count == 0:
-        return np.nan
-    if op == d.MEAN:
-        return total / (scale * count)
-    if exact:
-        return np.sqrt(a.money_squares(arena, values, masks, low, high, bit, every, total / count) / count) / scale
-    mean = total / (scale * count)
-    return np.sqrt(a.squares_about(arena, floats, values, masks, low, high, bit, kind, mean) / count)
+    return a.number(arena, floats, op, values, masks, low, after, bit, every, feature[t.F_KIND], uniform, scratch)

@@ -27,6 +27,7 @@ class GroupPlan:
         windows: distinct windows, ascending, milliseconds.
         bits: a row per filter in use, `(filters, B_WIDTH)`.
         columns: a row per column of the log, `(columns, C_WIDTH)`.
+        series: a row per series of tiles, `(series, S_WIDTH)`.
         params: scalars, `(P_WIDTH_OF,)`.
     """
 
@@ -36,6 +37,7 @@ class GroupPlan:
     windows: NDArray[np.int64]
     bits: NDArray[np.int64]
     columns: NDArray[np.int64]
+    series: NDArray[np.int64]
     params: NDArray[np.int64]
 
 
@@ -160,17 +162,48 @@ def _compile_group(
         if definition.of is not None:
             table[row, t.F_COLUMN] = group.column(definition.of)
             table[row, t.F_KIND] = _column_kind(definition.of)
-    used = {d.of for d in members if d.of is not None}
-    columns = [[_column_kind(name), _column_row(name), int(name in used)] for name in group.columns]
+    filled = np.array([bits[bit] for bit in sorted(bits)], np.int64).reshape(-1, t.B_WIDTH)
     return GroupPlan(
         id=group.id,
         by_rows=np.array([STRING_INDEX[ENTITY_FIELDS[entity]] for entity in by], np.int64),
         features=table,
         windows=np.array(windows, np.int64),
-        bits=np.array([bits[bit] for bit in sorted(bits)], np.int64).reshape(-1, t.B_WIDTH),
-        columns=np.array(columns, np.int64).reshape(-1, t.C_WIDTH),
+        bits=filled,
+        columns=_columns(group, members),
+        series=_series(table, filled),
         params=_params(group, members, limits),
     )
+
+
+def _columns(group: layouts.GroupLayout, members: Sequence[FeatureDef]) -> NDArray[np.int64]:
+    """The columns of a group's log; those that no feature reads any more stay, empty."""
+    used = {d.of for d in members if d.of is not None}
+    rows: list[list[int]] = []
+    numbers = 0
+    for name in group.columns:
+        kind = _column_kind(name)
+        is_number = name in used and kind != t.KIND_HASH
+        rows.append([kind, _column_row(name), int(name in used), numbers if is_number else -1])
+        numbers += is_number
+    return np.array(rows, np.int64).reshape(-1, t.C_WIDTH)
+
+
+def _series(table: NDArray[np.int64], bits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The tile series of a group: buckets per filter, recency per filter and hash column. Fills in the features'."""
+    rows: list[list[int]] = []
+    for bit in bits:
+        home = len(rows)
+        rows.append([t.SERIES_BUCKETS, int(bit[t.B_BIT]), -1, int(bit[t.B_KEEP])])
+        for feature in table[table[:, t.F_BIT] == bit[t.B_BIT]]:
+            row = [t.SERIES_RECENCY, int(bit[t.B_BIT]), int(feature[t.F_COLUMN]), int(bit[t.B_KEEP])]
+            if feature[t.F_KIND] == t.KIND_HASH and row not in rows:
+                rows.append(row)
+        table[table[:, t.F_BIT] == bit[t.B_BIT], t.F_HOME] = home
+    for feature in table:
+        for s, row in enumerate(rows):
+            if feature[t.F_KIND] == t.KIND_HASH and row[1:3] == [feature[t.F_BIT], feature[t.F_COLUMN]]:
+                feature[t.F_SERIES] = s
+    return np.array(rows, np.int64).reshape(-1, t.S_WIDTH)
 
 
 def _fitting_group(
@@ -209,6 +242,7 @@ def _params(group: layouts.GroupLayout, members: Sequence[FeatureDef], limits: F
     params[t.P_LATENESS] = limits.lateness_ms
     params[t.P_WINDOW_MAX] = window
     params[t.P_COMPACT] = limits.compact_touches
+    params[t.P_SAMPLE] = limits.distinct_sample
     params[t.P_SLACK] = limits.lateness_ms + limits.slack_ms
     return params
 

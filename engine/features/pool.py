@@ -98,27 +98,6 @@ def blank(row: Words) -> None:
 
 
 @njit
-def reset(arena: Words, meta: Words, row: Words) -> None:
-    """Forget what is known of a resident entity; it stays resident."""
-    key, used = row[t.E_KEY], row[t.E_USED]
-    if row[t.E_CLASS] >= 0:
-        release(arena, meta, row[t.E_START], row[t.E_CLASS])
-    blank(row)
-    row[t.E_KEY] = key
-    row[t.E_USED] = used
-
-
-@njit
-def remove(arena: Words, entities: Words, meta: Words, slot: int) -> None:
-    """Take an entity out of a pool. The index is stale until it is filled again."""
-    reset(arena, meta, entities[slot])
-    entities[slot, t.E_KEY] = 0
-    entities[slot, t.E_START] = meta[t.M_SLOT_FREE]
-    meta[t.M_SLOT_FREE] = slot
-    meta[t.M_ENTITIES] -= 1
-
-
-@njit
 def absent(index: Words, entities: Words, meta: Words, keys: Words) -> Words:
     """Those of `keys` that are neither 0 nor resident, as often as they occur; the resident ones count as used."""
     found = np.empty(len(keys), np.int64)
@@ -132,15 +111,6 @@ def absent(index: Words, entities: Words, meta: Words, keys: Words) -> Words:
             else:
                 entities[slot, t.E_USED] = meta[t.M_TICK] + 1
     return found[:count]
-
-
-@njit
-def evict(arena: Words, entities: Words, index: Words, meta: Words, slots: Words) -> None:
-    """Remove the entities of the given slots."""
-    for slot in slots:
-        remove(arena, entities, meta, slot)
-    index[:] = -1
-    reindex(entities, index, meta[t.M_SLOTS])
 
 
 @njit

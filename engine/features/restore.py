@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import codec as c
-from engine.features import log
+from engine.features import fold, log, recency, tilecodec, tiles
 from engine.features import pool as p
 from engine.features import tables as t
 from engine.features.jit import njit
@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 
 @njit
 def load(
-    arena: Words, entities: Words, index: Words, meta: Words, columns: Words, params: Words,
+    arena: Words, entities: Words, index: Words, meta: Words, columns: Words, series: Words, params: Words,
     keys: Words, blob: Bytes, offsets: Words, first: int,
 ) -> int:  # fmt: skip
     """Make the entities `keys[first:]` resident; entity i is stored in `blob[offsets[i]:offsets[i + 1]]`.
@@ -29,11 +29,11 @@ def load(
             if slot < 0:
                 return i
         row = entities[slot]
-        p.reset(arena, meta, row)
+        fold.reset(arena, meta, row, series)
         end = offsets[i + 1]
         at = offsets[i]
         while 0 <= at < end:
-            at = read_record(arena, meta, row, columns, params, blob, at, end)
+            at = read_record(arena, meta, row, columns, series, params, blob, at, end)
         if at < 0:
             if meta[t.M_NEED] == t.NEED_NOTHING:
                 meta[t.M_NEED] = t.CORRUPT
@@ -44,14 +44,17 @@ def load(
 
 @njit
 def read_record(
-    arena: Words, meta: Words, row: Words, columns: Words, params: Words, blob: Bytes, at: int, end: int
+    arena: Words, meta: Words, row: Words, columns: Words, series: Words, params: Words, blob: Bytes, at: int, end: int
 ) -> int:
     """Read one record, a touch or a special one; the position after it, -1 where that fails."""
     head, at = c.get_varint(blob, at, end)
     if at < 0:
         return -1
     if head & 1 == 0:
-        return read_touch(arena, meta, row, columns, params, blob, at, end, head >> 1)
+        at = read_touch(arena, meta, row, columns, params, blob, at, end, head >> 1)
+        if at >= 0 and row[t.E_TILES] >= 0 and not note(arena, meta, row, series, params, head >> 1):
+            return -1
+        return at
     kind, at = c.get_varint(blob, at, end)
     if at >= 0 and kind == c.KIND_FIRST_SEEN:
         first, at = c.get_varint(blob, at, end)
@@ -61,13 +64,29 @@ def read_record(
             row[t.E_SEEN] = seen
         return at
     if at >= 0 and kind == c.KIND_SNAPSHOT:
-        return read_snapshot(arena, meta, row, columns, params, blob, at, end)
+        return read_snapshot(arena, meta, row, columns, series, params, blob, at, end)
     return -1
 
 
 @njit
+def note(arena: Words, meta: Words, row: Words, series: Words, params: Words, mask: int) -> bool:
+    """Note the values of the touch read last, which came after the snapshot, in its recency series."""
+    if not tilecodec.roomy(arena, meta, series.shape[0] * recency.words_needed(params[t.P_SAMPLE])):
+        return False
+    cap = p.capacity(row, params[t.P_WIDTH])
+    last = row[t.E_LEN] - 1
+    for s in range(series.shape[0]):
+        block = tiles.block_of(arena, row, s)
+        if series[s, t.S_KIND] == t.SERIES_RECENCY and block >= 0 and (mask >> series[s, t.S_BIT]) & 1:
+            value = arena[row[t.E_START] + (t.R_COLUMNS + series[s, t.S_COLUMN]) * cap + last]
+            if value != 0:
+                recency.add(arena, meta, block, value, row[t.E_LAST], params[t.P_SAMPLE])
+    return True
+
+
+@njit
 def read_snapshot(
-    arena: Words, meta: Words, row: Words, columns: Words, params: Words, blob: Bytes, at: int, end: int
+    arena: Words, meta: Words, row: Words, columns: Words, series: Words, params: Words, blob: Bytes, at: int, end: int
 ) -> int:
     """Read what `codec.put_snapshot` wrote."""
     version, at = c.get_varint(blob, at, end)
@@ -85,7 +104,7 @@ def read_snapshot(
         if at < 0:
             return -1
     row[t.E_BASE] = touches
-    return at
+    return tilecodec.read(arena, meta, row, series, columns, blob, at, end)
 
 
 @njit

@@ -10,12 +10,12 @@ from engine.domain.ops import KEY_FEATURE
 from engine.features import kernel, restore
 from engine.features import tables as t
 from engine.features.columns import Columns
+from engine.features.fold import evict as evict_slots
 from engine.features.hashing import entity_keys
 from engine.features.plan import GroupPlan, Plan
 from engine.features.pool import Pool, absent
-from engine.features.pool import evict as evict_slots
 
-SCRATCH_WORDS: Final = 1 << 14
+SCRATCH_WORDS: Final = 1 << 16
 OPS_BYTES: Final = 1 << 18
 KEY_BYTES: Final = 11
 
@@ -34,8 +34,9 @@ class FeatureState:
         self._windows = np.array([d.window_ms or 0 for d in plan.features], np.int64)
         self._scratch = np.zeros(SCRATCH_WORDS, np.int64)
         self._ops = np.empty(OPS_BYTES, np.uint8)
-        for group in plan.groups:
-            group.params[t.P_BACKED] = int(backed)
+        self._params = [group.params.copy() for group in plan.groups]
+        for params in self._params:
+            params[t.P_BACKED] = int(backed)
         self._pools: list[Pool] = []
         self.clear()
 
@@ -62,9 +63,9 @@ class FeatureState:
             self._filters(columns),
         )
         written = []
-        for group, pool in zip(self.plan.groups, self._pools, strict=True):
+        for group, params, pool in zip(self.plan.groups, self._params, self._pools, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
-            written.append(self._update_group(group, pool, keys, batch, out))
+            written.append(self._update_group(group, params, pool, keys, batch, out))
         return out, b"".join(written)
 
     def missing(self, columns: Columns) -> list[bytes]:
@@ -109,8 +110,9 @@ class FeatureState:
         done = 0
         while done < len(keys):
             done = restore.load(
-                pool.arena, pool.entities, pool.index, pool.meta, group.columns, group.params, keys, blob, offsets, done
-            )
+                pool.arena, pool.entities, pool.index, pool.meta, group.columns, group.series, group.params,
+                keys, blob, offsets, done,
+            )  # fmt: skip
             if pool.meta[t.M_NEED] == t.CORRUPT:
                 pool.meta[t.M_NEED] = t.NEED_NOTHING
                 raise ValueError(f"state key {members[done][0].hex()}: not a readable feature log")
@@ -126,12 +128,12 @@ class FeatureState:
         if not self.backed:
             return 0
         dropped = 0
-        for pool in self._pools:
+        for group, pool in zip(self.plan.groups, self._pools, strict=True):
             if pool.meta[t.M_ENTITIES] > max_entities:
                 slots = np.flatnonzero(pool.entities[: pool.meta[t.M_SLOTS], t.E_KEY])
                 surplus = len(slots) - (max_entities - max_entities // 8)
                 oldest = np.argsort(pool.entities[slots, t.E_USED], kind="stable")[:surplus]
-                evict_slots(pool.arena, pool.entities, pool.index, pool.meta, slots[oldest])
+                evict_slots(pool.arena, pool.entities, pool.index, pool.meta, group.series, slots[oldest])
                 dropped += surplus
         return dropped
 
@@ -154,6 +156,7 @@ class FeatureState:
     def _update_group(
         self,
         group: GroupPlan,
+        params: NDArray[np.int64],
         pool: Pool,
         keys: NDArray[np.int64],
         batch: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]],
@@ -174,7 +177,8 @@ class FeatureState:
                 group.windows,
                 group.bits,
                 group.columns,
-                group.params,
+                group.series,
+                params,
                 keys,
                 *batch,
                 out,

@@ -14,7 +14,9 @@ F_COLUMN: Final = 2  # column aggregated, -1 none
 F_WINDOW: Final = 3  # index into the group's windows, -1 unbounded
 F_OUT: Final = 4  # row of the feature matrix
 F_KIND: Final = 5  # kind of the column, -1 none
-F_WIDTH: Final = 6
+F_HOME: Final = 6  # bucket series of its filter, -1 none
+F_SERIES: Final = 7  # recency series of filter and column, -1 none
+F_WIDTH: Final = 8
 
 # A filter in use.
 B_BIT: Final = 0
@@ -27,7 +29,17 @@ B_WIDTH: Final = 4
 C_KIND: Final = 0
 C_ROW: Final = 1  # row of the batch's matrix it is read from
 C_ACTIVE: Final = 2
-C_WIDTH: Final = 3
+C_NUMBER: Final = 3  # position among the number columns in use, -1 for others
+C_WIDTH: Final = 4
+
+# A series of tiles.
+S_KIND: Final = 0
+S_BIT: Final = 1
+S_COLUMN: Final = 2  # of the hashes, -1 for buckets
+S_KEEP: Final = 3  # how long its events may be needed, milliseconds
+S_WIDTH: Final = 4
+SERIES_BUCKETS: Final = 0
+SERIES_RECENCY: Final = 1
 
 # Scalars of a group.
 P_WIDTH: Final = 0  # words of a touch
@@ -41,7 +53,8 @@ P_WINDOW_MAX: Final = 7
 P_SLACK: Final = 8
 P_BACKED: Final = 9
 P_COMPACT: Final = 10  # log length from which compaction is considered
-P_WIDTH_OF: Final = 11
+P_SAMPLE: Final = 11  # values kept per level of a recency series
+P_WIDTH_OF: Final = 12
 
 # Rows of a log chunk; a chunk of capacity c holds row r of touch j at start + r * c + j.
 R_TIME: Final = 0

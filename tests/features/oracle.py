@@ -9,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, MONEY_FIELDS, NUMBER_FIELDS, NUMBER_INDEX
-from engine.domain.fields import STRING_FIELDS, STRING_INDEX
+from engine.domain.fields import (
+    BOOL_FIELDS,
+    ENTITY_FIELDS,
+    MONEY_FIELDS,
+    NUMBER_FIELDS,
+    NUMBER_INDEX,
+    STRING_FIELDS,
+    STRING_INDEX,
+)
 from engine.domain.ops import APPEND, SET, unpack
 from engine.features.columns import Columns
 from engine.features.definition import FeatureDef, Filter
@@ -80,6 +87,7 @@ class Oracle:
     def __init__(self, features: Sequence[FeatureDef]) -> None:
         self.features = features
         self.seen: dict[tuple[Any, ...], list[Event]] = defaultdict(list)
+        self.matched: dict[tuple[int, str], bool] = {}
 
     def add(self, event: Event) -> list[float]:
         for by in {d.by for d in self.features}:
@@ -92,6 +100,14 @@ class Oracle:
         key = tuple(event.strings.get(ENTITY_FIELDS[entity], 0) for entity in by)
         return None if 0 in key else key
 
+    def _matches(self, d: FeatureDef, event: Event) -> bool:
+        if d.where is None:
+            return event.decides
+        key = (id(event), d.where.text)
+        if key not in self.matched:
+            self.matched[key] = bool(d.where.evaluate(columns_of([event]))[0])
+        return self.matched[key]
+
     def _value(self, d: FeatureDef, event: Event) -> float:
         key = self._key(d.by, event)
         if key is None:
@@ -100,7 +116,7 @@ class Oracle:
         if d.agg == "age":
             return (event.time - min(e.time for e in events)) / 1000
         low = event.time - d.window_ms if d.window_ms is not None else -(10**18)
-        inside = [e for e in events if low < e.time <= event.time and matches(d, e)]
+        inside = [e for e in events if low < e.time <= event.time and self._matches(d, e)]
         earlier = [e for e in inside if e is not event]
         if d.agg == "since_last":
             return (event.time - max(e.time for e in earlier)) / 1000 if earlier else math.nan
@@ -113,12 +129,6 @@ class Oracle:
         if d.agg == "distinct":
             return float(len({e.strings.get(d.of, 0) for e in inside} - {0}))
         return aggregate(d.agg, [v for e in inside if (v := e.number(d.of)) is not None])
-
-
-def matches(d: FeatureDef, event: Event) -> bool:
-    if d.where is None:
-        return event.decides
-    return bool(d.where.evaluate(columns_of([event]))[0])
 
 
 def aggregate(agg: str, values: list[Any]) -> float:

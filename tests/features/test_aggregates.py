@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from engine.features.definition import FeatureDef
@@ -99,7 +99,7 @@ def assert_same(names: list[str], got: np.ndarray, want: np.ndarray) -> None:
     assert not len(bad), [(names[r], int(c), got[r, c], want[r, c]) for r, c in bad[:5]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(events(), min_size=1, max_size=40), st.data())
 def test_every_aggregate_equals_the_oracle(stream: list[Event], data: st.DataObject) -> None:
     stream = on_one_clock(stream)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from engine.domain.ops import unpack
@@ -16,7 +16,7 @@ SMALL = FeatureLimits(exact_touches=16, compact_touches=8)
 SMALL_PLAN = Plan.compile(FEATURES, limits=FeatureLimits(compact_touches=8))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(events(), min_size=1, max_size=60), st.data())
 def test_reloads_and_evictions_change_nothing(stream: list[Event], data: st.DataObject) -> None:
     stream = on_one_clock(stream)
@@ -43,7 +43,7 @@ def test_reloads_and_evictions_change_nothing(stream: list[Event], data: st.Data
     assert np.array_equal(got, want, equal_nan=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(events(), min_size=10, max_size=80))
 def test_operations_do_not_depend_on_batches(stream: list[Event]) -> None:
     stream = on_one_clock(stream)
@@ -59,7 +59,7 @@ def test_operations_do_not_depend_on_batches(stream: list[Event]) -> None:
     assert whole.ttl_hours == single.ttl_hours
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(events(), min_size=60, max_size=120), st.integers(0, 2**32))
 def test_trimming_is_invisible(stream: list[Event], seed: int) -> None:
     """With lateness inside the limit and single events far off, every on-time value equals the oracle's."""
