@@ -16,6 +16,7 @@ from engine.adapters.embedded import EmbeddedKafka, RedisServer
 from engine.adapters.faust_app import StewardApp, run_app
 from engine.adapters.faust_consumer import ConsumerLog
 from engine.adapters.kafka_options import KafkaOptions
+from engine.adapters.kafka_quiet import ComplaintFilter
 from engine.adapters.kafka_sink import KafkaSink
 from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
 from engine.adapters.redis_store import RedisStore
@@ -85,6 +86,7 @@ class _Worker:
         self._new_partition = new_partition
         self._metrics = metrics
         self._clock = SystemClock()
+        self._complaints = ComplaintFilter()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -92,6 +94,7 @@ class _Worker:
         """Run until stopped or failed."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        self._complaints.install()
         sink = KafkaSink(self._options)
         try:
             partitions = await self._unless_stopped(self._prepare(sink))
@@ -102,6 +105,7 @@ class _Worker:
         finally:
             await sink.close()
             await self._store.close()
+            self._complaints.remove()
         if self._failure is not None:
             logger.error("the worker cannot go on: %s", self._failure, exc_info=_unexpected(self._failure))
             return FAULT
@@ -109,7 +113,7 @@ class _Worker:
         return DONE
 
     async def _run_app(self, sink: KafkaSink, partitions: int) -> None:
-        app = StewardApp(self._options)
+        app = StewardApp(self._options, self._on_fatal)
         batch = self._settings.batch
         crew = Crew(
             new_partition=self._new_partition,
@@ -128,6 +132,8 @@ class _Worker:
             answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
             wait_max_s=self._settings.redis.backoff_max_ms / 1000,
         )
+        self._complaints.on_connection = lambda text: crew.log_outage.failed(LogUnavailable(text))
+        app.on_contact = crew.log_outage.worked
         owner = crew.assignment()
         app.owner = owner
         gauges = asyncio.ensure_future(self._watch(owner, app))

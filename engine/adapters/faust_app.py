@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import faust
@@ -35,13 +36,17 @@ class StewardApp(faust.App):
     Attributes:
         owner: set before the app starts.
         options: how to talk to Kafka.
+        on_contact: called when records arrive.
+        on_fatal: told of what no waiting cures; whoever is told stops the app.
         end_offsets: the end of each partition as last seen, for the lag.
     """
 
     BootStrategy = ConsumerOnly
 
-    def __init__(self, options: KafkaOptions, **kwargs: Any) -> None:
+    def __init__(self, options: KafkaOptions, on_fatal: Callable[[BaseException], None], **kwargs: Any) -> None:
         self.options = options
+        self.on_fatal = on_fatal
+        self.on_contact: Callable[[], None] = lambda: None
         self.owner: PartitionOwner
         self.end_offsets: dict[int, int] = {}
         super().__init__(
@@ -96,6 +101,7 @@ class AppWorker(faust.Worker):
 
 async def run_app(app: StewardApp, stop: asyncio.Event) -> BaseException | None:
     """Run the app until `stop` is set or it crashes; returns what crashed it."""
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)  # a commit that waits for the broker is late: no news
     for name in ("faust_app", "faust_consumer", "faust_thread"):  # mode logs a service's life under its module's name
         logging.getLogger(f"engine.adapters.{name}").setLevel(logging.WARNING)
     worker = AppWorker(app, asyncio.get_running_loop())

@@ -104,11 +104,13 @@ class BatchConsumer(driver.Consumer):
         try:
             while not (self._stopped.is_set() or fetcher.should_stop):
                 await self._poll()
-        except OffsetOutOfRangeError as error:
-            raise OffsetLost(_lost(error)) from error
         except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.app.should_stop:
                 raise
+        except OffsetOutOfRangeError as error:
+            self.steward.on_fatal(OffsetLost(_lost(error)))
+        except Exception as error:  # the worker ends, in order, with this as its reason
+            self.steward.on_fatal(error)
 
     async def _poll(self) -> None:
         if not self.flow_active:
@@ -140,6 +142,7 @@ class BatchConsumer(driver.Consumer):
     def _observe(self, tp: Any, count: int) -> None:
         monitor = self.app.monitor
         monitor.messages_received_total += count
+        self.steward.on_contact()
         highwater = self.highwater(tp)
         if highwater is not None:
             self.steward.end_offsets[tp.partition] = highwater

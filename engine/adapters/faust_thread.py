@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from engine.adapters.kafka_quiet import be_patient
 from engine.ports.log import LogBounds
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         options = self.steward.options
         self._assignor = RoundRobinPartitionAssignor
-        return aiokafka.AIOKafkaConsumer(
+        consumer = aiokafka.AIOKafkaConsumer(
             client_id=self.app.conf.broker_client_id,
             group_id=options.group,
             group_instance_id=options.instance_id,
@@ -76,6 +77,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             heartbeat_interval_ms=int(options.heartbeat_s * 1000),
             **options.client,
         )
+        be_patient(consumer._client)
+        return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Write the group's offsets. Nothing depends on them, so a failure is logged and the next try comes soon."""

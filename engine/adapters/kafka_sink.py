@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from engine.adapters.cloudevents import CONTENT_TYPE, cloud_event
 from engine.adapters.kafka_options import KafkaOptions
+from engine.adapters.kafka_quiet import be_patient
 from engine.ports.sink import SinkOutput, SinkUnavailable
 
 BATCH_BYTES: Final = 512 * 1024  # half of what a broker takes by default
@@ -40,6 +41,7 @@ class KafkaSink:
                 linger_ms=0,
                 **self._options.client,
             )
+            be_patient(producer.client)
             try:
                 await asyncio.wait_for(producer.start(), self._options.request_timeout_s)
             except (KafkaError, TimeoutError, OSError) as error:
