@@ -63,12 +63,12 @@ def features(ruleset: RuleSet, n: int, seed: int) -> np.ndarray:
 
 def made(count: int) -> RuleSet:
     """`count` rules of about four comparisons each over twenty features."""
-    lines = ["features:"]
+    lines = ["models: {}", "features:"]
     lines += [f"  - {{name: f{i}, agg: count, by: customer, window: {i + 1}h}}" for i in range(20)]
     lines.append("rules:")
     for i in range(count):
-        when = f"type == 'payment.requested' and f{i % 20} >= {4 + i % 5} and amount > {50 + i}"
-        when += f" and (f{(i + 7) % 20} > {3 + i % 3} or f{(i + 3) % 20} < 1 and channel != 'pos')"
+        when = f"type == 'payment.requested' and f{i % 20} >= {1 + i % 3} and amount > {20 + i}"
+        when += f" and (f{(i + 7) % 20} > {1 + i % 3} or f{(i + 3) % 20} < 1 and channel != 'pos')"
         lines.append(f'  - {{id: made_{i}, when: "{when}", then: {{decision: review, score: 1, reason: MADE}}}}')
     return compile({"made.yaml": "\n".join(lines)})
 
