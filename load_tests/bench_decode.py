@@ -1,7 +1,7 @@
 """Microseconds an event of decoding: `python -m load_tests.bench_decode [--events N] [--runs N] [--out FILE]`.
 
-In batches of 500 and of 1. Events are like those of the reference job, the second kind adds metadata, a position, a hash, text times.
-Prints the median and the best of several runs. Nothing else should be running.
+In batches of 500 and 1. Events are like those of the reference job; the second kind adds metadata, a position, a hash
+and text times. Prints the median and the best of several runs. Nothing else should be running.
 """
 
 import argparse
