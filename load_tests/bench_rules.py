@@ -32,7 +32,7 @@ def columns(n: int, seed: int) -> Columns:
     """`n` ordinary events, all of which carry a decision."""
     rng = np.random.default_rng(seed)
     strings = rng.integers(1, 2**63, (len(STRING_FIELDS), n)).astype(np.uint64)
-    strings[STRING_INDEX["type"]] = rng.choice([hash64(t) for t in TYPES], n, p=[0.9, 0.05, 0.05])
+    strings[STRING_INDEX["type"]] = rng.choice(np.array([hash64(t) for t in TYPES], np.uint64), n, p=[0.9, 0.05, 0.05])
     strings[STRING_INDEX["ip_country"]] = strings[STRING_INDEX["card_country"]]
     strings[list(rng.choice(np.arange(3, len(STRING_FIELDS)), 8))] *= rng.random(n) < 0.9
     numbers = rng.lognormal(3.0, 1.0, (len(NUMBER_FIELDS), n))

@@ -224,6 +224,8 @@ class Vector:
     def compare(self, node: ir.Compare) -> MaskOf:
         """A comparison, false where an operand is missing."""
         if node.left.kind is not Kind.STRING:
+            if isinstance(node.right, ir.Const):
+                return vector_ops.compare_with(node.op, self.number(node.left), float(node.right.value))
             return vector_ops.compare_numbers(node.op, self.number(node.left), self.number(node.right))
         if node.as_text:
             op, a, b = COMPARISONS[node.op], self.texts(node.left), self.texts(node.right)
@@ -234,7 +236,7 @@ class Vector:
         one, two = self.hash(node.left), self.hash(node.right)
         if node.op == "==":
             if isinstance(node.right, ir.Const):
-                constant = np.uint64(hash64(str(node.right.value)))
+                constant = np.array(hash64(str(node.right.value)), np.uint64)
                 return lambda batch: np.equal(one(batch), constant)
             return lambda batch: (one(batch) == (y := two(batch))) & (y != 0)
         return lambda batch: ((x := one(batch)) != (y := two(batch))) & (x != 0) & (y != 0)

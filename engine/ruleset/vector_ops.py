@@ -109,6 +109,14 @@ def compare_numbers(word: str, left: NumbersOf, right: NumbersOf) -> MaskOf:
     return lambda batch: op(left(batch), right(batch))
 
 
+def compare_with(word: str, left: NumbersOf, constant: float) -> MaskOf:
+    """A comparison with a literal: the commonest condition, so without a call for the right side."""
+    if word == "!=":
+        return compare_numbers(word, left, lambda batch: constant)
+    op, right = _UFUNCS[word], np.array(constant)  # an array without dimensions spares the conversion of a float
+    return lambda batch: op(left(batch), right)
+
+
 def among_numbers(number: NumbersOf, members: NDArray[np.float64], negated: bool) -> MaskOf:
     """Membership of sorted numbers."""
 
