@@ -128,7 +128,7 @@ def put_touch(buffer: Bytes, at: int, arena: Words, row: Words, columns: Words, 
     """Write touch `j` of a log, whose predecessor in the record has the time `previous`."""
     start = row[t.E_START]
     count = columns.shape[0]
-    cap = p.capacity(row, t.R_COLUMNS + count)
+    cap = row[t.E_CAP]
     at = put_varint(buffer, at, arena[start + t.R_MASK * cap + j] << 1)
     delta = arena[start + j] - previous
     at = put_varint(buffer, at, (delta << 1) ^ (delta >> 63))

@@ -82,7 +82,7 @@ def fold_filter(
 ) -> None:
     """Fold one filter; `s` is its bucket series."""
     bit = series[s, t.S_BIT]
-    cap = p.capacity(row, params[t.P_WIDTH])
+    cap = row[t.E_CAP]
     masks = row[t.E_START] + t.R_MASK * cap
     numbers = tiles.numbers_of(columns)
     older = p.upper_bound(arena, row[t.E_START], row[t.E_LEN], now - params[t.P_LATENESS])
@@ -120,7 +120,7 @@ def fold_filter(
 @njit
 def log_masses(arena: Words, floats: Floats, row: Words, columns: Words, width: int, bit: int) -> Floats:
     """What the log holds of a filter, as `tiles.compress` weighs it."""
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     start = row[t.E_START]
     masks = start + t.R_MASK * cap
     masses = np.zeros(1 + 3 * tiles.numbers_of(columns), np.float64)
@@ -150,7 +150,7 @@ def log_masses(arena: Words, floats: Floats, row: Words, columns: Words, width: 
 def begin_filter(arena: Words, meta: Words, row: Words, series: Words, bit: int, params: Words) -> None:
     """Start the recency series of a filter with every value of the log; from now on each event is noted as it comes."""
     ensure_directory(arena, meta, row, series)
-    cap = p.capacity(row, params[t.P_WIDTH])
+    cap = row[t.E_CAP]
     start = row[t.E_START]
     for s in range(series.shape[0]):
         if series[s, t.S_KIND] != t.SERIES_RECENCY or series[s, t.S_BIT] != bit:

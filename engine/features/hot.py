@@ -47,31 +47,31 @@ def note(
 
 
 @njit
-def reaches(arena: Words, row: Words, feature: Words, windows: Words, columns: Words, time: int) -> bool:
+def reaches(arena: Words, row: Words, features: Words, f: int, windows: Words, columns: Words, time: int) -> bool:
     """Whether the window of a feature reaches into tiles."""
-    if feature[t.F_HOME] < 0:
+    if features[f, t.F_HOME] < 0:
         return False
-    after = time - windows[feature[t.F_WINDOW]] if feature[t.F_WINDOW] >= 0 else -1
-    return bool(tiles.frontier(arena, row, feature[t.F_HOME], tiles.numbers_of(columns)) > after)
+    after = time - windows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else -1
+    return bool(tiles.frontier(arena, row, features[f, t.F_HOME], tiles.numbers_of(columns)) > after)
 
 
 @njit
 def evaluate(
-    arena: Words, floats: Floats, row: Words, feature: Words, windows: Words, columns: Words, width: int, lows: Words,
+    arena: Words, floats: Floats, row: Words, features: Words, f: int, windows: Words, columns: Words, lows: Words,
     before: int, until: int, time: int, strings: Words, i: int, scratch: Words, noted: Words,
 ) -> float:  # fmt: skip
     """One feature whose window reaches into tiles; the arguments are those of `kernel.evaluate`."""
-    op = feature[t.F_OP]
-    bit = feature[t.F_BIT]
-    after = time - windows[feature[t.F_WINDOW]] if feature[t.F_WINDOW] >= 0 else -1
-    low = lows[feature[t.F_WINDOW]] if feature[t.F_WINDOW] >= 0 else 0
+    op = features[f, t.F_OP]
+    bit = features[f, t.F_BIT]
+    after = time - windows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else -1
+    low = lows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else 0
     start = row[t.E_START]
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     masks = start + t.R_MASK * cap
-    column = feature[t.F_COLUMN]
+    column = features[f, t.F_COLUMN]
     values = start + (t.R_COLUMNS + column) * cap
-    block = tiles.block_of(arena, row, feature[t.F_HOME])
-    fit = tiles.buckets_that_fit(arena[row[t.E_TILES] + 2 * feature[t.F_HOME] + 1], tiles.numbers_of(columns))
+    block = tiles.block_of(arena, row, features[f, t.F_HOME])
+    fit = tiles.buckets_that_fit(arena[row[t.E_TILES] + 2 * features[f, t.F_HOME] + 1], tiles.numbers_of(columns))
     if op == d.COUNT:
         exact = a.matching(arena, masks, low, until, bit, (row[t.E_AND] >> bit) & 1 == 1)
         tile = tiles.cut(arena, block, fit, after, time)
@@ -81,17 +81,17 @@ def evaluate(
         seen = max(a.latest(arena, start, masks, low, before, bit), tiles.last_until(arena, block, fit, time))
         return float(time - seen) / 1000.0 if seen > after and seen >= 0 else np.nan
     if op == d.DISTINCT:
-        kept = tiles.block_of(arena, row, feature[t.F_SERIES])
+        kept = tiles.block_of(arena, row, features[f, t.F_SERIES])
         return recency.estimate(arena, kept, after, time) if kept >= 0 else np.nan
     if op == d.IS_NEW:
         value = strings[columns[column, t.C_ROW], i]
         if value == 0:
             return np.nan
-        known = noted[feature[t.F_SERIES]] > after
+        known = noted[features[f, t.F_SERIES]] > after
         return 0.0 if known or a.holds(arena, values, masks, low, before, bit, value) else 1.0
     every = (row[t.E_AND] >> bit) & 1 == 1
     uniform = row[t.E_UNIFORM + column]
-    kind = feature[t.F_KIND]
+    kind = features[f, t.F_KIND]
     rows = block + tiles.H_WORDS + (tiles.B_NUMBERS + tiles.N_WIDTH * columns[column, t.C_NUMBER]) * fit
     tile = tiles.cut(arena, block, fit, after, time)
     if op == d.MIN or op == d.MAX:

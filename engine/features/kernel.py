@@ -71,8 +71,7 @@ def update(
         after = before + 1 if mask != 0 else before
         window_lows(arena, row[t.E_START], after, windows, time, lows)
         read(
-            arena, floats, row, features, windows, columns, params[t.P_WIDTH], lows, before, after, time, strings, i,
-            scratch, noted, out,
+            arena, floats, row, features, windows, columns, lows, before, after, time, strings, i, scratch, noted, out,
         )  # fmt: skip
         if compaction:
             compact(arena, floats, row, columns, series, bits, params, meta, ops)
@@ -126,22 +125,54 @@ def compact(
 
 @njit
 def read(
-    arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, width: int,
-    lows: Words, before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
+    arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, lows: Words,
+    before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
 ) -> None:  # fmt: skip
     """Every feature of the group as of event `i`."""
     tiled = row[t.E_TILES] >= 0
     for f in range(features.shape[0]):
-        feature = features[f]
-        if tiled and hot.reaches(arena, row, feature, windows, columns, time):
+        if tiled and hot.reaches(arena, row, features, f, windows, columns, time):
             value = hot.evaluate(
-                arena, floats, row, feature, windows, columns, width, lows, before, after, time, strings, i, scratch, noted,
+                arena, floats, row, features, f, windows, columns, lows, before, after, time, strings, i, scratch,
+                noted,
             )  # fmt: skip
         else:
             value = evaluate(
-                arena, floats, row, feature, columns, width, lows, before, after, time, strings, i, scratch
-            )
-        out[feature[t.F_OUT], i] = value
+                arena, floats, row, features, f, columns, lows, before, after, time, strings, i, scratch
+            )  # fmt: skip
+        out[features[f, t.F_OUT], i] = value
+
+
+@njit
+def evaluate(
+    arena: Words, floats: Floats, row: Words, features: Words, f: int, columns: Words, lows: Words,
+    before: int, after: int, time: int, strings: Words, i: int, scratch: Words,
+) -> float:  # fmt: skip
+    """One feature as of `time`, over the touches `[low, before)`, and with the current event `[low, after)`."""
+    op = features[f, t.F_OP]
+    if op == d.AGE:
+        return float(time - row[t.E_FIRST]) / 1000.0
+    start = row[t.E_START]
+    bit = features[f, t.F_BIT]
+    low = lows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else 0
+    masks = start + t.R_MASK * row[t.E_CAP]
+    every = (row[t.E_AND] >> bit) & 1 == 1
+    if op == d.COUNT:
+        return float(a.matching(arena, masks, low, after, bit, every))
+    if op == d.SINCE_LAST:
+        seen = a.latest(arena, start, masks, low, before, bit)
+        return float(time - seen) / 1000.0 if seen >= 0 else np.nan
+    column = features[f, t.F_COLUMN]
+    values = start + (t.R_COLUMNS + column) * row[t.E_CAP]
+    if op == d.DISTINCT:
+        return float(a.distinct(arena, values, masks, low, after, bit, every, scratch))
+    if op == d.IS_NEW:
+        value = strings[columns[column, t.C_ROW], i]
+        if value == 0:
+            return np.nan
+        return 0.0 if a.holds(arena, values, masks, low, before, bit, value) else 1.0
+    kind, uniform = features[f, t.F_KIND], row[t.E_UNIFORM + column]
+    return a.number(arena, floats, op, values, masks, low, after, bit, every, kind, uniform, scratch)
 
 
 @njit
@@ -160,36 +191,3 @@ def window_lows(arena: Words, start: int, high: int, windows: Words, time: int, 
     for w in range(len(windows)):
         high = p.upper_bound(arena, start, high, time - windows[w])
         lows[w] = high
-
-
-@njit
-def evaluate(
-    arena: Words, floats: Floats, row: Words, feature: Words, columns: Words, width: int, lows: Words,
-    before: int, after: int, time: int, strings: Words, i: int, scratch: Words,
-) -> float:  # fmt: skip
-    """One feature as of `time`, over the touches `[low, before)`, and with the current event `[low, after)`."""
-    op = feature[t.F_OP]
-    if op == d.AGE:
-        return float(time - row[t.E_FIRST]) / 1000.0
-    start = row[t.E_START]
-    cap = p.capacity(row, width)
-    bit = feature[t.F_BIT]
-    low = lows[feature[t.F_WINDOW]] if feature[t.F_WINDOW] >= 0 else 0
-    masks = start + t.R_MASK * cap
-    column = feature[t.F_COLUMN]
-    values = start + (t.R_COLUMNS + column) * cap
-    every = (row[t.E_AND] >> bit) & 1 == 1
-    if op == d.COUNT:
-        return float(a.matching(arena, masks, low, after, bit, every))
-    if op == d.SINCE_LAST:
-        seen = a.latest(arena, start, masks, low, before, bit)
-        return float(time - seen) / 1000.0 if seen >= 0 else np.nan
-    if op == d.DISTINCT:
-        return float(a.distinct(arena, values, masks, low, after, bit, every, scratch))
-    if op == d.IS_NEW:
-        value = strings[columns[column, t.C_ROW], i]
-        if value == 0:
-            return np.nan
-        return 0.0 if a.holds(arena, values, masks, low, before, bit, value) else 1.0
-    uniform = row[t.E_UNIFORM + column]
-    return a.number(arena, floats, op, values, masks, low, after, bit, every, feature[t.F_KIND], uniform, scratch)

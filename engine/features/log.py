@@ -24,7 +24,7 @@ def insert(
 ) -> None:  # fmt: skip
     """Put the touch of event `i` before touch `at` of the log; there is room."""
     start = open_gap(arena, row, width, at)
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     arena[start + at] = time
     arena[start + t.R_MASK * cap + at] = mask
     arena[start + t.R_SEQ * cap + at] = row[t.E_NEXT]
@@ -48,7 +48,7 @@ def insert(
 def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
     """Move the touches from `at` on by one; the start of the chunk."""
     start = row[t.E_START]
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     length = row[t.E_LEN]
     if at < length:
         for r in range(width):
@@ -85,7 +85,7 @@ def due(row: Words, params: Words) -> bool:
 def recent_time(arena: Words, row: Words, width: int) -> int:
     """Median event time of the last arrivals; there has been at least one since the last compaction."""
     start = row[t.E_START]
-    sequence = start + t.R_SEQ * p.capacity(row, width)
+    sequence = start + t.R_SEQ * row[t.E_CAP]
     oldest = max(row[t.E_BASE], row[t.E_NEXT] - ARRIVALS)
     wanted = (row[t.E_NEXT] - oldest) // 2
     for j in range(row[t.E_LEN]):
@@ -100,7 +100,7 @@ def recent_time(arena: Words, row: Words, width: int) -> int:
 def trim(arena: Words, row: Words, width: int, bits: Words, now: int) -> None:
     """Clear the mask bits that no feature can still see; of an unbounded filter the latest old touch stays."""
     start = row[t.E_START]
-    masks = start + t.R_MASK * p.capacity(row, width)
+    masks = start + t.R_MASK * row[t.E_CAP]
     live = 0
     for b in range(bits.shape[0]):
         bit = bits[b, t.B_BIT]
@@ -121,7 +121,7 @@ def trim(arena: Words, row: Words, width: int, bits: Words, now: int) -> None:
 def squeeze(arena: Words, row: Words, columns: Words, width: int) -> None:
     """Drop touches without a bit, and start a new snapshot: sequence numbers are positions again."""
     start = row[t.E_START]
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     kept = 0
     row[t.E_AND] = -1
     row[t.E_UNIFORM :] = t.UNKNOWN
@@ -147,7 +147,7 @@ def squeeze(arena: Words, row: Words, columns: Words, width: int) -> None:
 def sort_by_time(arena: Words, row: Words, width: int) -> None:
     """Put touches that stand in order of arrival into order of time, equal times in order of arrival."""
     start = row[t.E_START]
-    cap = p.capacity(row, width)
+    cap = row[t.E_CAP]
     for j in range(1, row[t.E_LEN]):
         at = p.upper_bound(arena, start, j, arena[start + j])
         if at == j:

@@ -163,17 +163,9 @@ def release(arena: Words, meta: Words, start: int, size_class: int) -> None:
 
 
 @njit
-def capacity(row: Words, width: int) -> int:
-    """Touches that fit into an entity's chunk."""
-    if row[t.E_CLASS] < 0:
-        return 0
-    return int((1 << row[t.E_CLASS]) // width)
-
-
-@njit
 def reserve(arena: Words, meta: Words, row: Words, width: int, touches: int) -> bool:
     """Make the chunk of an entity hold `touches`; False where the arena must grow first."""
-    have = capacity(row, width)
+    have = row[t.E_CAP]
     if have >= touches:
         return True
     size_class = max(5, row[t.E_CLASS] + 1)
@@ -193,6 +185,7 @@ def reserve(arena: Words, meta: Words, row: Words, width: int, touches: int) -> 
         release(arena, meta, row[t.E_START], row[t.E_CLASS])
     row[t.E_START] = start
     row[t.E_CLASS] = size_class
+    row[t.E_CAP] = wider
     return True
 
 

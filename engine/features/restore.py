@@ -73,7 +73,7 @@ def note(arena: Words, meta: Words, row: Words, series: Words, params: Words, ma
     """Note the values of the touch read last, which came after the snapshot, in its recency series."""
     if not tilecodec.roomy(arena, meta, series.shape[0] * recency.words_needed(params[t.P_SAMPLE])):
         return False
-    cap = p.capacity(row, params[t.P_WIDTH])
+    cap = row[t.E_CAP]
     last = row[t.E_LEN] - 1
     for s in range(series.shape[0]):
         block = tiles.block_of(arena, row, s)
@@ -116,7 +116,7 @@ def read_touch(
     if not p.reserve(arena, meta, row, params[t.P_WIDTH], position + 1):
         return -1
     start = row[t.E_START]
-    cap = p.capacity(row, params[t.P_WIDTH])
+    cap = row[t.E_CAP]
     zigzag, at = c.get_varint(blob, at, end)
     present, at = c.get_varint(blob, at, end)
     if at < 0 or present >> columns.shape[0] != 0:

@@ -76,7 +76,8 @@ E_TTL: Final = 9  # event time of the last refresh of the expiry
 E_USED: Final = 10  # batch that last used it
 E_TILES: Final = 11  # of its tile directory in the arena, -1 none
 E_SEEN: Final = 12  # event time at which the store last heard of it
-E_UNIFORM: Final = 13  # + column: the exponent all its touches share, MIXED where not; money only
+E_CAP: Final = 13  # touches that fit into its chunk
+E_UNIFORM: Final = 14  # + column: the exponent all its touches share, MIXED where not; money only
 
 NEVER: Final = 1 << 62
 MIXED: Final = -2

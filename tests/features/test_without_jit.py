@@ -1,0 +1,45 @@
+"""The kernels as the plain Python they are written in: the same values, bit for bit, as compiled."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from engine.features.hashing import hash_words
+from engine.features.state import FeatureState
+from tests.features.oracle import Store, columns_of
+from tests.features.test_hot import PLAN, stream_of
+
+ROOT = Path(__file__).parents[2]
+EVENTS = 110
+
+
+def values_and_state() -> bytes:
+    """Feature values and stored bytes of a hot stream, with a reload half way."""
+    stream = stream_of(np.random.default_rng(5), EVENTS, True)
+    state, store, parts = FeatureState(PLAN), Store(), []
+    for batch in (columns_of(stream[: EVENTS // 2]), columns_of(stream[EVENTS // 2 :])):
+        state.clear()
+        store.fill(state, batch)
+        part, ops = state.update(batch)
+        store.apply(ops)
+        parts.append(part)
+    words = hash_words(np.array([2**64 - 1, 7, 2**63], np.uint64))
+    return np.concatenate(parts, axis=1).tobytes() + repr(sorted(store.data.items())).encode() + str(int(words)).encode()
+
+
+def test_plain_python_gives_the_same_bytes() -> None:
+    script = (
+        "import sys, tests.features.test_without_jit as m; sys.stdout.buffer.write(m.values_and_state())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert done.stdout == values_and_state()
