@@ -33,6 +33,7 @@ from engine.service.shard import NO_LOG, Shard
 from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
 from engine.telemetry.metrics import Metrics
+from engine.telemetry.stages import timed
 from engine.warm_up import warm_up
 
 SHARD: Final = 0
@@ -131,7 +132,7 @@ class _Server:
         )
         shard = Shard(
             SHARD,
-            self._new_partition(SHARD),
+            timed(self._new_partition, self._metrics)(SHARD),
             store,
             relay,
             clock=self._clock,

@@ -34,6 +34,7 @@ from engine.service.machine import PartitionMachine
 from engine.service.outage import Outage, until_it_works
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import Metrics
+from engine.telemetry.stages import timed
 from engine.warm_up import warm_up
 
 GAUGE_EVERY_S: Final = 1.0
@@ -83,7 +84,7 @@ class _Worker:
         self._settings = settings
         self._options = options
         self._store = store
-        self._new_partition = new_partition
+        self._new_partition = timed(new_partition, metrics)
         self._metrics = metrics
         self._clock = SystemClock()
         self._complaints = ComplaintFilter()

@@ -13,9 +13,7 @@ from engine.domain.outputs import DeadLetter
 _encode = msgspec.json.Encoder().encode
 
 
-def dead_letters(
-    rejects: Sequence[Reject], source: Callable[[int], dict[str, Any]]
-) -> list[tuple[int, list[Output]]]:
+def dead_letters(rejects: Sequence[Reject], source: Callable[[int], dict[str, Any]]) -> list[tuple[int, list[Output]]]:
     """`(position, outputs)` of each rejected record; the id names the record's place, so a replay gives it again."""
     parts = []
     for reject in rejects:

@@ -12,7 +12,8 @@ from engine.core.times import iso_times
 from engine.domain.ids import PREFIXES
 from engine.domain.outputs import Alert, Decision, Reason, Scores
 from engine.features.columns import Columns
-from engine.ruleset.ruleset import OUTCOMES, RuleSet, Verdicts
+from engine.ruleset.explain import detail
+from engine.ruleset.ruleset import OUTCOMES, Frame, RuleSet, Verdicts
 
 POINTS_FULL: Final = 100.0
 """Rule points that alone make the blended score 1."""
@@ -60,14 +61,13 @@ class DecisionWriter:
         self._ruleset = ruleset
         self._model = model
         self._weight = weight
-        self._reasons = [Reason(code=r.reason, rule=r.id, detail=r.description) for r in ruleset.rules]
+        self._reasons = [None if r.detail else Reason(r.reason, r.id, r.description) for r in ruleset.rules]
         self._ids = [r.id for r in ruleset.rules]
 
     def write(
         self,
-        columns: Columns,
+        frame: Frame,
         verdicts: Verdicts,
-        anomaly: NDArray[np.float64],
         degraded: Callable[[int, Sequence[int]], list[str]],
         positions: Sequence[int],
         effects: Effects,
@@ -75,14 +75,14 @@ class DecisionWriter:
         """Decisions and alerts of the decision rows of a batch, in order.
 
         Args:
-            columns: the decision rows.
+            frame: what the rules saw of the decision rows.
             verdicts: of the same rows.
-            anomaly: score of the same rows, NaN where not ready.
             degraded: names what was degraded, for a row and the rules that hit it.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
         """
-        decisions = self._decisions(columns, verdicts, anomaly, degraded)
+        columns = frame.columns
+        decisions = self._decisions(frame, verdicts, degraded)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
         digests = event_digests(columns)
@@ -104,13 +104,11 @@ class DecisionWriter:
         return parts
 
     def _decisions(
-        self,
-        columns: Columns,
-        verdicts: Verdicts,
-        anomaly: NDArray[np.float64],
-        degraded: Callable[[int, Sequence[int]], list[str]],
+        self, frame: Frame, verdicts: Verdicts, degraded: Callable[[int, Sequence[int]], list[str]]
     ) -> list[Decision]:
         """The decisions as structs."""
+        columns = frame.columns
+        anomaly = frame.score_anomaly if frame.score_anomaly is not None else np.full(columns.n, np.nan)
         rows = zip(
             columns.events,
             iso_times(columns.time_ms),
@@ -135,7 +133,7 @@ class DecisionWriter:
                 OUTCOMES[outcome],
                 score,
                 Scores(unusual if unusual == unusual else None, None),
-                [self._reasons[rule] for rule in why] if why else [],
+                [self._reason(frame, rule, row) for rule in why] if why else [],
                 [ids[rule] for rule in live] if live else none,
                 [ids[rule] for rule in shadow] if shadow else none,
                 ruleset,
@@ -145,6 +143,14 @@ class DecisionWriter:
             )
             decisions.append(decision)
         return decisions
+
+    def _reason(self, frame: Frame, rule: int, row: int) -> Reason:
+        """Why a rule hit: its description, or its own text with the values of this event filled in."""
+        fixed = self._reasons[rule]
+        if fixed is not None:
+            return fixed
+        declared = self._ruleset.rules[rule]
+        return Reason(declared.reason, declared.id, detail(self._ruleset, frame, rule, row))
 
 
 def _alert(decision: Decision, digest: str) -> Alert:

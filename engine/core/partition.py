@@ -35,6 +35,9 @@ HEAD_WARMING: Final = KEY_HEAD + b"warming"
 HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"
 HEAD_RATES: Final = KEY_HEAD + b"rates"
 
+STAGES: Final = ("admit", "features", "score", "rules", "decide", "engage")
+"""The stages of `apply`, in order; those after features are left out where no event of a batch carries a decision."""
+
 _DECLINE: Final = OUTCOMES.index("decline")
 _encode = msgspec.json.Encoder().encode
 
@@ -49,6 +52,9 @@ class Partition:
         backed: a state store stands behind: `apply` returns operations, and state is loaded on demand. Without one,
             memory is the state.
         features_out: also render every declared feature of every accepted event (`Effects.features`).
+
+    Attributes:
+        probe: told the name of each stage as it ends (`STAGES`), and "begin" before the first: for whoever has a clock.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Partition:
         self._settings = settings
         self._backed = backed
         self._features_out = features_out
+        self.probe: Callable[[str], None] = _ignore
         self.restore({})
 
     def restore(self, head: dict[bytes, bytes]) -> None:
@@ -148,6 +155,7 @@ class Partition:
         Returns:
             State operations and outputs, in the order of the records.
         """
+        self.probe("begin")
         effects = Effects(dead_lettered=len(decoded.rejects))
         admitted = self._admission.admit(decoded.columns)
         ops = [admitted.ops]
@@ -160,6 +168,7 @@ class Partition:
         effects.accepted = columns.n + len(decoded.controls)
         effects.late = int(np.count_nonzero(columns.late))
         parts = dead_letters(decoded.rejects, source)
+        self.probe("admit")
         if columns.n:
             parts += self._stages(columns, decoded.masked[rows], positions, ops, effects)
         parts.sort(key=lambda part: part[0])
@@ -176,6 +185,7 @@ class Partition:
         self._warming.observe(columns.time_ms)
         matrix, feature_ops = self._features.update(columns)
         ops.append(feature_ops)
+        self.probe("features")
         judged = np.flatnonzero(columns.decides)
         if self._features_out:
             matrix = self.ruleset.derive(columns, matrix)
@@ -186,6 +196,7 @@ class Partition:
             moved, outputs = self._rewards.move(columns, row, declined=row in declined)
             ops.append(moved)
             parts.append((positions[row], outputs))
+        self.probe("engage")
         return parts
 
     def _judge(
@@ -206,8 +217,10 @@ class Partition:
         if not self._features_out:
             values = self.ruleset.derive(picked, values)
         anomaly = self._score(values)
-        verdicts = self.ruleset.decide(self.ruleset.evaluate(Frame(picked, values, anomaly, None)))
-
+        self.probe("score")
+        frame = Frame(picked, values, anomaly)
+        verdicts = self.ruleset.decide(self.ruleset.evaluate(frame))
+        self.probe("rules")
         covered = masked[judged].tolist()
         unready = (np.isnan(anomaly) & (self._detector is not None)).tolist()
         times = picked.time_ms.tolist()
@@ -219,7 +232,8 @@ class Partition:
             return names + self._warming_names(int(judged[row]), times[row], hit) if hit else names
 
         places = [positions[row] for row in judged]
-        parts = self._writer.write(picked, verdicts, anomaly, degraded, places, effects)
+        parts = self._writer.write(frame, verdicts, degraded, places, effects)
+        self.probe("decide")
         return parts, set(judged[verdicts.outcome == _DECLINE].tolist())
 
     def _score(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -264,6 +278,10 @@ class Partition:
         if self._detector is not None and effects.decisions:
             ops.append(pack(Op(SET, HEAD_ANOMALY, self._detector.dump())))
         return ops
+
+
+def _ignore(stage: str) -> None:
+    """The probe of a partition nobody measures."""
 
 
 def answer_key(customer_id: str, event_id: str) -> bytes:

@@ -9,7 +9,12 @@ Source = dict[str, Any]
 
 
 class PartitionMachine(Protocol):
-    """The deterministic state machine of one shard (`engine.core.partition.Partition`); no I/O, no clock."""
+    """The deterministic state machine of one shard (`engine.core.partition.Partition`); no I/O, no clock.
+
+    `probe` is told the name of each stage of `apply` as it ends.
+    """
+
+    probe: Callable[[str], None]
 
     def restore(self, head_state: dict[bytes, bytes]) -> None:
         """Start over from the small state of the shard, as the store holds it; `{}` for a new one."""

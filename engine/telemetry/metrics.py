@@ -22,7 +22,9 @@ from prometheus_client import (
 from engine import __version__
 from engine.domain.reasons import MEANINGS
 
-STAGES: Final = ("decode", "load", "apply", "features", "score", "rules", "commit", "relay", "total")
+STAGES: Final = (
+    "decode", "load", "admit", "features", "score", "rules", "decide", "engage", "apply", "commit", "relay", "total",
+)  # fmt: skip
 _SECONDS: Final = (
     0.0001,
     0.00025,
