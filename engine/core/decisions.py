@@ -1,6 +1,6 @@
 """Verdicts to decisions and alerts: the records of contract section 5."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -68,7 +68,7 @@ class DecisionWriter:
         self,
         frame: Frame,
         verdicts: Verdicts,
-        degraded: Callable[[int, Sequence[int]], list[str]],
+        degraded: Sequence[list[str]],
         positions: Sequence[int],
         effects: Effects,
     ) -> Parts:
@@ -77,7 +77,7 @@ class DecisionWriter:
         Args:
             frame: what the rules saw of the decision rows.
             verdicts: of the same rows.
-            degraded: names what was degraded, for a row and the rules that hit it.
+            degraded: what each row's decision could not rely on.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
         """
@@ -103,9 +103,7 @@ class DecisionWriter:
         effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
         return parts
 
-    def _decisions(
-        self, frame: Frame, verdicts: Verdicts, degraded: Callable[[int, Sequence[int]], list[str]]
-    ) -> list[Decision]:
+    def _decisions(self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]]) -> list[Decision]:
         """The decisions as structs."""
         columns = frame.columns
         anomaly = frame.score_anomaly if frame.score_anomaly is not None else np.full(columns.n, np.nan)
@@ -119,12 +117,14 @@ class DecisionWriter:
             verdicts.shadow,
             verdicts.reasons,
             columns.late.tolist(),
+            degraded,
             strict=True,
         )
         none: list[str] = []
+        nothing: list[Reason] = []
         ids, model, ruleset = self._ids, self._model, self._ruleset.hash
         decisions = []
-        for row, (event, time, outcome, score, unusual, live, shadow, why, late) in enumerate(rows):
+        for row, (event, time, outcome, score, unusual, live, shadow, why, late, names) in enumerate(rows):
             decision = Decision(
                 event.event_id,
                 event.payment_id,
@@ -133,13 +133,13 @@ class DecisionWriter:
                 OUTCOMES[outcome],
                 score,
                 Scores(unusual if unusual == unusual else None, None),
-                [self._reason(frame, rule, row) for rule in why] if why else [],
+                [self._reason(frame, rule, row) for rule in why] if why else nothing,
                 [ids[rule] for rule in live] if live else none,
                 [ids[rule] for rule in shadow] if shadow else none,
                 ruleset,
                 model,
                 late,
-                degraded(row, (*live, *shadow)),
+                names,
             )
             decisions.append(decision)
         return decisions

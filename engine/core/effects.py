@@ -1,12 +1,14 @@
 """What a micro-batch does to the world, as data: the only thing `Partition.apply` returns."""
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter")
 
 
-class Output(NamedTuple):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One output record.
 
     Attributes:

@@ -27,7 +27,7 @@ from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
-from engine.ruleset.ruleset import OUTCOMES, Frame, RuleSet
+from engine.ruleset.ruleset import OUTCOMES, Frame, RuleSet, Verdicts
 from engine.scoring.registry import create
 
 HEAD_LAYOUT: Final = KEY_HEAD + b"layout"
@@ -221,16 +221,10 @@ class Partition:
         frame = Frame(picked, values, anomaly)
         verdicts = self.ruleset.decide(self.ruleset.evaluate(frame))
         self.probe("rules")
-        covered = masked[judged].tolist()
-        unready = (np.isnan(anomaly) & (self._detector is not None)).tolist()
-        times = picked.time_ms.tolist()
-
-        def degraded(row: int, hit: Sequence[int]) -> list[str]:
-            names = ["card_number_masked"] if covered[row] else []
-            if unready[row]:
-                names.append("anomaly_not_ready")
-            return names + self._warming_names(int(judged[row]), times[row], hit) if hit else names
-
+        degraded = self._degraded(picked, judged, masked[judged], verdicts)
+        if self._detector is not None:
+            for row in np.flatnonzero(np.isnan(anomaly)):
+                degraded[row] = ["anomaly_not_ready", *degraded[row]]
         places = [positions[row] for row in judged]
         parts = self._writer.write(frame, verdicts, degraded, places, effects)
         self.probe("decide")
@@ -243,11 +237,23 @@ class Partition:
             return np.full(values.shape[1], np.nan)
         return self._detector.score_then_learn(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
 
-    def _warming_names(self, row: int, time_ms: int, hit: Sequence[int]) -> list[str]:
-        """The features that rules which hit have used and that have not seen their whole window."""
-        used = dict.fromkeys(feature for rule in hit for feature in self.ruleset.rules[rule].features)
+    def _degraded(
+        self, picked: Columns, judged: NDArray[np.intp], masked: NDArray[np.bool_], verdicts: Verdicts
+    ) -> list[list[str]]:
+        """What the rules of each decision could not rely on: a masked field, features younger than their window."""
+        none: list[str] = []
+        names = [none] * picked.n
+        for place in np.flatnonzero(masked):
+            names[place] = ["card_number_masked"]
         features = self.ruleset.features
-        return [f"warming:{features[f].name}" for f in used if self._warming.is_warming(f, row, time_ms)]
+        for row, (live, shadow) in enumerate(zip(verdicts.rules, verdicts.shadow, strict=True)):
+            if live or shadow:
+                used = dict.fromkeys(f for rule in (*live, *shadow) for f in self.ruleset.rules[rule].features)
+                at, time_ms = int(judged[row]), int(picked.time_ms[row])
+                warming = [f"warming:{features[f].name}" for f in used if self._warming.is_warming(f, at, time_ms)]
+                if warming:
+                    names[row] = names[row] + warming
+        return names
 
     def _render(self, columns: Columns, matrix: NDArray[np.float64]) -> list[bytes]:
         """A JSON line of every declared feature for each row."""

@@ -7,14 +7,14 @@ import msgspec
 Outcome = Literal["approve", "review", "step_up", "decline"]
 
 
-class Scores(msgspec.Struct, frozen=True):
+class Scores(msgspec.Struct, frozen=True, gc=False):
     """Model scores, 0 to 1; null where a model is not ready or there is none."""
 
     anomaly: float | None
     fraud: float | None
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """Why a decision is what it is: the reason code of a rule that hit, its id, and a line for people."""
 
     code: str
@@ -22,7 +22,7 @@ class Reason(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision on one event.
 
     `score` is the blended risk, 0 to 1; `rules` and `shadow` are ids of the live and shadow rules that hit; `ruleset`
@@ -46,7 +46,7 @@ class Decision(msgspec.Struct, frozen=True):
     degraded: list[str]
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """Something a person should look at."""
 
     alert_id: str
@@ -59,7 +59,7 @@ class Alert(msgspec.Struct, frozen=True):
     suggested_action: str
 
 
-class Reward(msgspec.Struct, frozen=True):
+class Reward(msgspec.Struct, frozen=True, gc=False):
     """A ledger entry: `delta` is an exact signed decimal, and a balance the sum of its kind, currency and bucket."""
 
     entry_id: str
@@ -77,7 +77,7 @@ class Reward(msgspec.Struct, frozen=True):
     why: str
 
 
-class Offer(msgspec.Struct, frozen=True):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """An offer issued to a customer, or withdrawn before it was sent."""
 
     offer_id: str
@@ -105,7 +105,7 @@ class Lifecycle(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     at: str
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     """A record that is no event: why, where it came from, its digest, and its beginning with card numbers masked."""
 
     reason: str
