@@ -29,12 +29,12 @@ class Entry(NamedTuple):
 def encode(entry: Entry) -> bytes:
     """Frame an entry. Raises `ValueError` for a kind that is not in `OUTPUT_KINDS`."""
     parts = [_ENTRY.pack(VERSION, entry.first, len(entry.outputs))]
-    for kind, key, output_id, time_ms, data in entry.outputs:
-        index = _KIND_INDEX.get(kind)
+    for output in entry.outputs:
+        index = _KIND_INDEX.get(output.kind)
         if index is None:
-            raise ValueError(f"unknown kind of output {kind!r}")
-        id_bytes = output_id.encode()
-        parts += (_OUTPUT.pack(index, len(key), len(id_bytes), time_ms, len(data)), key, id_bytes, data)
+            raise ValueError(f"unknown kind of output {output.kind!r}")
+        key, id_bytes, data = output.key, output.id.encode(), output.data
+        parts += (_OUTPUT.pack(index, len(key), len(id_bytes), output.time_ms, len(data)), key, id_bytes, data)
     return b"".join(parts)
 
 
