@@ -25,11 +25,12 @@ START_SECONDS = 120.0
 
 
 @contextmanager
-def serving(*, kafka: bool) -> Iterator[int]:
-    """`steward serve`, alone or beside a worker; the port of its API."""
+def serving(*, kafka: bool) -> Iterator[tuple[int, list[StewardProcess]]]:
+    """`steward serve`, alone or beside a worker: the port of its API, and the processes."""
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(installed_redis_binary())).start()
         port, metrics = free_port(), free_port()
+        processes: list[StewardProcess] = []
         settings = {"STEWARD_REDIS": redis.url, "STEWARD_HTTP": f"127.0.0.1:{port}", "STEWARD_HTTP_DEADLINE": "5s"}
         if kafka:
             from tests.support.kafka import ApacheKafka
@@ -37,18 +38,21 @@ def serving(*, kafka: bool) -> Iterator[int]:
             broker = stack.enter_context(ApacheKafka()).start()
             settings |= {"STEWARD_KAFKA": broker.url, "STEWARD_WORKER_METRICS_ADDRESS": f"127.0.0.1:{metrics}"}
             worker = StewardProcess("worker", ["worker"], settings, lambda: True)
-            stack.enter_context(worker).start(START_SECONDS)
+            processes.append(stack.enter_context(worker).start(START_SECONDS))
         else:
             settings["STEWARD_KAFKA"] = "none"
         ready = f"http://127.0.0.1:{port}/readyz"
-        stack.enter_context(StewardProcess("serve", ["serve"], settings, lambda: answers(ready))).start(START_SECONDS)
-        yield port
+        api = StewardProcess("serve", ["serve"], settings, lambda: answers(ready))
+        processes.append(stack.enter_context(api).start(START_SECONDS))
+        yield port, processes
 
 
-def measure(name: str, port: int, args: argparse.Namespace) -> dict[str, float | str]:
+def measure(
+    name: str, port: int, processes: list[StewardProcess], args: argparse.Namespace
+) -> dict[str, float | str]:
     """Warm up, then run after run; medians."""
     count = int(args.rate * args.seconds)
-    asyncio.run(until_decided(port))
+    asyncio.run(until_decided(port, processes))
     asyncio.run(run(port, payments(600, 10_000), args.rate))
     loads: list[Load] = []
     for seed in range(args.runs):
@@ -68,13 +72,15 @@ def measure(name: str, port: int, args: argparse.Namespace) -> dict[str, float |
     }
 
 
-async def until_decided(port: int) -> None:
+async def until_decided(port: int, processes: list[StewardProcess]) -> None:
     """Wait until a worker answers: it joins its group only after the API is up."""
-    for attempt in range(60):
+    for attempt in range(12):
         load = await run(port, payments(1, 90_000 + attempt), 100.0)
         if load.statuses[200]:
             return
         await asyncio.sleep(0.5)
+    for process in processes:
+        print(f"--- {process.name}\n{process.log.read_text()}", file=sys.stderr)
     raise SystemExit("no decision within a minute")
 
 
@@ -92,8 +98,8 @@ def main() -> int:
     for name, kafka in (("serve alone", False), ("through Apache Kafka", True)):
         if kafka and not args.kafka:
             continue
-        with serving(kafka=kafka) as port:
-            row = measure(name, port, args)
+        with serving(kafka=kafka) as (port, processes):
+            row = measure(name, port, processes, args)
         rows.append(row)
         print(
             f"{name:<24} {row['requests_per_second']:>10} {row['p50_ms']:>8} {row['p99_ms']:>8} {row['max_ms']:>8} "
