@@ -1,8 +1,14 @@
-"""The thread in which aiokafka's consumer lives: what Faust's own does, with our settings and without its crashes."""
+"""aiokafka's consumer as a service of Faust's: with our settings, without its crashes, and not in a thread.
+
+Faust runs the consumer in a thread of its own, so that code which blocks its agents does not stop heartbeats. Nothing
+here blocks: a batch computes for some ten milliseconds. Two threads that share one interpreter lock do cost, though:
+every answer of Redis or Kafka waits for the lock while the other thread holds it, and for the system to run that
+thread if the machine is busy. So the thread's methods run on the main loop.
+"""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiokafka
@@ -10,6 +16,8 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
+from mode.utils.futures import maybe_async
 
 from engine.adapters.kafka_quiet import be_patient
 from engine.ports.log import LogBounds
@@ -23,12 +31,56 @@ logger = logging.getLogger("steward.kafka")
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Runs on its own event loop, so that heartbeats go on while the main loop computes a batch."""
+    """What Faust takes for the consumer's thread."""
+
+    def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(consumer, loop=loop, thread_loop=loop, **kwargs)
 
     @property
     def steward(self) -> "StewardApp":
         """The app, which knows the options."""
         return cast("StewardApp", self.app)
+
+    async def maybe_start(self) -> bool:
+        """Start, unless it has been."""
+        if self._started.is_set():
+            return False
+        await self.start()
+        return True
+
+    async def start(self) -> None:
+        """Start here, where a thread would have been made."""
+        await self._default_start()
+
+    async def stop(self) -> None:
+        """Stop here, where a thread would have been joined."""
+        await Service.stop(self)
+
+    async def on_stop(self) -> None:
+        """Leave the group and disconnect."""
+        await self._discard()
+        self.set_shutdown()
+
+    async def _stop_children(self) -> None:
+        await self._default_stop_children()
+
+    async def _stop_futures(self) -> None:
+        await self._default_stop_futures()
+
+    async def _stop_exit_stacks(self) -> None:
+        await self._default_stop_exit_stacks()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `fun`, which a thread would have been asked to do."""
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Tell the consumer."""
+        await self.consumer.on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the consumer."""
+        await self.consumer.on_partitions_assigned(assigned, generation_id)
 
     async def on_start(self) -> None:
         """Connect; a broker that went away between the worker's first look and now is waited for."""

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from engine.adapters.redis_store import RedisStore
 from engine.config import Settings, load
-from engine.ports.store import Head
+from engine.ports.store import Head, StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTING = (sys.executable, "-m", "tests.support.counting")
@@ -182,23 +182,29 @@ class Deployment:
 
     async def heads(self) -> dict[int, Head]:
         """What the store holds of each shard."""
+        async with self._store() as store:
+            return {shard: await store.open(shard) for shard in (0, 1)}
+
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[RedisStore]:
         settings = self.settings
         store = RedisStore(settings.redis.url, prefix=settings.redis.prefix)
         try:
-            return {shard: await store.open(shard) for shard in (0, 1)}
+            yield store
         finally:
             await store.close()
 
     async def until(self, condition: Callable[[dict[int, Head]], bool], seconds: float = 60.0) -> dict[int, Head]:
         """Wait until the store's heads meet `condition`."""
         end = time.monotonic() + seconds
-        while True:
-            with suppress(OSError):
-                heads = await self.heads()
-                if condition(heads):
-                    return heads
-            assert time.monotonic() < end, "the store never got there:\n" + "\n".join(w.log for w in self._workers)
-            await asyncio.sleep(0.02)
+        async with self._store() as store:
+            while True:
+                with suppress(StoreUnavailable):
+                    heads = {shard: await store.open(shard) for shard in (0, 1)}
+                    if condition(heads):
+                        return heads
+                assert time.monotonic() < end, "the store never got there:\n" + "\n".join(w.log for w in self._workers)
+                await asyncio.sleep(0.02)
 
 
 def _sent(record: Any) -> Sent:
