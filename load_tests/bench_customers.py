@@ -1,4 +1,4 @@
-"""Cost per event against the number of customers: `python -m load_tests.bench_customers [--customers N,N] [--out FILE]`.
+"""Cost per event against the number of customers: `python -m load_tests.bench_customers [--customers N,N]`.
 
 The shipped rules, in memory. First every customer is seen once, so that the tables hold them all; then the same number
 of further payments of random customers is timed, in several slices. A payment in five comes from one of a few hundred
