@@ -1,6 +1,7 @@
 """`steward serve`, put together: the HTTP API over a shard of its own, or over the log of the workers."""
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -21,6 +22,7 @@ from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
+from engine.generator.stream import generate
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider
@@ -34,7 +36,7 @@ from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
-from engine.warm_up import warm_up
+from engine.warm_up import EVENTS, warm_up
 
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
@@ -61,6 +63,11 @@ def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachin
     """Serve until told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault."""
     if alone(settings):
         warm_up(new_partition(SHARD))
+    else:
+        new_partition(SHARD).decode(list(generate(EVENTS)))  # all that is used of it here
+    # What start-up made lives as long as the process: a collection that looks through it would be a pause for nothing.
+    gc.collect()
+    gc.freeze()
     with ExitStack() as servers:
         redis_url = settings.redis.url
         if redis_url == "embedded":
