@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.features import definition as d
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ SPLIT_BITS: Final = 31
 SPLIT_MASK: Final = (1 << 31) - 1
 
 
-@njit
+@inlined
 def matching(arena: Words, masks: int, low: int, high: int, bit: int, every: bool) -> int:
     """How many touches match."""
     if every:
@@ -33,7 +33,7 @@ def matching(arena: Words, masks: int, low: int, high: int, bit: int, every: boo
     return count
 
 
-@njit
+@inlined
 def money_sum(arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool) -> tuple[int, int]:
     """Sum of minor units and count, where all touches have a value of one exponent."""
     total = 0
@@ -88,14 +88,14 @@ def mixed_sum(
 def value_at(arena: Words, floats: Floats, at: int, kind: int) -> float:
     """A number of a touch in major units, NaN where missing."""
     if kind == t.KIND_FLOAT:
-        return floats[at]
+        return float(floats[at])
     value = arena[at]
     if value < 0:
         return np.nan
     return float(value >> 3) / float(POWERS[value & 7])
 
 
-@njit
+@inlined
 def total_of(
     arena: Words, floats: Floats, values: int, masks: int, low: int, high: int, bit: int, every: bool,
     kind: int, uniform: int, parts: Words,
@@ -158,7 +158,7 @@ def extreme(
     return best
 
 
-@njit
+@inlined
 def money_extreme(
     arena: Words, values: int, masks: int, low: int, high: int, bit: int, every: bool, largest: bool
 ) -> int:
@@ -201,29 +201,29 @@ def distinct(arena: Words, values: int, masks: int, low: int, high: int, bit: in
 @njit
 def holds(arena: Words, values: int, masks: int, low: int, high: int, bit: int, value: int) -> bool:
     """Whether a matching touch has this hash."""
-    for j in range(high - 1, low - 1, -1):
+    for j in range(high - 1, low - 1, -1):  # noqa: SIM110 (a generator does not compile)
         if arena[values + j] == value and (arena[masks + j] >> bit) & 1:
             return True
     return False
 
 
-@njit
+@inlined
 def latest(arena: Words, times: int, masks: int, low: int, high: int, bit: int) -> int:
     """Time of the last matching touch, -1 of none."""
     for j in range(high - 1, low - 1, -1):
         if (arena[masks + j] >> bit) & 1:
-            return arena[times + j]
+            return int(arena[times + j])
     return -1
 
 
-@njit
+@inlined
 def number(
     arena: Words, floats: Floats, op: int, values: int, masks: int, low: int, high: int, bit: int, every: bool,
     kind: int, uniform: int, scratch: Words,
 ) -> float:  # fmt: skip
     """A sum, mean, min, max or std."""
     exact = kind == t.KIND_MONEY and uniform >= 0
-    if op == d.MIN or op == d.MAX:
+    if d.MIN <= op <= d.MAX:
         if not exact:
             return extreme(arena, floats, values, masks, low, high, bit, kind, op == d.MAX)
         best = money_extreme(arena, values, masks, low, high, bit, every, op == d.MAX)
@@ -236,6 +236,8 @@ def number(
     if op == d.MEAN:
         return total / (scale * count)
     if exact:
-        return np.sqrt(money_squares(arena, values, masks, low, high, bit, every, total / count) / count) / scale
+        squares = money_squares(arena, values, masks, low, high, bit, every, total / count)
+        return float(np.sqrt(squares / count) / scale)
     mean = total / (scale * count)
-    return np.sqrt(squares_about(arena, floats, values, masks, low, high, bit, kind, mean) / count)
+    squares = squares_about(arena, floats, values, masks, low, high, bit, kind, mean)
+    return float(np.sqrt(squares / count))

@@ -1,7 +1,7 @@
 """The stored form of an entity's log: bytes that grow by appending, and a snapshot that replaces them now and then.
 
-docs/features.md has the layout. A touch is a few variable-length integers: mask, time as a difference, which columns are
-there, money with its exponent, and a hash either in full or as "the same as so many records before".
+docs/features.md has the layout. A touch is a few variable-length integers: mask, time as a difference, which columns
+are there, money with its exponent, and a hash either in full or as "the same as so many records before".
 """
 
 from typing import Final
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain import ops as o
-from engine.features import pool as p
 from engine.features import tables as t
 from engine.features.jit import njit
 
@@ -54,14 +53,14 @@ def put_varint(buffer: Bytes, at: int, value: int) -> int:
 @njit
 def get_varint(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
     """Read one; position -1 where the bytes end first or it is too long."""
-    value = 0
+    value = np.int64(0)
     shift = 0
     while 0 <= at < end and shift < 63:
         byte = np.int64(buffer[at])
         value |= (byte & 127) << shift
         at += 1
         if byte < 128:
-            return value, at
+            return int(value), at
         shift += 7
     return 0, -1
 
@@ -84,7 +83,7 @@ def get_word(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
         value |= np.int64(buffer[at + k]) << (8 * k)
     top = np.int64(buffer[at + 7])
     value |= (top - 256 if top >= 128 else top) << 56
-    return value, at + 8
+    return int(value), at + 8
 
 
 @njit

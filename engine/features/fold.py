@@ -15,7 +15,7 @@ Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 LOG_FACTOR: Final = 8
-"""A late event must find its window exact too, so what may still be late's stays, up to so many times `exact_touches`."""
+"""A late event must find its window exact too: all within the lateness stays, up to so many times `exact_touches`."""
 
 
 @njit

@@ -6,9 +6,9 @@ kernels of this room, because numba turns mixed signed and unsigned arithmetic i
 Source: Aumasson and Bernstein 2012, "SipHash: a fast short-input PRF", with 1 compression and 3 finalisation rounds.
 """
 
-from typing import Final
+from typing import Any, Final
 
-import numba
+import numba.core.config
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +32,9 @@ _R17: Final = np.uint64(17)
 _R21: Final = np.uint64(21)
 _R32: Final = np.uint64(32)
 
-if numba.config.DISABLE_JIT:  # numpy scalars complain about wrapping, compiled code just wraps
+_config: Any = numba.core.config
+
+if _config.DISABLE_JIT:  # numpy scalars complain about wrapping, compiled code just wraps
 
     def add64(a: np.uint64, b: np.uint64) -> np.uint64:
         """Sum modulo 2^64."""

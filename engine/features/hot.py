@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from engine.features import aggregates as a
 from engine.features import definition as d
-from engine.features import pool as p
-from engine.features import recency, tiles
+from engine.features import recency, tilequery, tiles
 from engine.features import tables as t
 from engine.features.jit import njit
 
@@ -74,11 +73,11 @@ def evaluate(
     fit = tiles.buckets_that_fit(arena[row[t.E_TILES] + 2 * features[f, t.F_HOME] + 1], tiles.numbers_of(columns))
     if op == d.COUNT:
         exact = a.matching(arena, masks, low, until, bit, (row[t.E_AND] >> bit) & 1 == 1)
-        tile = tiles.cut(arena, block, fit, after, time)
+        tile = tilequery.cut(arena, block, fit, after, time)
         row_n = block + tiles.H_WORDS + tiles.B_N * fit
-        return float(exact) + np.rint(tiles.row_total(floats, row_n, tile[0], tile[1], tile[2], tile[3]))
+        return float(exact + np.rint(tilequery.row_total(floats, row_n, tile[0], tile[1], tile[2], tile[3])))
     if op == d.SINCE_LAST:
-        seen = max(a.latest(arena, start, masks, low, before, bit), tiles.last_until(arena, block, fit, time))
+        seen = max(a.latest(arena, start, masks, low, before, bit), tilequery.last_until(arena, block, fit, time))
         return float(time - seen) / 1000.0 if seen > after and seen >= 0 else np.nan
     if op == d.DISTINCT:
         kept = tiles.block_of(arena, row, features[f, t.F_SERIES])
@@ -93,18 +92,18 @@ def evaluate(
     uniform = row[t.E_UNIFORM + column]
     kind = features[f, t.F_KIND]
     rows = block + tiles.H_WORDS + (tiles.B_NUMBERS + tiles.N_WIDTH * columns[column, t.C_NUMBER]) * fit
-    tile = tiles.cut(arena, block, fit, after, time)
-    if op == d.MIN or op == d.MAX:
+    tile = tilequery.cut(arena, block, fit, after, time)
+    if d.MIN <= op <= d.MAX:
         near = a.number(arena, floats, op, values, masks, low, until, bit, every, kind, uniform, scratch)
-        far = tiles.extreme_of(floats, rows, rows + (3 if op == d.MIN else 4) * fit, tile[0], tile[1], op == d.MAX)
+        far = tilequery.extreme_of(floats, rows, rows + (3 if op == d.MIN else 4) * fit, tile[0], tile[1], op == d.MAX)
         if near != near or far != far:
             return far if near != near else near
         return max(near, far) if op == d.MAX else min(near, far)
     total, scale, count = a.total_of(arena, floats, values, masks, low, until, bit, every, kind, uniform, scratch)
-    total = total / scale + tiles.row_total(floats, rows + fit, tile[0], tile[1], tile[2], tile[3])
+    total = total / scale + tilequery.row_total(floats, rows + fit, tile[0], tile[1], tile[2], tile[3])
     if op == d.SUM:
         return total
-    events = float(count) + tiles.row_total(floats, rows, tile[0], tile[1], tile[2], tile[3])
+    events = float(count) + tilequery.row_total(floats, rows, tile[0], tile[1], tile[2], tile[3])
     if events == 0.0:
         return np.nan
     mean = total / events
@@ -114,5 +113,5 @@ def evaluate(
         squares = a.money_squares(arena, values, masks, low, until, bit, every, mean * scale) / (scale * scale)
     else:
         squares = a.squares_about(arena, floats, values, masks, low, until, bit, kind, mean)
-    squares += tiles.squares_total(floats, rows, fit, tile[0], tile[1], tile[2], tile[3], mean)
+    squares += tilequery.squares_total(floats, rows, fit, tile[0], tile[1], tile[2], tile[3], mean)
     return float(np.sqrt(squares / events))

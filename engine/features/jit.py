@@ -73,3 +73,12 @@ def njit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` in nopython mode, cached, GIL released."""
     compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
     return compiled
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` into its callers: each array passed to a call costs two atomic reference counts.
+
+    For small functions on the hot path; `njit` for all others, as inlining costs compile time.
+    """
+    compiled: Callable[P, R] = numba.njit(inline="always", nogil=True, fastmath=False, error_model="numpy")(function)
+    return compiled

@@ -12,7 +12,7 @@ from engine.features import codec, fold, hot, log, recency, tilecodec
 from engine.features import definition as d
 from engine.features import pool as p
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -123,7 +123,7 @@ def compact(
         tilecodec.store_snapshot(ops, meta, arena, row, columns, series, params)
 
 
-@njit
+@inlined
 def read(
     arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, lows: Words,
     before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
@@ -143,7 +143,7 @@ def read(
         out[features[f, t.F_OUT], i] = value
 
 
-@njit
+@inlined
 def evaluate(
     arena: Words, floats: Floats, row: Words, features: Words, f: int, columns: Words, lows: Words,
     before: int, after: int, time: int, strings: Words, i: int, scratch: Words,
@@ -175,7 +175,7 @@ def evaluate(
     return a.number(arena, floats, op, values, masks, low, after, bit, every, kind, uniform, scratch)
 
 
-@njit
+@inlined
 def matching_filters(bits: Words, filters: Bools, i: int) -> int:
     """The mask of an event."""
     mask = 0
@@ -185,7 +185,7 @@ def matching_filters(bits: Words, filters: Bools, i: int) -> int:
     return mask
 
 
-@njit
+@inlined
 def window_lows(arena: Words, start: int, high: int, windows: Words, time: int, lows: Words) -> None:
     """First touch of every window `(time - window, time]`; windows ascend, so each search ends where the last did."""
     for w in range(len(windows)):

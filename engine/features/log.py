@@ -56,7 +56,7 @@ def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
             for j in range(length, at, -1):
                 arena[base + j] = arena[base + j - 1]
     row[t.E_LEN] = length + 1
-    return start
+    return int(start)
 
 
 @njit

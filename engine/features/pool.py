@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 ARENA_WORDS_MIN: Final = 1 << 14
@@ -58,7 +58,7 @@ class Pool:
         return self.arena.nbytes + self.entities.nbytes + self.index.nbytes + self.meta.nbytes
 
 
-@njit
+@inlined
 def find(index: Words, entities: Words, key: int) -> int:
     """Slot of an entity, -1 where it is not resident."""
     mask = len(index) - 1
@@ -189,7 +189,7 @@ def reserve(arena: Words, meta: Words, row: Words, width: int, touches: int) -> 
     return True
 
 
-@njit
+@inlined
 def upper_bound(arena: Words, start: int, length: int, time: int) -> int:
     """Touches of a log with a time of at most `time`."""
     if length == 0 or arena[start + length - 1] <= time:

@@ -86,7 +86,7 @@ def put_recency(buffer: Bytes, at: int, arena: Words, block: int) -> int:
 
 @njit
 def read(arena: Words, meta: Words, row: Words, series: Words, columns: Words, blob: Bytes, at: int, end: int) -> int:
-    """Read what `put` wrote; -1 where the bytes are wrong or the arena must grow first. What the plan dropped is skipped."""
+    """Read what `put` wrote, passing over what the plan dropped; -1 where bytes are wrong or the arena is too small."""
     count, at = c.get_varint(blob, at, end)
     for _ in range(count):
         kind, at = c.get_varint(blob, at, end)

@@ -27,13 +27,12 @@ def values_and_state() -> bytes:
         store.apply(ops)
         parts.append(part)
     words = hash_words(np.array([2**64 - 1, 7, 2**63], np.uint64))
-    return np.concatenate(parts, axis=1).tobytes() + repr(sorted(store.data.items())).encode() + str(int(words)).encode()
+    stored = repr((sorted(store.data.items()), int(words)))
+    return np.concatenate(parts, axis=1).tobytes() + stored.encode()
 
 
 def test_plain_python_gives_the_same_bytes() -> None:
-    script = (
-        "import sys, tests.features.test_without_jit as m; sys.stdout.buffer.write(m.values_and_state())"
-    )
+    script = "import sys, tests.features.test_without_jit as m; sys.stdout.buffer.write(m.values_and_state())"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
