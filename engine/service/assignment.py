@@ -48,9 +48,8 @@ class Assignment:
         self._parked.update((partition, lane.shard) for partition, lane in leaving.items())
 
     async def drain(self, seconds: float) -> None:
-        """Stop every lane within `seconds` and drop all state."""
+        """Stop every lane within `seconds`."""
         await self.revoke(list(self._lanes), seconds)
-        self._parked.clear()
 
     def deliver(self, partition: int, records: Sequence[LogRecord]) -> None:
         """Hand records to their lane."""
@@ -63,5 +62,6 @@ class Assignment:
         return {partition for partition, lane in self._lanes.items() if lane.wanting}
 
     def offsets(self) -> dict[int, int]:
-        """The next input offset of every partition that has committed."""
-        return {p: lane.shard.next_offset for p, lane in self._lanes.items() if lane.shard.next_offset >= 0}
+        """The next input offset of every partition that has committed, those just revoked included."""
+        shards = {**self._parked, **{partition: lane.shard for partition, lane in self._lanes.items()}}
+        return {partition: shard.next_offset for partition, shard in shards.items() if shard.next_offset >= 0}

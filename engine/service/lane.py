@@ -14,6 +14,7 @@ from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits, split
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage, until_it_works
+from engine.service.quarantine import REFUSED_MAX, MachineFault
 from engine.service.shard import BatchOutcome, Shard
 
 IDLE_ACKNOWLEDGE_S: Final = 0.5  # a shard without traffic tells the store what was relayed after this long
@@ -151,8 +152,28 @@ class Lane:
             for batch in split(waiting, self._limits):
                 if self._stopping.is_set():
                     return
-                self._on_batch(await self.shard.process(batch))
+                try:
+                    self._on_batch(await self.shard.process(batch))
+                except MachineFault as fault:
+                    logger.error("%s; looking for the record", fault, exc_info=fault.__cause__)
+                    await self._isolate(batch)
                 self._backoff.reset()
+
+    async def _isolate(self, batch: Sequence[LogRecord]) -> None:
+        """Process a batch that failed record by record; those that fail alone are refused."""
+        refused = 0
+        stored = await self.shard.open()
+        for record in batch:
+            if record.offset < stored:
+                continue
+            try:
+                self._on_batch(await self.shard.process([record]))
+            except MachineFault as fault:
+                refused += 1
+                if refused > REFUSED_MAX:
+                    raise
+                await self.shard.open()
+                self._on_batch(await self.shard.refuse(record, fault))
 
     async def _idle(self) -> None:
         """Wait for records; after a while without any, tell the store what the relay has sent."""

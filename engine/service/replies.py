@@ -9,7 +9,7 @@ answer, null where the first was not asked for or has expired), `accepted` (an e
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -97,6 +97,34 @@ class Outcomes:
         if index in self._rejected:
             return Outcome("rejected", self._rejected[index])
         return Outcome("accepted", b"null")
+
+
+async def resolve(
+    calls: Sequence[Call],
+    records: Sequence[LogRecord],
+    effects: Effects,
+    first_answer: Callable[[bytes], Awaitable[bytes | None]],
+) -> tuple[dict[bytes, bytes], list[tuple[Call, Outcome]]]:
+    """What to tell those who wait for a record of a batch.
+
+    Args:
+        first_answer: the answer that is kept for an event key.
+
+    Returns:
+        The answers to keep, by event key, and the outcome of each call.
+    """
+    outcomes = Outcomes(effects, [record.offset for record in records])
+    answers: dict[bytes, bytes] = {}
+    told: list[tuple[Call, Outcome]] = []
+    for call in calls:
+        status, body = outcomes.of(call.row)
+        key = event_key(records[call.row].value)
+        if key is not None and status == "decision":
+            answers[key] = body
+        elif key is not None and status == "duplicate":
+            body = answers.get(key) or await first_answer(key) or body
+        told.append((call, Outcome(status, body)))
+    return answers, told
 
 
 class _Source(msgspec.Struct):

@@ -1,7 +1,8 @@
 """One shard's life with its owner: open, process micro-batches, acknowledge, close."""
 
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -15,8 +16,9 @@ from engine.service.backoff import Backoff
 from engine.service.machine import PartitionMachine, Source
 from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, encode
+from engine.service.quarantine import MachineFault, refusal
 from engine.service.relay import Relay
-from engine.service.replies import Call, Outcome, Outcomes, event_key, find_calls, payload
+from engine.service.replies import Call, Outcome, find_calls, payload, resolve
 
 ANSWER_TTL_S: Final = 7 * 86_400  # as long as a repeated event id counts as a duplicate
 KEY_OUTPUTS: Final = KEY_HEAD + b"service/outputs"  # how many outputs the shard ever made
@@ -125,21 +127,26 @@ class Shard:
         return self._stored
 
     async def process(self, records: Sequence[LogRecord]) -> BatchOutcome:
-        """Process and commit one micro-batch. Raises `Fenced`: open again, seek to what `open` returns."""
+        """Process and commit one micro-batch.
+
+        Raises `Fenced`: open again, seek to what `open` returns. Raises `MachineFault`: open again, refuse the record.
+        """
         if not self._fresh or records[0].offset < self._stored:
             raise ValueError(f"shard {self.number} is not open at offset {records[0].offset}")
         await self.relay.room()  # 1
         self._fresh = False  # until this batch is committed: an interrupted one leaves the memory ahead of the store
         began_s = self._clock.now_s()
-        self._partition.evict()
-        decoded = self._partition.decode([record.value for record in records])  # 2
-        decoded_s = self._clock.now_s()
-        missing = self._partition.missing(decoded)  # 3
-        if missing:
-            self._partition.load(missing, await self._load(missing))
-        loaded_s = self._clock.now_s()
-        effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
-        applied_s = self._clock.now_s()
+        with self._faults(records):
+            self._partition.evict()
+            decoded = self._partition.decode([record.value for record in records])  # 2
+            decoded_s = self._clock.now_s()
+            missing = self._partition.missing(decoded)  # 3
+        values = await self._load(missing) if missing else []
+        with self._faults(records):
+            self._partition.load(missing, values)
+            loaded_s = self._clock.now_s()
+            effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
+            applied_s = self._clock.now_s()
         kept = b"" if self._partitions else journal.encode(journal.keep(decoded, [record.value for record in records]))
         commit, entry, told = await self._build(records, effects, kept)  # 5
         await self._commit(commit, entry)  # 6, 7
@@ -155,6 +162,23 @@ class Shard:
             commit_s=self._clock.now_s() - applied_s,
             outcomes={call.row: outcome for call, outcome in told},
         )
+
+    async def refuse(self, record: LogRecord, fault: MachineFault) -> BatchOutcome:
+        """Commit a dead letter for a record that cannot be processed. Raises `Fenced`."""
+        effects = refusal(record, self._source(record.offset), fault)
+        commit, entry, told = await self._build([record], effects, b"")
+        await self._commit(commit, entry)
+        outcomes = {call.row: outcome for call, outcome in told}
+        return BatchOutcome(self.number, 1, self._stored, effects, 0.0, 0.0, 0.0, 0.0, outcomes)
+
+    @contextmanager
+    def _faults(self, records: Sequence[LogRecord]) -> Iterator[None]:
+        """Turn what the core raises into `MachineFault`, and drop its memory, which may be half-way."""
+        try:
+            yield
+        except Exception as error:
+            self.forget()
+            raise MachineFault(f"shard {self.number}: {error!r} at offset {records[0].offset} or later") from error
 
     async def acknowledge(self) -> None:
         """Drop from the outbox what the relay has delivered since the last commit. Raises `Fenced`."""
@@ -199,7 +223,8 @@ class Shard:
         answers: list[tuple[bytes, bytes, int]] = []
         told: list[tuple[Call, Outcome]] = []
         if calls:
-            answers, told = await self._answer(calls, records, effects)
+            kept_answers, told = await resolve(calls, records, effects, self._first_answer)
+            answers = [(key, body, self._answer_ttl_s) for key, body in kept_answers.items()]
         commit = Commit(
             shard=self.number,
             expected=self._stored,
@@ -246,23 +271,6 @@ class Shard:
             return False
         self._adopt(head)
         return True
-
-    async def _answer(
-        self, calls: Sequence[Call], records: Sequence[LogRecord], effects: Effects
-    ) -> tuple[list[tuple[bytes, bytes, int]], list[tuple[Call, Outcome]]]:
-        """Answers to keep, and what to tell those who wait for a record."""
-        outcomes = Outcomes(effects, [record.offset for record in records])
-        first: dict[bytes, bytes] = {}
-        told: list[tuple[Call, Outcome]] = []
-        for call in calls:
-            status, body = outcomes.of(call.row)
-            key = event_key(records[call.row].value)
-            if key is not None and status == "decision":
-                first[key] = body
-            elif key is not None and status == "duplicate":
-                body = first.get(key) or await self._first_answer(key) or body
-            told.append((call, Outcome(status, body)))
-        return [(key, body, self._answer_ttl_s) for key, body in first.items()], told
 
     async def _first_answer(self, key: bytes) -> bytes | None:
         return await self._persist(lambda: self._store.answer(self.number, key))

@@ -1,0 +1,182 @@
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from engine.adapters.memory_log import MemoryRecord
+from engine.ports.log import OffsetLost
+from engine.service.batching import BatchLimits
+from engine.service.deadline import Deadline
+from engine.service.quarantine import MachineFault
+from engine.service.shard import BatchOutcome
+from tests.service.parts import Parts, event, records
+from tests.support.counting import replay
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - no event is set for all that is waited for here
+            await asyncio.sleep(0)
+
+
+async def test_a_lane_seeks_to_the_stored_offset_and_to_the_oldest_record_where_there_is_none() -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(10)))
+    parts.log.truncate(0, 4)
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    assert parts.log.position[0] == 4
+    lane.put(parts.log.poll(0, 3))
+    await until(lambda: lane.shard.next_offset == 7)
+    await lane.stop(Deadline(parts.clock, 1.0))
+    again = parts.crew.lane(0)
+    again.start()
+    await until(lambda: again.wanting)
+    assert parts.log.position[0] == 7
+    await again.stop(Deadline(parts.clock, 1.0))
+
+
+@pytest.mark.parametrize(("keep", "message"), [(slice(8, None), "begins at 8"), (slice(0, 3), "ends at 3")])
+async def test_an_offset_that_is_not_on_the_log_stops_the_worker(keep: slice, message: str) -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(12)))
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    lane.put(parts.log.poll(0, 5))
+    await until(lambda: lane.shard.next_offset == 5)
+    await lane.stop(Deadline(parts.clock, 1.0))
+    parts.log.partitions[0] = parts.log.partitions[0][keep]
+    again = parts.crew.lane(0)
+    again.start()
+    await until(lambda: bool(parts.fatal))
+    assert isinstance(parts.fatal[0], OffsetLost)
+    assert message in str(parts.fatal[0])
+    assert not again.wanting
+
+
+async def test_a_lane_that_is_full_does_not_want_more() -> None:
+    parts = Parts()
+    parts.crew.limits = BatchLimits(5, 1 << 20, 20)
+    lane = parts.crew.lane(0)
+    lane.put(records(0, 5))
+    lane.start()
+    await until(lambda: lane.wanting)
+    lane.put(records(0, 20))
+    assert not lane.wanting
+    await until(lambda: lane.wanting)
+    await until(lambda: lane.shard.next_offset == 20)
+    await lane.stop(Deadline(parts.clock, 1.0))
+    assert len(parts.sink.ids()) == 20, "records from before the seek were taken"
+
+
+async def test_a_fenced_lane_drops_what_waits_and_seeks_again(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(9)))
+    fenced: list[bool] = []
+    parts.crew.on_fenced = lambda: fenced.append(True)
+    other = parts.crew.shard(0)
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    await other.open()
+    await other.process(records(0, 4))
+    await other.relay.close()
+    with caplog.at_level(logging.WARNING):
+        lane.put(parts.log.poll(0, 9))
+        await until(lambda: bool(fenced) and lane.wanting)
+    assert parts.log.position[0] == 4
+    assert "expected offset -1, stored 4" in caplog.text
+    lane.put(parts.log.poll(0, 9))
+    await until(lambda: lane.shard.next_offset == 9)
+    await lane.stop(Deadline(parts.clock, 1.0))
+    assert parts.sink.ids() == replay([event(n) for n in range(9)])
+
+
+async def test_an_idle_lane_acknowledges_what_was_sent() -> None:
+    parts = Parts()
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    lane.put(records(0, 3))
+    await until(lambda: any(commit.relayed == 1 for commit in parts.store.commits))
+    assert not (await parts.store.open(0)).outbox
+    await lane.stop(Deadline(parts.clock, 1.0))
+
+
+async def test_a_record_the_core_fails_on_is_refused_and_its_neighbours_are_not() -> None:
+    parts = Parts()
+    batches: list[BatchOutcome] = []
+    parts.crew.on_batch = batches.append
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+
+    def fails_on_the_third() -> None:
+        if "e2" in parts.machines[0].seen.get("c", set()):
+            raise ZeroDivisionError
+
+    parts.crash = fails_on_the_third
+    lane.put(records(0, 5))
+    await until(lambda: lane.shard.next_offset == 5)
+    await lane.stop(Deadline(parts.clock, 1.0))
+    kinds = [output.kind for _, _, output in parts.sink.sent]
+    assert kinds == ["decision", "decision", "dead_letter", "decision", "decision"]
+    assert sum(batch.effects.dead_lettered for batch in batches) == 1
+    assert not parts.fatal
+
+
+async def test_a_core_that_fails_on_everything_stops_the_worker() -> None:
+    parts = Parts()
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    parts.crash = broken
+    lane.put(records(0, 50))
+    await until(lambda: bool(parts.fatal))
+    assert isinstance(parts.fatal[0], MachineFault)
+    assert lane.shard.next_offset == 3
+    parts.crash = lambda: None
+    await lane.stop(Deadline(parts.clock, 0.1))
+
+
+async def test_a_lane_that_cannot_finish_is_given_up_at_the_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    parts.store.lost_requests = 1 << 60
+    lane.put(records(0, 1))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await lane.stop(Deadline(parts.clock, 0.05))
+    assert "did not finish in time" in caplog.text
+    assert (await parts.store.open(0)).offset == -1
+
+
+async def test_an_assignment_keeps_the_shard_of_a_partition_that_comes_back() -> None:
+    parts = Parts(partitions=3)
+    owner = parts.crew.assignment()
+    owner.assign([0, 1])
+    await until(lambda: owner.wanted() == {0, 1})
+    owner.deliver(1, records(0, 2))
+    owner.deliver(2, records(0, 2))
+    await until(lambda: owner.offsets() == {1: 2})
+    await owner.revoke([0, 1, 2], 1.0)
+    assert owner.wanted() == set()
+    assert owner.offsets() == {1: 2}
+    kept = parts.machines[1]
+    owner.assign([1])
+    await until(lambda: owner.wanted() == {1})
+    owner.deliver(1, [MemoryRecord(2, event(2))])
+    await until(lambda: owner.offsets() == {1: 3})
+    assert kept.total == 3
+    assert len(parts.machines) == 2
+    await owner.drain(1.0)
+    assert owner.lanes == {}
