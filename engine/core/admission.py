@@ -25,7 +25,6 @@ from engine.core.admission_kernel import (
     find_customers,
     insert_record,
     new_customer,
-    trim,
 )
 from engine.domain.fields import DECISION_TYPES, STRING_INDEX
 from engine.domain.hashing import hash64
@@ -117,45 +116,35 @@ class Admission:
         """Judge the rows of a batch, in order, and remember them."""
         n = columns.n
         self._pool.reserve(customers=n, records=2 * n)
-        arrays = self._pool.arrays
+        verdicts, slots, trimmed = np.zeros((4, n), np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64)
         customer, event, payment, kind = (columns.strings[row] for row in _ROWS)
-        verdicts = np.zeros((4, n), np.bool_)
-        ops: list[bytes] = []
-        done = 0
-        while done < n:
-            start = done
-            done, slot = admit_kernel(
-                arrays,
-                customer,
-                event,
-                payment,
-                kind,
-                columns.time_ms,
-                _TYPES,
-                self._limits.lateness_ms,
-                verdicts,
-                start,
-            )
-            if self._backed:
-                ops.append(self._appends(columns, verdicts, start, done))
-            if slot >= 0:
-                trim(arrays, slot, self._limits.dedupe_ms, self._limits.payment_ms)
-                if self._backed:
-                    ops.append(self._rewrite(slot))
-        return Admitted(verdicts[0], verdicts[1], verdicts[2], b"".join(ops))
+        limits = np.array([self._limits.lateness_ms, self._limits.dedupe_ms, self._limits.payment_ms], np.int64)
+        trims = admit_kernel(
+            self._pool.arrays, customer, event, payment, kind, columns.time_ms, _TYPES, limits,
+            verdicts, slots, trimmed,
+        )  # fmt: skip
+        ops = b""
+        if self._backed:
+            # A trimmed log is stored whole, as it is after the batch; the others get what they left appended.
+            rewritten = np.unique(trimmed[:trims])
+            appended = ~verdicts[0] & ~np.isin(slots, rewritten) if trims else ~verdicts[0]
+            ops = self._appends(columns, np.flatnonzero(appended), verdicts[3], slots)
+            ops += b"".join(self._rewrite(int(slot)) for slot in rewritten)
+        return Admitted(verdicts[0], verdicts[1], verdicts[2], ops)
 
-    def _appends(self, columns: Columns, verdicts: NDArray[np.bool_], start: int, done: int) -> bytes:
-        """The records that rows `start` to `done` left, in order: a row's event id, then its payment."""
-        rows = np.arange(start, done)[~verdicts[0, start:done]]
-        counts = 1 + verdicts[3, rows].astype(np.int64)
+    def _appends(
+        self, columns: Columns, rows: NDArray[np.intp], paid: NDArray[np.bool_], slots: NDArray[np.int64]
+    ) -> bytes:
+        """The records that rows left, in order: a row's event id, then its payment where it left one."""
+        counts = 1 + paid[rows].astype(np.int64)
         owner = np.repeat(rows, counts)
         second = np.zeros(len(owner), np.bool_)
-        second[np.cumsum(counts)[verdicts[3, rows]] - 1] = True
+        second[np.cumsum(counts)[paid[rows]] - 1] = True
         customer, event, payment, _ = (columns.strings[row] for row in _ROWS)
         out = np.zeros(len(owner), _APPEND)
         out["kind"] = APPEND
         out["key_bytes"] = 9
-        out["ttl_hours"] = self._ttls(customer[owner], columns.time_ms[owner])
+        out["ttl_hours"] = self._ttls(slots[owner], columns.time_ms[owner])
         out["value_bytes"] = RECORD.itemsize
         out["room"] = KEY_ADMISSION[0]
         out["customer"] = customer[owner]
@@ -164,12 +153,11 @@ class Admission:
         out["record"]["time_ms"] = columns.time_ms[owner]
         return out.tobytes()
 
-    def _ttls(self, customers: NDArray[np.uint64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _ttls(self, slots: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Expiry to set with each append: only once in a while for a customer, as each costs the server a command."""
-        arrays = self._pool.arrays
-        slots = find_customers(arrays, customers)
-        stale = time_ms - arrays.c_ttl_time[slots] > _TTL_REFRESH_MS
-        arrays.c_ttl_time[slots[stale]] = time_ms[stale]
+        refreshed = self._pool.arrays.c_ttl_time
+        stale = time_ms - refreshed[slots] > _TTL_REFRESH_MS
+        refreshed[slots[stale]] = time_ms[stale]
         return np.where(stale, self._ttl_hours, 0)
 
     def _rewrite(self, slot: int) -> bytes:

@@ -196,21 +196,25 @@ def admit_kernel(
     kind: NDArray[np.uint64],
     time_ms: NDArray[np.int64],
     types: NDArray[np.uint64],
-    lateness_ms: int,
+    limits: NDArray[np.int64],
     verdicts: NDArray[np.bool_],
-    start: int,
-) -> tuple[int, int]:
-    """Admit rows from `start` on; stop after a row whose customer is due for a trim.
+    slots: NDArray[np.int64],
+    trimmed: NDArray[np.int64],
+) -> int:
+    """Admit every row, in order.
 
-    `types` are the hashes of payment.requested, payment.authorised and transfer.sent; `verdicts` is `(4, n)`:
-    duplicate, late, decides, and "left a payment record". Returns the next row and the slot to trim, -1 for none.
+    `types` are the hashes of payment.requested, payment.authorised and transfer.sent; `limits` are lateness, dedupe and
+    payment horizon in milliseconds. Fills `verdicts`, `(4, n)`: duplicate, late, decides, and "left a payment record";
+    `slots`, the customer of each row; and `trimmed` with the slots that were trimmed. Returns how many those are.
     """
-    for i in range(start, customer.size):
+    trims = 0
+    for i in range(customer.size):
         slot = new_customer(a, customer[i])
+        slots[i] = slot
         if find_record(a, slot, EVENT, event[i]) >= 0:
             verdicts[0, i] = True
             continue
-        verdicts[1, i] = time_ms[i] < a.c_time_max[slot] - lateness_ms
+        verdicts[1, i] = time_ms[i] < a.c_time_max[slot] - limits[0]
         insert_record(a, slot, EVENT, event[i], time_ms[i])
         if kind[i] == types[0]:
             verdicts[2, i] = True
@@ -222,8 +226,10 @@ def admit_kernel(
         elif kind[i] == types[2]:
             verdicts[2, i] = True
         if a.c_count[slot] >= TRIM_RECORDS_MIN and a.c_count[slot] >= 2 * a.c_left[slot]:
-            return i + 1, slot
-    return customer.size, -1
+            trim(a, slot, limits[1], limits[2])
+            trimmed[trims] = slot
+            trims += 1
+    return trims
 
 
 @njit
