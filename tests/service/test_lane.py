@@ -162,6 +162,7 @@ async def test_a_lane_that_cannot_finish_is_given_up_at_the_deadline(caplog: pyt
 
 async def test_an_assignment_keeps_the_shard_of_a_partition_that_comes_back() -> None:
     parts = Parts(partitions=3)
+    parts.log.append(1, *(event(n) for n in range(3)))
     owner = parts.crew.assignment()
     owner.assign([0, 1])
     await until(lambda: owner.wanted() == {0, 1})
