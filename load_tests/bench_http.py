@@ -1,8 +1,8 @@
 """Synchronous decisions over HTTP: latency at a steady rate, with the commit done before the answer.
 
-Run `python -m load_tests.bench_http [--rate 300] [--seconds 10] [--runs 5] [--kafka] [--out FILE]`. `serve` alone runs
-over redis-server on a socket; with `--kafka` also `serve` beside a worker, through Apache Kafka. Client, servers and
-engine share the machine. Prints medians over runs and writes them as JSON.
+Run `python -m load_tests.bench_http [--rate 300] [--seconds 10] [--runs 5] [--alone] [--out FILE]`. `serve` alone runs
+over redis-server on a socket; then, without `--alone`, `serve` beside a worker, through Apache Kafka. Client, servers
+and engine share the machine. Prints medians over runs and writes them as JSON.
 """
 
 import argparse
@@ -90,13 +90,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--kafka", action="store_true", help="also through Apache Kafka and a worker")
+    parser.add_argument("--alone", action="store_true", help="leave out Apache Kafka and the worker")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = []
     print(f"{'setup':<24} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'not 200':>8}")
     for name, kafka in (("serve alone", False), ("through Apache Kafka", True)):
-        if kafka and not args.kafka:
+        if kafka and args.alone:
             continue
         with serving(kafka=kafka) as (port, processes):
             row = measure(name, port, processes, args)
