@@ -217,6 +217,28 @@ def latest(arena: Words, times: int, masks: int, low: int, high: int, bit: int) 
 
 
 @inlined
+def quotient(op: int, total: float, scale: float, count: int) -> float:
+    """Sum or mean out of numerator, denominator and count, rounded once; NaN for anything but the sum of nothing."""
+    if op == d.SUM:
+        return total / scale
+    return total / (scale * count) if count > 0 else np.nan
+
+
+@inlined
+def seconds_since(time: int, seen: int) -> float:
+    """Seconds since `seen`, NaN where that is -1."""
+    return float(time - seen) / 1000.0 if seen >= 0 else np.nan
+
+
+@njit
+def novelty(arena: Words, values: int, masks: int, low: int, high: int, bit: int, value: int) -> float:
+    """1 where no matching touch has this hash, 0 where one has, NaN where the hash is missing."""
+    if value == 0:
+        return np.nan
+    return 0.0 if holds(arena, values, masks, low, high, bit, value) else 1.0
+
+
+@inlined
 def number(
     arena: Words, floats: Floats, op: int, values: int, masks: int, low: int, high: int, bit: int, every: bool,
     kind: int, uniform: int, scratch: Words,
@@ -229,12 +251,8 @@ def number(
         best = money_extreme(arena, values, masks, low, high, bit, every, op == d.MAX)
         return float(best >> 3) / float(POWERS[uniform]) if best >= 0 else np.nan
     total, scale, count = total_of(arena, floats, values, masks, low, high, bit, every, kind, uniform, scratch)
-    if op == d.SUM:
-        return total / scale
-    if count == 0:
-        return np.nan
-    if op == d.MEAN:
-        return total / (scale * count)
+    if op != d.STD or count == 0:
+        return quotient(op, total, scale, count)
     if exact:
         squares = money_squares(arena, values, masks, low, high, bit, every, total / count)
         return float(np.sqrt(squares / count) / scale)

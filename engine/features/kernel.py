@@ -83,13 +83,17 @@ def update(
     return len(times)
 
 
-@njit
+@inlined
 def room(
     arena: Words, meta: Words, row: Words, mask: int, columns: Words, series: Words, params: Words, strings: Words,
     i: int, compaction: bool, ops: Bytes,
 ) -> bool:  # fmt: skip
     """Whether log, tiles and operations have room for whatever one more event may need; the log then has it."""
-    if mask != 0 and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1):
+    if (
+        mask != 0
+        and row[t.E_LEN] == row[t.E_CAP]
+        and not p.reserve(arena, meta, row, params[t.P_WIDTH], row[t.E_LEN] + 1)
+    ):
         return False
     words = 0
     if compaction:
@@ -128,51 +132,46 @@ def read(
     arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, lows: Words,
     before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
 ) -> None:  # fmt: skip
-    """Every feature of the group as of event `i`."""
+    """Every feature of the group as of `time`: over the touches `[low, before)`, with the current event `[low, after)`.
+
+    One flat loop, calling functions of few arrays: an array handed to a call costs more than a short window does.
+    """
     tiled = row[t.E_TILES] >= 0
+    start = row[t.E_START]
+    masks = start + t.R_MASK * row[t.E_CAP]
     for f in range(features.shape[0]):
         if tiled and hot.reaches(arena, row, features, f, windows, columns, time):
-            value = hot.evaluate(
+            out[features[f, t.F_OUT], i] = hot.evaluate(
                 arena, floats, row, features, f, windows, columns, lows, before, after, time, strings, i, scratch,
                 noted,
             )  # fmt: skip
+            continue
+        op, bit, column = features[f, t.F_OP], features[f, t.F_BIT], features[f, t.F_COLUMN]
+        low = lows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else 0
+        every = (row[t.E_AND] >> bit) & 1 == 1
+        values = start + (t.R_COLUMNS + column) * row[t.E_CAP]
+        uniform = row[t.E_UNIFORM + column] if features[f, t.F_KIND] == t.KIND_MONEY else t.MIXED
+        if op == d.COUNT:
+            value = float(after - low) if every else float(a.matching(arena, masks, low, after, bit, every))
+        elif uniform >= 0 and op <= d.MEAN:
+            whole, count = a.money_sum(arena, values, masks, low, after, bit, every)
+            value = a.quotient(op, float(whole), float(a.POWERS[uniform]), count)
+        elif uniform >= 0 and op <= d.MAX:
+            best = a.money_extreme(arena, values, masks, low, after, bit, every, op == d.MAX)
+            value = float(best >> 3) / float(a.POWERS[uniform]) if best >= 0 else np.nan
+        elif op <= d.STD:
+            value = a.number(
+                arena, floats, op, values, masks, low, after, bit, every, features[f, t.F_KIND], uniform, scratch
+            )
+        elif op == d.DISTINCT:
+            value = float(a.distinct(arena, values, masks, low, after, bit, every, scratch))
+        elif op == d.SINCE_LAST:
+            value = a.seconds_since(time, a.latest(arena, start, masks, low, before, bit))
+        elif op == d.AGE:
+            value = float(time - row[t.E_FIRST]) / 1000.0
         else:
-            value = evaluate(
-                arena, floats, row, features, f, columns, lows, before, after, time, strings, i, scratch
-            )  # fmt: skip
+            value = a.novelty(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
         out[features[f, t.F_OUT], i] = value
-
-
-@inlined
-def evaluate(
-    arena: Words, floats: Floats, row: Words, features: Words, f: int, columns: Words, lows: Words,
-    before: int, after: int, time: int, strings: Words, i: int, scratch: Words,
-) -> float:  # fmt: skip
-    """One feature as of `time`, over the touches `[low, before)`, and with the current event `[low, after)`."""
-    op = features[f, t.F_OP]
-    if op == d.AGE:
-        return float(time - row[t.E_FIRST]) / 1000.0
-    start = row[t.E_START]
-    bit = features[f, t.F_BIT]
-    low = lows[features[f, t.F_WINDOW]] if features[f, t.F_WINDOW] >= 0 else 0
-    masks = start + t.R_MASK * row[t.E_CAP]
-    every = (row[t.E_AND] >> bit) & 1 == 1
-    if op == d.COUNT:
-        return float(a.matching(arena, masks, low, after, bit, every))
-    if op == d.SINCE_LAST:
-        seen = a.latest(arena, start, masks, low, before, bit)
-        return float(time - seen) / 1000.0 if seen >= 0 else np.nan
-    column = features[f, t.F_COLUMN]
-    values = start + (t.R_COLUMNS + column) * row[t.E_CAP]
-    if op == d.DISTINCT:
-        return float(a.distinct(arena, values, masks, low, after, bit, every, scratch))
-    if op == d.IS_NEW:
-        value = strings[columns[column, t.C_ROW], i]
-        if value == 0:
-            return np.nan
-        return 0.0 if a.holds(arena, values, masks, low, before, bit, value) else 1.0
-    kind, uniform = features[f, t.F_KIND], row[t.E_UNIFORM + column]
-    return a.number(arena, floats, op, values, masks, low, after, bit, every, kind, uniform, scratch)
 
 
 @inlined

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from engine.features import aggregates as a
 from engine.features import pool as p
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -17,7 +17,7 @@ ARRIVALS: Final = 32
 """Arrivals whose median event time counts as "now" of an entity: one far-future event moves it nowhere."""
 
 
-@njit
+@inlined
 def insert(
     arena: Words, floats: Floats, row: Words, columns: Words, width: int, at: int, time: int, mask: int,
     strings: Words, money: Words, numbers: Floats, i: int,
@@ -44,7 +44,7 @@ def insert(
     row[t.E_LAST] = time
 
 
-@njit
+@inlined
 def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
     """Move the touches from `at` on by one; the start of the chunk."""
     start = row[t.E_START]
@@ -59,7 +59,7 @@ def open_gap(arena: Words, row: Words, width: int, at: int) -> int:
     return int(start)
 
 
-@njit
+@inlined
 def note_exponent(row: Words, column: int, value: int) -> None:
     """Keep track of whether all touches have a value of one currency exponent (and none so big that sums overflow)."""
     exponent = value & 7 if 0 <= value < a.MINOR_MAX << 3 else t.MIXED
@@ -70,7 +70,7 @@ def note_exponent(row: Words, column: int, value: int) -> None:
         row[t.E_UNIFORM + column] = t.MIXED
 
 
-@njit
+@inlined
 def due(row: Words, params: Words) -> bool:
     """Whether the log is to be compacted after one more touch: it is long, and has doubled since it last was.
 
