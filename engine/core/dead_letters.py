@@ -13,8 +13,8 @@ from engine.domain.outputs import DeadLetter
 _encode = msgspec.json.Encoder().encode
 
 
-def dead_letters(rejects: Sequence[Reject], source: Callable[[int], dict[str, Any]]) -> list[tuple[int, list[Output]]]:
-    """`(position, outputs)` of each rejected record; the id names the record's place, so a replay gives it again."""
+def dead_letters(rejects: Sequence[Reject], source: Callable[[int], dict[str, Any]]) -> list[tuple[int, Output]]:
+    """`(position, output)` of each rejected record; the id names the record's place, so a replay gives it again."""
     parts = []
     for reject in rejects:
         origin = source(reject.index)
@@ -27,5 +27,5 @@ def dead_letters(rejects: Sequence[Reject], source: Callable[[int], dict[str, An
             raw_redacted=reject.raw_redacted,
         )
         identity = output_id("dead_letter", *place, reject.raw_sha256)
-        parts.append((reject.index, [Output("dead_letter", b"", identity, 0, _encode(letter))]))
+        parts.append((reject.index, Output("dead_letter", b"", identity, 0, _encode(letter))))
     return parts

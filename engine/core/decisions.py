@@ -1,6 +1,7 @@
 """Verdicts to decisions and alerts: the records of contract section 5."""
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final, Literal
 
 import msgspec
@@ -29,9 +30,6 @@ _ACTION: Final = {
     "decline": "stop the payment and check whether the account or card is compromised",
 }
 _ENCODER: Final = msgspec.json.Encoder()
-
-Parts = list[tuple[int, list[Output]]]
-"""Outputs of a batch: position of the record, what it put out."""
 
 
 def blend(points: NDArray[np.float64], anomaly: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
@@ -71,8 +69,8 @@ class DecisionWriter:
         degraded: Sequence[list[str]],
         positions: Sequence[int],
         effects: Effects,
-    ) -> Parts:
-        """Decisions and alerts of the decision rows of a batch, in order.
+    ) -> list[tuple[int, Output]]:
+        """Decisions, then alerts, of the decision rows of a batch, each with the position of its record.
 
         Args:
             frame: what the rules saw of the decision rows.
@@ -85,20 +83,15 @@ class DecisionWriter:
         decisions = self._decisions(frame, verdicts, degraded)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
-        digests = event_digests(columns)
-        raised = [_alert(d, digest) for d, digest in zip(decisions, digests, strict=True) if d.decision != "approve"]
-        alerts = zip(raised, _ENCODER.encode_lines(raised).splitlines(), strict=True)
-        parts: Parts = []
-        rows = zip(decisions, bodies, digests, columns.time_ms.tolist(), positions, strict=True)
-        prefix = PREFIXES["decision"]
-        for decision, body, digest, time_ms, position in rows:
-            key = decision.customer_id.encode()
-            outputs = [Output("decision", key, f"{prefix}_{digest}", time_ms, body)]
-            if decision.decision != "approve":
-                alert, alert_body = next(alerts)
-                outputs.append(Output("alert", key, alert.alert_id, time_ms, alert_body))
-            effects.decisions.append((position, body))
-            parts.append((position, outputs))
+        digests, times = event_digests(columns), columns.time_ms.tolist()
+        keys = [decision.customer_id.encode() for decision in decisions]
+        ids = [f"{PREFIXES['decision']}_{digest}" for digest in digests]
+        parts = list(zip(positions, map(Output, repeat("decision"), keys, ids, times, bodies), strict=True))
+        rows = np.flatnonzero(verdicts.outcome).tolist()
+        raised = [_alert(decisions[row], digests[row]) for row in rows]
+        for row, alert, body in zip(rows, raised, _ENCODER.encode_lines(raised).splitlines(), strict=True):
+            parts.append((positions[row], Output("alert", keys[row], alert.alert_id, times[row], body)))
+        effects.decisions = list(zip(positions, bodies, strict=True))
         counts = np.bincount(verdicts.outcome, minlength=len(OUTCOMES)).tolist()
         effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
         return parts

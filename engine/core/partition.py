@@ -8,6 +8,7 @@ is dropped and loaded again.
 import json
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -171,8 +172,8 @@ class Partition:
         self.probe("admit")
         if columns.n:
             parts += self._stages(columns, decoded.masked[rows], positions, ops, effects)
-        parts.sort(key=lambda part: part[0])
-        effects.outputs = [output for _, outputs in parts for output in outputs]
+        parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
+        effects.outputs = [output for _, output in parts]
         if self._backed:
             ops += self._head_ops(effects)
         effects.ops = b"".join(ops)
@@ -180,7 +181,7 @@ class Partition:
 
     def _stages(
         self, columns: Columns, masked: NDArray[np.bool_], positions: list[int], ops: list[bytes], effects: Effects
-    ) -> list[tuple[int, list[Output]]]:
+    ) -> list[tuple[int, Output]]:
         """Features, score, rules, decisions and rewards of the accepted rows."""
         self._warming.observe(columns.time_ms)
         matrix, feature_ops = self._features.update(columns)
@@ -195,7 +196,7 @@ class Partition:
         for row in sorted({*declined, *ledger_rows(columns)}):
             moved, outputs = self._rewards.move(columns, row, declined=row in declined)
             ops.append(moved)
-            parts.append((positions[row], outputs))
+            parts += [(positions[row], output) for output in outputs]
         self.probe("engage")
         return parts
 
@@ -207,7 +208,7 @@ class Partition:
         masked: NDArray[np.bool_],
         positions: list[int],
         effects: Effects,
-    ) -> tuple[list[tuple[int, list[Output]]], set[int]]:
+    ) -> tuple[list[tuple[int, Output]], set[int]]:
         """Score and decide the rows that carry a decision. Returns their outputs and the rows that were declined."""
         if len(judged) == 0:
             return [], set()
@@ -225,7 +226,7 @@ class Partition:
         if self._detector is not None:
             for row in np.flatnonzero(np.isnan(anomaly)):
                 degraded[row] = ["anomaly_not_ready", *degraded[row]]
-        places = [positions[row] for row in judged]
+        places = positions if everything else [positions[row] for row in judged.tolist()]
         parts = self._writer.write(frame, verdicts, degraded, places, effects)
         self.probe("decide")
         return parts, set(judged[verdicts.outcome == _DECLINE].tolist())
