@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from engine.adapters.clocks import SystemClock
 from engine.adapters.embedded import EmbeddedKafka, RedisServer
@@ -39,7 +39,14 @@ from engine.telemetry.stages import timed
 from engine.warm_up import warm_up
 
 GAUGE_EVERY_S: Final = 1.0
-EMBEDDED_SESSION_S: Final = 3.0  # the embedded broker makes a first member wait most of this time
+# The embedded broker lets a member wait for most of the session timeout, longer still a static one, and does not wake a
+# waiting fetch.
+EMBEDDED: Final[dict[str, Any]] = {
+    "instance_id": None,
+    "session_timeout_s": 3.0,
+    "heartbeat_s": 0.5,
+    "fetch_wait_ms": 10,
+}
 AUTOMATIC: Final = "auto"
 SWITCH_S: Final = 0.0005  # the consumer's thread and the main one hand over ten times faster than by default
 
@@ -60,7 +67,7 @@ def run_worker(settings: Settings, new_partition: NewPartition) -> int:
             bootstrap = servers.enter_context(EmbeddedKafka()).start().bootstrap
         options = build_kafka_options(settings, bootstrap)
         if bootstrap:  # its log ends with this process, and so does the use of a lasting membership
-            options = replace(options, instance_id=None, session_timeout_s=EMBEDDED_SESSION_S, heartbeat_s=0.5)
+            options = replace(options, **EMBEDDED)
         elif options.instance_id == AUTOMATIC:
             options = replace(options, instance_id=servers.enter_context(WorkerSlot(options.group)).name)
         metrics = Metrics()

@@ -68,7 +68,7 @@ class KafkaSettings:
     )
     request_timeout_ms: int = _setting("10s", duration("1s", "10m"), "how long a request to the broker may take")
     fetch_wait_ms: int = _setting(
-        "10ms", duration("1ms", "10s"), "how long the broker may hold a fetch open for new records"
+        "200ms", duration("1ms", "10s"), "how long the broker may hold a fetch open while nothing is new"
     )
     fetch_max_bytes: int = _setting("4MiB", size("64KiB", "256MiB"), "most bytes of one fetch")
 

@@ -20,8 +20,11 @@ PORT_TRIES_MAX: Final = 3
 COMPILING_AFTER_S: Final = 3.0
 COMPILING: Final = "compiling kernels, first start only"
 TUNED: Final = {
-    # The embedded broker lets a join wait for the whole of it.
+    # The embedded broker lets a join wait for most of the session timeout, longer still for a static member.
     "STEWARD_KAFKA_REBALANCE_TIMEOUT": "2s",
+    "STEWARD_KAFKA_SESSION_TIMEOUT": "3s",
+    "STEWARD_KAFKA_HEARTBEAT": "500ms",
+    "STEWARD_KAFKA_INSTANCE_ID": "",
     # A fetch is not woken by new records there, so this is latency.
     "STEWARD_KAFKA_FETCH_WAIT": "5ms",
     # The demo shows the latency; it does not cut it off.
