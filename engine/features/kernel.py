@@ -4,6 +4,8 @@ For each event: find the entity, insert the touch where its time puts it, then r
 time. It stops before an event for which a pool is too small, and is called again from there.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,9 @@ Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
+
+BATCH_TO_WARM: Final = 16
+"""From this many events on, fetching what they need ahead of time pays."""
 
 
 @njit
@@ -42,6 +47,8 @@ def update(
     noted = np.zeros(series.shape[0], np.int64)
     nobody = np.zeros(entities.shape[1], np.int64)
     p.blank(nobody)
+    if len(times) - first >= BATCH_TO_WARM:
+        scratch[0] = p.warm(arena, entities, index, keys, first, params[t.P_WIDTH])
     for i in range(first, len(times)):
         key, time = keys[i], times[i]
         if key == 0:

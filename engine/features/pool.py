@@ -16,6 +16,7 @@ from engine.features.jit import inlined, njit
 Words = NDArray[np.int64]
 ARENA_WORDS_MIN: Final = 1 << 14
 SLOTS_MIN: Final = 64
+WARM_ROWS: Final = 4
 
 
 @dataclass(slots=True)
@@ -202,3 +203,19 @@ def upper_bound(arena: Words, start: int, length: int, time: int) -> int:
         else:
             high = middle
     return low
+
+
+@njit
+def warm(arena: Words, entities: Words, index: Words, keys: Words, first: int, width: int) -> int:
+    """Read a word of everything a batch will need, so that the processor fetches it all at once instead of by turns.
+
+    Returns their combination, only so that no compiler leaves the reads out. It changes nothing but the time taken.
+    """
+    words = 0
+    for i in range(first, len(keys)):
+        slot = find(index, entities, keys[i])
+        if slot >= 0 and entities[slot, t.E_LEN] > 0:
+            last = entities[slot, t.E_START] + entities[slot, t.E_LEN] - 1
+            for r in range(min(WARM_ROWS, width)):
+                words ^= arena[last + r * entities[slot, t.E_CAP]]
+    return words
