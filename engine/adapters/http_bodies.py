@@ -1,4 +1,8 @@
-"""Request bodies: read within bounds of size and time, and cut into events."""
+"""Request bodies: read within bounds of size and time, and cut into events.
+
+What a body calls itself is not looked at: it is JSON or it is refused for not being JSON, and many clients name no type
+or a wrong one.
+"""
 
 import asyncio
 from typing import Final
@@ -9,19 +13,7 @@ from aiohttp import web
 from engine.adapters.http_problem import Problem
 
 READ_SECONDS_MAX: Final = 10.0  # a body that trickles in must not hold a connection for ever
-JSON_TYPES: Final = ("application/json", "application/octet-stream", "")
-LINES_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
-
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def check_type(request: web.Request, *, lines: bool) -> None:
-    """Refuse a body that calls itself something else than JSON. No type at all is fine."""
-    kind = request.content_type if "Content-Type" in request.headers else ""
-    if kind in JSON_TYPES or kind.endswith("+json") or (lines and kind in LINES_TYPES):
-        return
-    wanted = "application/json" + (" or application/x-ndjson" if lines else "")
-    raise Problem(415, "media-type", f"the body must be {wanted}", headers={"Accept": wanted})
 
 
 async def read(request: web.Request, bytes_max: int) -> bytes:

@@ -53,7 +53,6 @@ PROBLEMS: Final = {
     403: "the key's role may not do this",
     408: "the body did not arrive in time",
     413: "the body is too large",
-    415: "the body is not JSON",
     422: "the event is refused; `reason` says why, and it is dead-lettered",
     503: "too much is waiting, or a service is away; `Retry-After` says when to come back",
     504: "no decision in time; sending the event again gets its answer",
@@ -115,7 +114,7 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "200": _answer("what became of each event", "Results"),
                     "400": _problem("the body cannot be cut into events"),
-                    **_problems(401, 403, 408, 413, 415, 503, 504),
+                    **_problems(401, 403, 408, 413, 503, 504),
                 },
             }
         },

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import web
 
-from engine.adapters.http_bodies import check_type, cut, read
+from engine.adapters.http_bodies import cut, read
 from engine.adapters.http_problem import Problem
 from engine.ports.sync import ACCEPTED, DECISION, DUPLICATE, REJECTED, Busy, Decider, SyncResult, Undecided
 
@@ -59,7 +59,6 @@ class SyncHandlers:
 
     async def decision(self, request: web.Request) -> web.Response:
         """`POST /v1/decisions`: one event; its decision, 202 where it carries none, 422 where it is refused."""
-        check_type(request, lines=False)
         event = await read(request, EVENT_BYTES_MAX)
         began = time.perf_counter()
         (result,) = await self._decide([event], self._limits.seconds, began)
@@ -73,7 +72,6 @@ class SyncHandlers:
 
     async def events(self, request: web.Request) -> web.Response:
         """`POST /v1/events`: NDJSON or a JSON array; one result an event, in order."""
-        check_type(request, lines=True)
         events = cut(await read(request, self._limits.bulk_bytes_max), EVENTS_MAX)
         seconds = max(self._limits.seconds, BULK_SECONDS_MAX)
         results = await self._decide(events, seconds, time.perf_counter())
