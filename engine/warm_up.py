@@ -1,5 +1,6 @@
 """Compiles or loads every kernel before a process takes part: in mid-stream it would stall for seconds."""
 
+import gc
 import logging
 import time
 from typing import Final
@@ -13,11 +14,17 @@ logger = logging.getLogger("steward")
 
 
 def warm_up(partition: PartitionMachine) -> None:
-    """Run some made-up events through a partition that is thrown away."""
+    """Run some made-up events through a partition that is thrown away, and keep the collector off what is there then.
+
+    Modules and compiled kernels are some hundred thousand objects that live as long as the process: a full collection
+    that walks them takes longer than a decision may.
+    """
     began = time.monotonic()
     for size in (1, EVENTS):
         decoded = partition.decode(list(generate(size)))
         missing = partition.missing(decoded)
         partition.load(missing, [None] * len(missing))
         partition.apply(decoded, lambda index: {"offset": index})
+    gc.collect()
+    gc.freeze()
     logger.info("kernels ready after %.1f s", time.monotonic() - began)
