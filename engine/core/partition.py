@@ -84,7 +84,8 @@ class Partition:
         self._plan = Plan.compile(self.ruleset.features, head.get(HEAD_LAYOUT), settings.features)
         self._layout = head.get(HEAD_LAYOUT, b"")
         self._features = FeatureState(self._plan, backed=self._backed)
-        self._warming = Warming([(f.identity, f.window_ms) for f in self.ruleset.features], head.get(HEAD_WARMING, b""))
+        windows = [feature.window_ms for feature in self.ruleset.features]
+        self._warming = Warming(list(zip(self._plan.identities(), windows, strict=True)), head.get(HEAD_WARMING, b""))
         self._admission = Admission(settings.admission, backed=self._backed)
         self._rewards = Rewards(settings.earn, backed=self._backed)
         model = self.ruleset.models.anomaly

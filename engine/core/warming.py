@@ -33,13 +33,17 @@ class Warming:
 
     def __init__(self, features: Sequence[tuple[str, int | None]], stored: bytes = b"") -> None:
         self._state = msgspec.msgpack.decode(stored, type=_State) if stored else _State()
-        fresh = [name for name, _ in features if name not in self._state.features]
+        # A feature that was dropped has missed events: declared again, it starts over.
+        kept = {name: cohort for name, _ in features if (cohort := self._state.features.get(name)) is not None}
+        dropped = len(kept) < len(self._state.features)
+        self._state.features = kept
+        fresh = [name for name, _ in features if name not in kept]
         if fresh:
             self._state.features.update(dict.fromkeys(fresh, len(self._state.cohorts)))
             self._state.cohorts.append([])
         self._cohort = np.array([self._state.features[name] for name, _ in features], np.int64)
         self._window = np.array([-1 if window is None else window for _, window in features], np.int64)
-        self.changed = bool(fresh)
+        self.changed = bool(fresh) or dropped
         self._since = np.zeros((len(self._state.cohorts), 0), np.int64)
 
     def observe(self, time_ms: NDArray[np.int64]) -> None:

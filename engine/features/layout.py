@@ -48,10 +48,9 @@ class GroupLayout:
 
 @dataclass(slots=True)
 class Layout:
-    """All groups, and since when each feature (by identity) has been declared, in event time."""
+    """All groups."""
 
     groups: list[GroupLayout] = field(default_factory=list)
-    since: dict[str, int] = field(default_factory=dict)
 
     def group(self, by: tuple[str, ...]) -> GroupLayout:
         """The live group of `by`, new if need be. Raises `ValueError` when group ids run out."""
@@ -72,7 +71,6 @@ class Layout:
                 {"by": list(g.by), "filters": g.filters, "columns": g.columns, "ages": g.ages, "retired": g.retired}
                 for g in self.groups
             ],
-            "since": self.since,
         }
         return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
@@ -88,4 +86,4 @@ def load(data: bytes | None) -> Layout:
         GroupLayout(i, tuple(g["by"]), list(g["filters"]), list(g["columns"]), bool(g["ages"]), bool(g["retired"]))
         for i, g in enumerate(body["groups"])
     ]
-    return Layout(groups, {str(k): int(v) for k, v in body["since"].items()})
+    return Layout(groups)

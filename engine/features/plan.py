@@ -1,6 +1,6 @@
 """Features compiled into the integer tables that the kernels read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,12 +57,6 @@ class Plan:
     groups: list[GroupPlan]
     limits: FeatureLimits
     _layout: layouts.Layout = field(repr=False)
-    _since: NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Look up the times of declaration."""
-        latest = np.iinfo(np.int64).max
-        self._since = np.array([self._layout.since.get(d.identity, latest) for d in self.features], np.int64)
 
     @classmethod
     def compile(
@@ -88,8 +82,6 @@ class Plan:
                 raise ValueError(f"feature {definition.name}: declared twice")
             names.add(definition.name)
         registry = layouts.load(layout)
-        known = {definition.identity for definition in features}
-        registry.since = {identity: since for identity, since in registry.since.items() if identity in known}
         filters: list[Filter | None] = []
         groups: list[GroupPlan] = []
         by_entity: dict[tuple[str, ...], list[int]] = {}
@@ -109,25 +101,14 @@ class Plan:
         """How each feature is written in JSON: "int", "number" or "bool"."""
         return [AGGREGATES[definition.agg].kind for definition in self.features]
 
+    def identities(self) -> list[str]:
+        """What each feature computes and in which log: unchanged while its stored touches stay its own."""
+        group_ids = {int(row): group.id for group in self.groups for row in group.features[:, t.F_OUT]}
+        return [f"{group_ids[row]}:{feature.identity}" for row, feature in enumerate(self.features)]
+
     def layout(self) -> bytes:
         """What has to be stored beside the state and handed to the next `compile`."""
         return self._layout.dump()
-
-    def undated(self) -> list[str]:
-        """Names of features whose time of declaration is not known yet."""
-        return [d.name for d in self.features if d.identity not in self._layout.since]
-
-    def date(self, names: Iterable[str], since_ms: int) -> None:
-        """State that the features `names` see events from `since_ms` (event time) on. Changes the layout."""
-        wanted = set(names)
-        for definition in self.features:
-            if definition.name in wanted:
-                self._layout.since[definition.identity] = int(since_ms)
-        self.__post_init__()
-
-    def since(self) -> NDArray[np.int64]:
-        """Since when each feature has been declared, event time in milliseconds; the greatest int64 where undated."""
-        return self._since
 
 
 def _compile_group(
@@ -221,8 +202,6 @@ def _fitting_group(
     full = len(texts | set(group.filters)) > limits.filters_per_group_max
     if full or len(fields | set(group.columns)) > limits.columns_per_group_max:
         group.retired = True
-        for definition in members:
-            registry.since.pop(definition.identity, None)
         group = registry.group(by)
     return group
 

@@ -31,7 +31,6 @@ class FeatureState:
     def __init__(self, plan: Plan, backed: bool = True) -> None:
         self.plan = plan
         self.backed = backed
-        self._windows = np.array([d.window_ms or 0 for d in plan.features], np.int64)
         self._scratch = np.zeros(SCRATCH_WORDS, np.int64)
         self._ops = np.empty(OPS_BYTES, np.uint8)
         self._params = [group.params.copy() for group in plan.groups]
@@ -140,14 +139,6 @@ class FeatureState:
     def entities(self) -> int:
         """Entities resident, over all groups."""
         return int(sum(pool.meta[t.M_ENTITIES] for pool in self._pools))
-
-    def warming(self, time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Where a feature has seen less than its window since it was declared, bool `(features, n)`.
-
-        `age` and a `since_last` without a window never warm up: they have no length to fill.
-        """
-        starts = time_ms[None, :] - self._windows[:, None]
-        return (starts < self.plan.since()[:, None]) & (self._windows > 0)[:, None]
 
     def memory_bytes(self) -> int:
         """Bytes held by the pools."""

@@ -46,6 +46,17 @@ def test_a_feature_declared_later_warms_by_itself() -> None:
     assert not later.is_warming(1, 0, 2 * HOUR)
 
 
+def test_a_feature_that_was_dropped_starts_over() -> None:
+    first = Warming([("a", HOUR), ("b", HOUR)])
+    first.observe(times(*range(40)))
+    without = Warming([("a", HOUR)], first.dump())
+    assert without.changed
+    again = Warming([("a", HOUR), ("b", HOUR)], without.dump())
+    again.observe(times(2 * HOUR))
+    assert not again.is_warming(0, 0, 2 * HOUR)
+    assert again.is_warming(1, 0, 2 * HOUR)
+
+
 @given(st.lists(st.integers(0, 10 * HOUR), min_size=1, max_size=60), st.lists(st.integers(1, 59), max_size=5))
 def test_batches_and_restarts_change_nothing(values: list[int], cuts: list[int]) -> None:
     whole = Warming([("a", HOUR)])

@@ -1,4 +1,4 @@
-"""Definitions, limits, the persisted layout, warming, residence: everything round the kernels."""
+"""Definitions, limits, the persisted layout, residence: everything round the kernels."""
 
 import numpy as np
 import pytest
@@ -79,12 +79,11 @@ def test_a_group_out_of_bits_is_replaced() -> None:
     layout = None
     for k in range(5):
         plan = Plan.compile([FeatureDef("f", "count", ("card",), None, HOUR_MS, field_is("type", k))], layout, limits)
-        assert plan.undated() == ["f"]
-        plan.date(["f"], BASE)
         layout = plan.layout()
     groups = load(layout).groups
     assert [g.retired for g in groups] == [True, True, False]
     assert plan.groups[0].id == 2
+    assert plan.identities()[0].startswith("2:count")
 
 
 def test_values_survive_a_change_of_features() -> None:
@@ -103,27 +102,6 @@ def test_values_survive_a_change_of_features() -> None:
         store.apply(ops)
         layout = plan.layout()
         assert np.array_equal(got[:, -1], want, equal_nan=True)
-
-
-def test_warming() -> None:
-    features = [
-        FeatureDef("n", "count", ("card",), None, HOUR_MS),
-        FeatureDef("age", "age", ("card",)),
-        FeatureDef("gap", "since_last", ("card",)),
-    ]
-    plan = Plan.compile(features)
-    times = np.array([BASE + HOUR_MS - 1, BASE + HOUR_MS], np.int64)
-    state = FeatureState(plan)
-    assert plan.undated() == ["n", "age", "gap"]
-    assert state.warming(times).tolist() == [[True, True], [False, False], [False, False]]
-    plan.date(plan.undated(), BASE)
-    assert plan.undated() == []
-    assert state.warming(times).tolist() == [[True, False], [False, False], [False, False]]
-    again = Plan.compile(features, plan.layout())
-    assert again.undated() == []
-    changed = Plan.compile([FeatureDef("n", "count", ("card",), None, 2 * HOUR_MS)], plan.layout())
-    assert changed.undated() == ["n"]
-    assert plan.kinds == ["int", "number", "number"]
 
 
 def test_missing_names_each_entity_once() -> None:
