@@ -30,6 +30,9 @@ lint: setup ## ruff, mypy --strict, and who may import whom
 format: setup ## let ruff sort imports and mend what it can
 	@$(BIN)/ruff check --fix .
 
+schemas: setup ## write schemas/ from the types and the loader's tables
+	@$(BIN)/python -m engine.domain.schema schemas/ && $(BIN)/python -m engine.ruleset.schema schemas/
+
 bench: servers ## run the benchmarks of load_tests/ and print their table
 	@$(BIN)/python -m load_tests $(ARGS)
 

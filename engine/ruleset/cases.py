@@ -18,14 +18,15 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 CASE_KEYS: Final = ("given", "with", "expect", "description")
 TIME_MS_DEFAULT: Final = 1_767_268_800_000  # 2026-01-01T12:00:00Z, a Thursday
 TYPE_DEFAULT: Final = "payment.requested"
-_SCORES: Final = ("score.anomaly", "score.fraud")
+SCORE_NAMES: Final = ("score.anomaly", "score.fraud")
+EXPECTS: Final = ("hit", "miss")
 
 
 def read_case(node: Mapping, kinds: dict[str, Kind], catalogue: aggregates.Catalogue) -> Case:
     """A test, its names and types checked. Raises `RuleError`."""
     reader = Reader(node, "a test", CASE_KEYS)
     expect = reader.text("expect")
-    if expect not in ("hit", "miss"):
+    if expect not in EXPECTS:
         raise fail(reader.need("expect"), f"a test expects hit or miss, not '{expect}'")
     case = Case({"type": TYPE_DEFAULT}, {}, {}, TIME_MS_DEFAULT, {}, math.nan, math.nan, expect == "hit", node.line + 1)
     scores: dict[str, float] = {}
@@ -36,7 +37,7 @@ def read_case(node: Mapping, kinds: dict[str, Kind], catalogue: aggregates.Catal
             raise fail(value, f"the value of {name} must be a single value")
         if name == EVENT_TIME:
             time_ms = _time_ms(value)
-        elif name in _SCORES:
+        elif name in SCORE_NAMES:
             scores[name] = _number(value, name) if value.value is not None else math.nan
         elif name in kinds:
             case.features[name] = _feature(value, name)

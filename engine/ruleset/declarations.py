@@ -20,6 +20,13 @@ FEATURE_KEYS: Final = ("name", "agg", "of", "by", "window", "where", "expr", "de
 LIST_KEYS: Final = ("values", "description", "owner")
 MODEL_KEYS: Final = ("anomaly", "fraud")
 ANOMALY_KEYS: Final = ("detector", "trees", "height", "window", "seed", "inputs")
+ANOMALY_BOUNDS: Final = {
+    "trees": (25, 1, 500),
+    "height": (8, 1, 15),
+    "window": (250, 1, 1_000_000),
+    "seed": (42, 0, 2**63 - 1),
+}
+"""Numbers of the anomaly model: default, least and greatest."""
 DETECTORS: Final = ("half_space_trees",)
 INPUTS_MAX: Final = 64
 _RESERVED: Final = frozenset({
@@ -108,10 +115,7 @@ def anomaly(node: Node, known: list[str]) -> AnomalyConfig:
         raise fail(reader.need("detector"), f"unknown detector '{detector}'", f"one of {', '.join(DETECTORS)}")
     return AnomalyConfig(
         detector=detector,
-        trees=reader.whole("trees", 25, 1, 500),
-        height=reader.whole("height", 8, 1, 15),
-        window=reader.whole("window", 250, 1, 1_000_000),
-        seed=reader.whole("seed", 42, 0, 2**63 - 1),
+        **{name: reader.whole(name, *bounds) for name, bounds in ANOMALY_BOUNDS.items()},
         inputs=_inputs(reader, known),
     )
 

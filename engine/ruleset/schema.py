@@ -1,0 +1,243 @@
+"""The JSON Schema of a rule file, for completion and checks in editors: `python -m engine.ruleset.schema schemas/`.
+
+Made from the tables the loader itself reads by; a test fails when the file and the tables drift apart. It says what the
+shape of a file is. What an expression means, and whether the names in it exist, only `steward rules check` knows.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from engine.domain.durations import UNITS_MS
+from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+from engine.domain.schema import BASE_URI, DIALECT
+from engine.features.definition import AGGREGATES
+from engine.ruleset import declarations, rules
+from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
+from engine.ruleset.compiler import RULES_MAX, SECTIONS
+from engine.ruleset.functions import BUILTINS, REGISTRY
+from engine.ruleset.lists import VALUES_MAX
+from engine.ruleset.model import CANARY, MODES, OUTCOMES
+from engine.ruleset.parser import EXPRESSION_CHARS_MAX
+from engine.ruleset.reader import TEXT_CHARS_MAX
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES
+
+NAME: Final = "rules.schema.json"
+Schema = dict[str, Any]
+
+_WINDOW: Final = rf"^\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*$"
+_SINGLE: Final = ["number", "boolean", "null"]
+
+
+def document() -> Schema:
+    """The schema of one rule file."""
+    sections = {
+        "features": {"type": "array", "items": {"$ref": "#/$defs/feature"}},
+        "lists": {
+            "type": "object",
+            "propertyNames": {"pattern": _whole(declarations.NAME.pattern)},
+            "additionalProperties": {"$ref": "#/$defs/list"},
+        },
+        "rules": {"type": "array", "maxItems": RULES_MAX, "items": {"$ref": "#/$defs/rule"}},
+        "models": _closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
+    }
+    return {
+        "$schema": DIALECT,
+        "$id": BASE_URI + NAME,
+        "title": "A rule file of Steward",
+        "description": "Features, lists, models and rules; docs/rules.md is the whole language.",
+        **_closed({name: sections[name] for name in SECTIONS}),
+        "$defs": {
+            "expression": _expression(),
+            "rule": _rule(),
+            "test": _test(),
+            "feature": _feature(),
+            "list": _list(),
+            "anomaly": _anomaly(),
+            "fraud": _closed({"inputs": _inputs()}, "inputs"),
+        },
+    }
+
+
+def render() -> str:
+    """The schema as the text of its file."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _closed(properties: Schema, *required: str) -> Schema:
+    found: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        found["required"] = list(required)
+    return found
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def _text(description: str, pattern: str | None = None) -> Schema:
+    found: Schema = {"type": "string", "description": description}
+    return {**found, "pattern": _whole(pattern)} if pattern else {**found, "maxLength": TEXT_CHARS_MAX}
+
+
+def _texts(description: str, **of: Any) -> Schema:
+    """A text, or a list of them."""
+    one = {"type": "string", **of}
+    return {"description": description, "anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+def _expression() -> Schema:
+    calls = [signature for signature, _, _ in BUILTINS.values()] + [f.signature for f in REGISTRY.values()]
+    text = {"type": "string", "minLength": 1, "maxLength": EXPRESSION_CHARS_MAX}
+    return {
+        "description": "A condition or a number over event fields, features, scores (score.anomaly) and lists.NAME. "
+        f"Functions: {', '.join(calls)}. Aggregates: {', '.join(AGGREGATES)}, with by=, of=, window=, where=.",
+        "examples": ["amount_base > 100 and not three_ds", *(function.example for function in REGISTRY.values())],
+        "anyOf": [text, {"type": ["number", "boolean"]}],
+    }
+
+
+def _described(description: str) -> Schema:
+    return {"$ref": "#/$defs/expression", "description": description}
+
+
+def _rule() -> Schema:
+    share = r"[0-9]{1,3}(?:\.[0-9]{1,3})?\s*%"
+    plain = [mode for mode in MODES if mode != CANARY]
+    modes = [
+        {"enum": plain},
+        {"type": "string", "pattern": _whole(rf"{CANARY}\s*:\s*{share}"), "examples": [f"{CANARY}: 10%"]},
+        _closed({CANARY: {"type": "string", "pattern": _whole(share)}}, CANARY),
+    ]
+    keys: Schema = {
+        "id": _text("Names the rule in decisions; unique in the directory.", rules.ID.pattern),
+        "description": _text("For people, and in the reasons of decisions where `detail` is left out."),
+        "owner": _text("Who answers for the rule."),
+        "tags": _texts("For people."),
+        "when": _described("The rule hits where this condition holds."),
+        "unless": _described("But not where this one holds."),
+        "then": _then(),
+        "hard": {"type": "boolean", "description": "Not set aside by a rule that allows."},
+        "mode": {"description": "live; shadow; or live for a stable share of customers.", "anyOf": modes},
+        "enabled": {"type": "boolean", "description": "false: checked, never evaluated."},
+        "tests": {"type": "array", "maxItems": rules.TESTS_MAX, "items": {"$ref": "#/$defs/test"}},
+    }
+    return _closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then")
+
+
+def _then() -> Schema:
+    bound = rules.SCORE_MAX
+    keys: Schema = {
+        "decision": {"enum": list(OUTCOMES), "description": "The strongest hit wins."},
+        "score": {"type": "number", "minimum": -bound, "maximum": bound, "description": "Points a hit adds."},
+        "reason": _text("Reason code; the id in upper case where it is left out.", rules.REASON.pattern),
+        "allow": {"type": "boolean", "description": "Sets aside every hit of a rule that is not hard."},
+        "detail": _text("Text for the decision; {name} is replaced by the value."),
+    }
+    allows = {"properties": {"allow": {"const": True}}, "required": ["allow"]}
+    doing = [{"required": ["decision"]}, {"required": ["score"]}, allows]
+    return {**_closed({key: keys[key] for key in rules.THEN_KEYS}), "anyOf": doing}
+
+
+def _test() -> Schema:
+    given: Schema = {
+        **{name: {"type": ["string", "number", "null"]} for name in STRING_FIELDS},
+        "type": {"enum": [*EVENT_TYPES, None]},
+        **{name: {"type": ["number", "null"]} for name in (*NUMBER_FIELDS, *SCORE_NAMES)},
+        **{name: {"type": ["boolean", "null"]} for name in BOOL_FIELDS},
+        EVENT_TIME: {"type": ["string", "integer"], "examples": ["2026-01-31T23:00:00Z"]},
+    }
+    aggregate = {"pattern": rf"^\s*(?:{'|'.join(AGGREGATES)})\s*\("}
+    single = {"type": _SINGLE}
+    keys: Schema = {
+        "given": {
+            "type": "object",
+            "description": "Event fields, features and scores; what is left out is missing.",
+            "properties": given,
+            "additionalProperties": single,
+        },
+        "with": {
+            "type": "object",
+            "description": "Values of aggregates written inside expressions, by their text.",
+            "propertyNames": aggregate,
+            "additionalProperties": single,
+        },
+        "expect": {"enum": list(EXPECTS)},
+        "description": {"description": "For people."},
+    }
+    return _closed({key: keys[key] for key in CASE_KEYS}, "expect")
+
+
+def _feature() -> Schema:
+    fields = [*STRING_FIELDS, *NUMBER_FIELDS]
+    keys: Schema = {
+        "name": _text("What expressions call it.", declarations.NAME.pattern),
+        "agg": {"enum": list(AGGREGATES)},
+        "of": {"enum": fields, "description": "The field that is aggregated."},
+        "by": _texts("Whose events count: one entity, or a combination.", enum=list(ENTITY_FIELDS)),
+        "window": {"type": "string", "pattern": _WINDOW, "examples": ["90s", "10m", "24h", "30d"]},
+        "where": _described("Which events count, by event fields; those that carry a decision where it is left out."),
+        "expr": _described("A derived feature: over event fields and other features."),
+        "description": {"description": "For people."},
+        "owner": {"description": "For people."},
+        "tags": {"description": "For people."},
+    }
+    aggregated = ("agg", "of", "by", "window", "where")
+    derived = {"properties": dict.fromkeys(aggregated, False)}
+    return {
+        **_closed({key: keys[key] for key in declarations.FEATURE_KEYS}, "name"),
+        "if": {"required": ["expr"]},
+        "then": derived,
+        "else": {"required": ["agg", "by"], "allOf": _of_aggregates()},
+    }
+
+
+def _of_aggregates() -> list[Schema]:
+    """What each aggregate needs beside its entities."""
+    fields = {"number": list(NUMBER_FIELDS), "string": list(STRING_FIELDS)}
+    found: list[Schema] = []
+    for of in dict.fromkeys(row.of for row in AGGREGATES.values()):
+        names = [name for name, row in AGGREGATES.items() if row.of == of]
+        then: Schema = {"properties": {"of": False}}
+        if of:
+            then = {"required": ["of"], "properties": {"of": {"enum": fields[of]}}}
+        found.append({"if": {"properties": {"agg": {"enum": names}}}, "then": then})
+    windowed = [name for name, row in AGGREGATES.items() if row.window]
+    found.append({"if": {"properties": {"agg": {"enum": windowed}}}, "then": {"required": ["window"]}})
+    return found
+
+
+def _list() -> Schema:
+    kinds = [{"type": "array", "maxItems": VALUES_MAX, "items": {"type": kind}} for kind in ("string", "number")]
+    keys: Schema = {
+        "values": {"description": "Text, networks among it, or numbers; not both.", "anyOf": kinds},
+        "description": {"description": "For people."},
+        "owner": {"description": "For people."},
+    }
+    return _closed({key: keys[key] for key in declarations.LIST_KEYS}, "values")
+
+
+def _inputs() -> Schema:
+    names = _texts("Names of features.", pattern=_whole(declarations.NAME.pattern))
+    names["anyOf"][1] |= {"maxItems": declarations.INPUTS_MAX, "uniqueItems": True}
+    return names
+
+
+def _anomaly() -> Schema:
+    keys: Schema = {"detector": {"enum": list(declarations.DETECTORS)}, "inputs": _inputs()}
+    for name, (default, low, high) in declarations.ANOMALY_BOUNDS.items():
+        keys[name] = {"type": "integer", "minimum": low, "maximum": high, "default": default}
+    return _closed({key: keys[key] for key in declarations.ANOMALY_KEYS}, "inputs")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the schema into a directory (schemas/ unless told)."""
+    directory = Path(arguments[0] if arguments else "schemas")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / NAME).write_text(render(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
