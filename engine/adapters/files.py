@@ -29,7 +29,6 @@ LINE_BYTES_MAX: Final = 16 << 20
 BATCH_RECORDS: Final = 1000
 BOM: Final = b"\xef\xbb\xbf"
 BLANK: Final = b" \t\r"
-ODD: Final = (b"\r", b"\n\n", b"\n ", b"\n\t")
 """In a block without these no line but its first can be blank or end in a carriage return."""
 TABLES: Final = (".parquet", ".csv")
 KINDS: Final = (".ndjson", ".jsonl", ".json", *TABLES)
@@ -214,15 +213,11 @@ def _lines(name: str, stream: BinaryIO, block_bytes: int) -> Iterator[Rows]:
         lines = block.split(b"\n")
         lines[0] = rest if cut else rest + lines[0]
         rest, cut = lines.pop(), False
-        yield _numbered(lines, number, any(odd in block for odd in ODD) or _odd(lines[0]))
+        # Empty lines and those that begin with a blank sort before all others: one pass tells whether there are any.
+        yield _numbered(lines, number, b"\r" in block or lines[0][-1:] == b"\r" or min(lines) < b"!")
         number += len(lines)
     if rest:
         yield _numbered([rest], number, odd=True)
-
-
-def _odd(line: bytes) -> bool:
-    """Whether a line may be blank or end in a carriage return."""
-    return not line or line[:1] in BLANK or line[-1:] == b"\r"
 
 
 def _numbered(lines: list[bytes], first: int, odd: bool) -> Rows:

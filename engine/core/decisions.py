@@ -113,12 +113,12 @@ class DecisionWriter:
             degraded,
             strict=True,
         )
+        # Most events hit nothing: they share the empty lists.
         none: list[str] = []
         nothing: list[Reason] = []
         ids, model, ruleset = self._ids, self._model, self._ruleset.hash
-        decisions = []
-        for row, (event, time, outcome, score, unusual, live, shadow, why, late, names) in enumerate(rows):
-            decision = Decision(
+        return [
+            Decision(
                 event.event_id,
                 event.payment_id,
                 event.customer_id,
@@ -134,8 +134,8 @@ class DecisionWriter:
                 late,
                 names,
             )
-            decisions.append(decision)
-        return decisions
+            for row, (event, time, outcome, score, unusual, live, shadow, why, late, names) in enumerate(rows)
+        ]
 
     def _reason(self, frame: Frame, rule: int, row: int) -> Reason:
         """Why a rule hit: its description, or its own text with the values of this event filled in."""

@@ -247,6 +247,8 @@ class Partition:
         names = [none] * picked.n
         for place in np.flatnonzero(masked):
             names[place] = ["card_number_masked"]
+        if self._warming.over:
+            return names
         features = self.ruleset.features
         for row, (live, shadow) in enumerate(zip(verdicts.rules, verdicts.shadow, strict=True)):
             if live or shadow:

@@ -16,4 +16,5 @@ def iso_time(time_ms: int) -> str:
 
 def iso_times(time_ms: NDArray[np.int64]) -> list[str]:
     """Many times."""
-    return [f"{text}Z" for text in np.datetime_as_string(time_ms.astype("datetime64[ms]"), unit="ms").tolist()]
+    texts: list[str] = np.datetime_as_string(time_ms.astype("datetime64[ms]"), unit="ms", timezone="UTC").tolist()
+    return texts

@@ -45,6 +45,7 @@ class Warming:
         self._window = np.array([-1 if window is None else window for _, window in features], np.int64)
         self.changed = bool(fresh) or dropped
         self._since = np.zeros((len(self._state.cohorts), 0), np.int64)
+        self.over = False  # nothing was warming at any event of the observed batch
 
     def observe(self, time_ms: NDArray[np.int64]) -> None:
         """Take in the accepted events of a batch, in order, before asking about any of them."""
@@ -57,6 +58,8 @@ class Warming:
                 self.changed = True
             if len(fresh) < len(time_ms):
                 self._since[cohort, len(fresh) :] = sorted(seen)[(len(seen) - 1) // 2]
+        longest = int(self._window.max(initial=0))
+        self.over = not time_ms.size or int(time_ms.min()) - longest >= int(self._since.max(initial=-(2**62)))
 
     def is_warming(self, feature: int, row: int, time_ms: int) -> bool:
         """Whether a feature's window at an event of the observed batch starts before the feature was declared."""

@@ -1,14 +1,18 @@
 """Replay: history through the same core, offline."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from engine.core.decode import Decoded
 from engine.core.effects import OUTPUT_KINDS, Effects, Output
 from engine.core.partition import Partition
 from engine.ports.store import Commit, StateStore
+from engine.service.ahead import ahead
+
+Batch = tuple[int, Decoded, Callable[[int], dict[str, Any]]]
 
 
 class Chunk(Protocol):
@@ -108,27 +112,34 @@ async def replay(
         head = await store.open(partition.shard)
         partition.restore(head.state)
         offset = head.offset
-    for chunk in chunks:
-        for start in range(0, len(chunk.records), events_max):
-            records = chunk.records[start : start + events_max]
-            decoded = partition.decode(records)
-            if store is not None:
-                keys = partition.missing(decoded)
-                if keys:
-                    partition.load(keys, await store.load(partition.shard, keys))
-            effects = partition.apply(decoded, partial(_source, chunk, start))
-            if store is not None:
-                following = max(offset, 0) + len(records)
-                await store.commit(Commit(partition.shard, offset, following, effects.ops))
-                partition.evict()
-                offset = following
-            sink.write(effects.outputs)
-            sink.write_features(effects.features)
-            report.add(len(records), effects)
-            progress(len(records))
+    batches = _batches(chunks, partition, events_max)
+    # Decoding runs ahead in memory only: with a store, the rates in force are stored with the batch they belong to.
+    for records, decoded, source in ahead(batches) if store is None else batches:
+        if store is not None:
+            keys = partition.missing(decoded)
+            if keys:
+                partition.load(keys, await store.load(partition.shard, keys))
+        effects = partition.apply(decoded, source)
+        if store is not None:
+            following = max(offset, 0) + records
+            await store.commit(Commit(partition.shard, offset, following, effects.ops))
+            partition.evict()
+            offset = following
+        sink.write(effects.outputs)
+        sink.write_features(effects.features)
+        report.add(records, effects)
+        progress(records)
     report.seconds = time.perf_counter() - began
     report.digest = sink.digest()
     return report
+
+
+def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int) -> Iterator[Batch]:
+    """Every batch of the history, decoded: how many records it holds, what they are, and where they came from."""
+    for chunk in chunks:
+        for start in range(0, len(chunk.records), events_max):
+            records = chunk.records[start : start + events_max]
+            yield len(records), partition.decode(records), partial(_source, chunk, start)
 
 
 def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
