@@ -20,7 +20,7 @@ def redact(raw: bytes | None) -> str:
     cut = len(raw) > _LOOK_BYTES
     if cut:
         text = _CUT_ESCAPE.sub("", text)
-    text = pan.mask(_ESCAPE.sub(_unescape, text))
+    text = pan.mask(_ESCAPE.sub(_unescape, text).replace("\0", ""))  # text in UTF-16 has a NUL between its digits
     if cut:  # the rest of a card number may have been cut off
         text = text.rstrip("\ufffd").rstrip(_DIGITS_AND_SEPARATORS)
     return text.encode()[:REDACTED_BYTES_MAX].decode("utf-8", "ignore")
@@ -31,4 +31,5 @@ def _unescape(match: re.Match[str]) -> str:
     if match.group(2):
         return "/" if match.group(2) == "/" else " "
     character = chr(int(match.group(1), 16))
-    return character if character.isalnum() or character in _DIGITS_AND_SEPARATORS else match.group()
+    hides = not character.isalnum() and character not in _DIGITS_AND_SEPARATORS and character != "\0"
+    return match.group() if hides else character

@@ -9,7 +9,7 @@ from engine.domain.currencies import EXPONENTS
 MINOR_LIMIT: Final = 10**15
 """Amounts of this many minor units and more are rejected: below it a binary float still holds every amount exactly."""
 
-_DECIMAL: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+_DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 _NUMBER: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _NOT_FINITE: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _EXPONENT_DIGITS_MAX: Final = 6
@@ -32,7 +32,7 @@ def exponent(currency: str) -> int | None:
 def to_minor(text: str, exponent: int, *, number: bool = False) -> int:
     """The exact minor units of an amount.
 
-    `text` is a plain decimal (`[0-9]+(.[0-9]+)?`), or with `number` the text of a JSON number, which may have an
+    `text` is a plain decimal (`-?[0-9]+(.[0-9]+)?`), or with `number` the text of a JSON number, which may have an
     exponent. Precision is judged by value, so 12.340 EUR is fine and 12.345 is not. Raises `MoneyError` on anything
     malformed, not positive, more precise than the minor unit, or of `MINOR_LIMIT` and more.
     """
@@ -57,8 +57,8 @@ def _parts(text: str, number: bool) -> tuple[str, str, int]:
     if match is None:
         raise MoneyError(reasons.AMOUNT_MALFORMED, "an amount is digits, or digits, a point and digits")
     if not number:
-        whole, fraction = match.group(1), match.group(2) or ""
-        return "", whole + fraction, len(fraction)
+        sign, whole, fraction = match.group(1), match.group(2), match.group(3) or ""
+        return sign, whole + fraction, len(fraction)
     sign, whole, fraction, power = match.group(1), match.group(2), match.group(3) or "", match.group(4) or "0"
     if len(power.lstrip("+-0")) > _EXPONENT_DIGITS_MAX:
         if not (whole + fraction).strip("0"):

@@ -130,9 +130,9 @@ REFUSED: list[tuple[str, bytes | None]] = [
     (reasons.CARD_NUMBER_IN_NUMBER, record(amount=CARD)),
     (reasons.CARD_NUMBER_IN_NUMBER, record(amount=378282246310005, currency="JPY")),
     (reasons.CARD_NUMBER_IN_NUMBER, record(type="points.redeemed", points=int(CARD))),
-    *((reasons.AMOUNT_MALFORMED, record(amount=text)) for text in ("", "abc", "1e2", "-1", " 1", "1,5", ".5", "5.")),
+    *((reasons.AMOUNT_MALFORMED, record(amount=text)) for text in ("", "abc", "1e2", "-", " 1", "1,5", ".5", "5.")),
     *((reasons.AMOUNT_NOT_FINITE, raw(text)) for text in ("NaN", "Infinity", "-Infinity", '"NaN"', '"inf"')),
-    *((reasons.AMOUNT_NOT_POSITIVE, raw(text)) for text in ("0", "-0", "-0.0", "-5", '"0.00"', "0e5")),
+    *((reasons.AMOUNT_NOT_POSITIVE, raw(text)) for text in ("0", "-0", "-0.0", "-5", '"0.00"', '"-1"', "0e5")),
     *((reasons.AMOUNT_OVER_PRECISE, raw(text)) for text in ("12.345", '"12.345"', "1e-3", "0.001")),
     (reasons.AMOUNT_OVER_PRECISE, record(amount="12.5", currency="JPY")),
     (reasons.AMOUNT_OVER_PRECISE, record(amount="1.0001", currency="KWD")),
@@ -171,6 +171,13 @@ def test_refused_with_its_reason_and_without_harm_to_neighbours(index: int) -> N
     assert CARD not in reject.raw_redacted + reject.detail
     assert decoded.index.tolist() == [0, 2]
     assert [event.event_id for event in decoded.columns.events] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("value", [f'{{"a":"{CARD}"}}'.encode("utf-16-le"), "\\u0000".join(CARD).encode()])
+def test_no_card_number_is_shown_through_nuls(value: bytes) -> None:
+    shown = Decoder().decode([value]).rejects[0].raw_redacted
+    assert "411111******1111" in shown
+    assert "\0" not in shown
 
 
 def test_every_reason_is_reached() -> None:

@@ -77,6 +77,7 @@ def test_minor_units_survive_text(minor: int, digits: int, zeros: int) -> None:
         ("0.00", 2, False, reasons.AMOUNT_NOT_POSITIVE),
         ("-0", 2, True, reasons.AMOUNT_NOT_POSITIVE),
         ("-5", 2, True, reasons.AMOUNT_NOT_POSITIVE),
+        ("-5.00", 2, False, reasons.AMOUNT_NOT_POSITIVE),
         ("0e999999999", 2, True, reasons.AMOUNT_NOT_POSITIVE),
         ("-1e999999999", 2, True, reasons.AMOUNT_NOT_POSITIVE),
         ("10000000000000", 2, False, reasons.AMOUNT_TOO_LARGE),
@@ -87,7 +88,7 @@ def test_minor_units_survive_text(minor: int, digits: int, zeros: int) -> None:
         ("NaN", 2, True, reasons.AMOUNT_NOT_FINITE),
         ("-Infinity", 2, True, reasons.AMOUNT_NOT_FINITE),
         ("inf", 2, False, reasons.AMOUNT_NOT_FINITE),
-        *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("", " 1", "1 ", "-1", "+1", "1e2", ".5", "5.")),
+        *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("", " 1", "1 ", "--1", "+1", "1e2", ".5", "5.")),
         *((text, 2, False, reasons.AMOUNT_MALFORMED) for text in ("1,5", "1_0", "٣")),
     ],
 )  # fmt: skip
