@@ -68,7 +68,7 @@ def test_nothing_depends_on_batches_files_or_hash_seed(history: Path, tmp_path: 
     (tmp_path / "one.ndjson").write_bytes(data[:cut])
     (tmp_path / "two.jsonl.gz").write_bytes(gzip.compress(data[cut:]))
     judged = [(line["event_id"], line["decision"], line["score"]) for line in lines_of("decisions")]
-    replay("one.ndjson", "two.jsonl.gz")
+    assert replay("one.ndjson", "two.jsonl.gz")["digest"] == whole
     assert [(line["event_id"], line["decision"], line["score"]) for line in lines_of("decisions")] == judged
     for seed in ("1", "2"):
         command = [sys.executable, "-m", "engine.cli", "replay", str(history)]

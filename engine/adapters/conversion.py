@@ -14,6 +14,8 @@ DAY_MS: Final = 86_400_000
 UNSAFE: Final = r'["\\\x00-\x1f]'
 """Characters that JSON text must escape."""
 TRUE_TEXTS: Final = (b"1", b"1.0", b"true", b"True", b"TRUE", b"yes", b"fraud")
+BOOL_TEXTS: Final = {b"true": (b"True", b"TRUE"), b"false": (b"False", b"FALSE")}
+"""How others write truth values in text: Python and pandas, spreadsheets."""
 BEFORE_ALL_MS: Final = -(1 << 62)
 
 
@@ -63,23 +65,29 @@ class Converter:
         if name == "event_time":
             return self._time(column, source)
         if name in NUMBER_FIELDS or name in BOOL_FIELDS:
-            return self._number(column, source, quoted=name == "amount")
+            return self._number(name, column, source)
         text = self._escape(self._text(column))
         before, _, after = source.format.partition("{}") if source.format else ("", "", "")
         return self._join(f'"{_inner(before)}', text, f'{_inner(after)}"')
 
-    def _number(self, column: Any, source: FieldColumn, quoted: bool) -> Any:
+    def _number(self, name: str, column: Any, source: FieldColumn) -> Any:
         """A number or boolean as a JSON token; money in text or an exact decimal type keeps its digits, as a string."""
         pa = self.pa
+        quoted = name == "amount"
         if source.decimals >= 0 and pa.types.is_floating(column.type):
             # A whole number divided by a power of ten is the double nearest to that decimal; Arrow's own rounding to
             # places is not always.
             scale = 10.0**source.decimals
             column = self.pc.divide(self.pc.round(self.pc.multiply(column, scale), 0, "half_to_even"), scale)
         text = self._text(column)
+        if pa.types.is_floating(column.type):
+            return self.pc.if_else(self.pc.is_finite(column), text, b"NaN")  # for the decoder to refuse by its name
         if pa.types.is_binary(column.type) or pa.types.is_string(column.type):
             if quoted:
                 return self._join('"', self._escape(text), '"')
+            if name in BOOL_FIELDS:
+                for token, spellings in BOOL_TEXTS.items():
+                    text = self.pc.if_else(self.pc.is_in(text, pa.array(spellings, pa.binary())), token, text)
             plain = self.pc.match_substring_regex(text, r"^(-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?|true|false)$")
             return self.pc.if_else(plain, text, self._join('"', self._escape(text), '"'))
         return self._join('"', text, '"') if quoted and pa.types.is_decimal(column.type) else text

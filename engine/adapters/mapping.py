@@ -167,6 +167,14 @@ def identity(columns: list[str]) -> Mapping | None:
 
 def choose(columns: list[str], mapping: Mapping | None, where: str) -> Mapping:
     """The given mapping, checked against the table's columns, or the one that fits them. Raises `SourceError`."""
+    chosen = _fitting(columns, mapping, where)
+    twice = sorted(name for name in chosen.columns if columns.count(name) > 1)
+    if twice:
+        raise SourceError(f"{where}: the column {twice[0]!r} is there more than once")
+    return chosen
+
+
+def _fitting(columns: list[str], mapping: Mapping | None, where: str) -> Mapping:
     if mapping is not None:
         missing = sorted(mapping.columns - set(columns))
         if missing:

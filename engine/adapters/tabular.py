@@ -95,7 +95,7 @@ def _header(pa: Any, path: str, stream: BinaryIO) -> list[str]:
     line = stream.readline(CSV_BLOCK_BYTES).removeprefix(b"\xef\xbb\xbf")
     try:
         names = list(pa.csv.read_csv(pa.BufferReader(line)).column_names)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: no header line of column names: {error}") from None
     return names
 

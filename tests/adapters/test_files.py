@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from engine.adapters import files
 from engine.adapters.files import DirectorySink, OutputError, Source, SourceError, open_source, read_mapping
 from engine.adapters.mapping import parse
+from engine.core.decode import Decoder
+from engine.domain.outputs import DeadLetter
 
 DAY_MS = 86_400_000
 T0 = datetime(2018, 4, 1, tzinfo=UTC)
@@ -142,6 +145,8 @@ def test_standard_input_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> Non
         ("events.json", b"[{}]", "one event a line"),
         ("events.csv", b"", "no header line"),
         ("events.csv", b"a,b\n1,2\n", "no columns event_id, type"),
+        ("events.csv", b"event_id,m\xe9thode\n1,2\n", "no header line of column names: .*utf-8"),
+        ("events.csv", b"event_id,type,event_time,customer_id,type\n1,2,3,4,5\n", "'type' is there more than once"),
     ],
 )
 def test_what_cannot_be_read_says_so(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -180,7 +185,7 @@ def test_columns_named_like_fields_need_no_mapping(tmp_path: Path) -> None:
     assert json.loads(found[1]) == {
         "event_id": "b", "type": "payment.requested", "event_time": T0_MS + 1, "amount": 1e300, "currency": "EUR"
     }  # fmt: skip
-    assert b'"amount":nan' in found[2]  # for the decoder to reject
+    assert b'"amount":NaN' in found[2]  # for the decoder to refuse
     assert b"event_time" not in found[2]
     assert json.loads(found[2].replace(b"nan", b"0"))["event_id"] == "c\x01"
 
@@ -328,6 +333,26 @@ def test_csv_rows(tmp_path: Path) -> None:
     assert [line for _, line in found] == [2, 3, 4, 5]
 
 
+def test_truth_values_in_text_as_python_and_spreadsheets_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    texts = ["true", "True", "TRUE", "false", "False", "FALSE", "", "yes", "1"]
+    rows = [f"e{i},payment.requested,{T0_MS},c,{text}" for i, text in enumerate(texts)]
+    path.write_text("\n".join(["event_id,type,event_time,customer_id,three_ds", *rows]))
+    found = [json.loads(record).get("three_ds") for record in records(open_source(path))]
+    assert found == [True, True, True, False, False, False, None, "yes", 1]
+
+
+def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    values = [1.5, float("nan"), float("inf"), float("-inf"), None]
+    ids, same = [f"e{i}" for i in range(5)], ["x"] * 5
+    path = parquet(
+        tmp_path / "t.parquet", event_id=ids, type=["payment.requested"] * 5, event_time=[T0_MS] * 5, customer_id=same,
+        payment_id=ids, amount=values, currency=["EUR"] * 5,
+    )  # fmt: skip
+    decoded = Decoder().decode(records(open_source(path)))
+    assert [reject.reason for reject in decoded.rejects] == ["amount_not_finite"] * 3 + ["missing_field"]
+
+
 def test_csv_rows_of_the_wrong_width_are_handed_on(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     rows = ["too,few" if i % 1000 == 7 else f'"e\n{i}",payment.requested,{T0_MS},c' for i in range(50_000)]
@@ -405,11 +430,15 @@ class Out(NamedTuple):
     time_ms: int = 0
 
 
+LETTER = (
+    b'{"reason":"not_json","detail":"x","source":{"file":"a.ndjson","line":7},"raw_sha256":"00","raw_redacted":"{"}'
+)
+
 OUTPUTS = [
     Out("decision", b'{"a":1}'),
     Out("alert", b'{"b":2}'),
     Out("decision", b'{"c":3}'),
-    Out("dead_letter", b"{}"),
+    Out("dead_letter", LETTER),
 ]
 
 
@@ -422,12 +451,24 @@ def test_outputs_go_to_the_file_of_their_kind(tmp_path: Path) -> None:
     texts = {path.name: path.read_bytes() for path in (tmp_path / "new" / "out").iterdir()}
     assert texts == {
         "decisions.ndjson": b'{"a":1}\n{"c":3}\n', "alerts.ndjson": b'{"b":2}\n', "rewards.ndjson": b"",
-        "offers.ndjson": b"", "lifecycle.ndjson": b"", "dead_letters.ndjson": b"{}\n", "features.ndjson": b"f1\nf2\n",
+        "offers.ndjson": b"", "lifecycle.ndjson": b"", "dead_letters.ndjson": LETTER + b"\n",
+        "features.ndjson": b"f1\nf2\n",
     }  # fmt: skip
     assert sink.counts["decision"] == 2
     names = ("decisions", "alerts", "rewards", "offers", "lifecycle", "dead_letters")
+    texts["dead_letters.ndjson"] = LETTER.replace(b'{"file":"a.ndjson","line":7}', b"{}") + b"\n"
     parts = b"".join(hashlib.sha256(texts[f"{name}.ndjson"]).digest() for name in names)
     assert sink.digest() == hashlib.sha256(parts).hexdigest()
+
+
+def test_the_digest_does_not_see_where_a_history_was_kept() -> None:
+    def digest(reason: str, **source: Any) -> str:
+        sink = DirectorySink(None)
+        sink.write([Out("dead_letter", msgspec.json.encode(DeadLetter(reason, "why", source, "00", "{}")))])
+        return sink.digest()
+
+    assert digest("not_json", file="a.ndjson", line=7) == digest("not_json", file="b.ndjson.gz", line=2)
+    assert digest("not_json", file="a.ndjson", line=7) != digest("too_deep", file="a.ndjson", line=7)
 
 
 @given(cuts=st.lists(st.integers(0, 4), max_size=4))
