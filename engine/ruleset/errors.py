@@ -32,7 +32,8 @@ class RuleError(Exception):
     def headline(self) -> str:
         """The fault in one line: place, message and hint."""
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
-        return place + self.message + (f" ({self.hint})" if self.hint else "")
+        line = place + self.message + (f" ({self.hint})" if self.hint else "")
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
     def __str__(self) -> str:
         if not self.source_line or not self.line:

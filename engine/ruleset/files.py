@@ -44,6 +44,8 @@ def _text(path: Path, name: str) -> str:
             raise RuleErrors([RuleError(name, 0, 0, f"the file is larger than {bytes_max:,} bytes")])
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        raise RuleErrors([RuleError(name, 0, 0, f"not UTF-8: byte {fault.start}")]) from None
+        before = content[: fault.start].decode("utf-8-sig", "replace").split("\n")
+        message = f"not UTF-8: byte {fault.start}"
+        raise RuleErrors([RuleError(name, len(before), len(before[-1]) + 1, message)]) from None
     except OSError as fault:
         raise RuleErrors([RuleError(name, 0, 0, f"cannot be read: {fault.strerror}")]) from None

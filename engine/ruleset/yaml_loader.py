@@ -125,6 +125,10 @@ def load(name: str, text: str) -> Node | None:
         return _Builder(source).document(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as fault:
         raise RuleErrors([_syntax_error(source, fault)]) from None
+    except yaml.reader.ReaderError as fault:
+        before = text[: text.find(chr(fault.character))].split("\n")
+        message = f"not YAML: the character U+{fault.character:04X} is not allowed"
+        raise RuleErrors([source.error(len(before) - 1, len(before[-1]), message)]) from None
     except yaml.YAMLError as fault:
         raise RuleErrors([RuleError(name, 0, 0, "not YAML: " + " ".join(str(fault).split()))]) from None
     except RuleError as fault:

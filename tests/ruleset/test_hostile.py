@@ -123,7 +123,9 @@ FILES = {
     "large file": ("# " + "x" * 1_000_000, "the file has 1,000,002 characters"),
     "not YAML": ("rules: [", "t.yaml:2:1: not YAML"),
     "a tab": ("rules:\n\t- id: x", "t.yaml:2:1: not YAML"),
-    "control character": ("rules: \x01", "not YAML"),
+    "control character": ("# é\nrules: \x01", "t.yaml:2:8: not YAML: the character U+0001 is not allowed"),
+    "NUL": ("rules: []\n\n\0", "t.yaml:3:1: not YAML: the character U+0000 is not allowed"),
+    "line break in a name": ('rules: [{id: "a\\nb", when: "1 > 0", then: {score: 1}}]', "t.yaml:1:14: 'a\\nb' is not"),
     "a list": ("- 1", "t.yaml:1:1: a rule file must be a mapping"),
     "a scalar": ("true", "t.yaml:1:1: a rule file must be a mapping"),
     "list as a key": ("[a]: 1", "t.yaml:1:1: a key must be text"),
@@ -164,7 +166,11 @@ def test_reading_a_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfe", "x.yaml: not UTF-8: byte 0"), (b"#" * 4_000_001, "x.yaml: the file is larger than 4,000,000 bytes")],
+    [
+        (b"\xff\xfe", "x.yaml:1:1: not UTF-8: byte 0"),
+        (b"# \xc3\xa9\nrules:\xff", "x.yaml:2:7: not UTF-8: byte 11"),
+        (b"#" * 4_000_001, "x.yaml: the file is larger than 4,000,000 bytes"),
+    ],
 )
 def test_unreadable_files(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.yaml").write_bytes(content)
