@@ -75,10 +75,12 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
     from engine.adapters.files import DirectorySink, read_mapping
     from engine.partitions import partition_factory
     from engine.service.replay import replay
+    from engine.warm_up import warm_up
 
     mapping = read_mapping(args.map) if args.map else None
     batch = args.batch_size or BATCH_EVENTS
-    partition = partition_factory(loaded, backed=args.redis is not None, features_out=args.features)(0)
+    new_partition = partition_factory(loaded, backed=args.redis is not None, features_out=args.features)
+    warm_up(new_partition(0))  # so that the report's seconds are those of the history
     store = None
     if args.redis is not None:
         from engine.bootstrap import build_store
@@ -87,15 +89,16 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
         await store.start()
     sink = DirectorySink(args.out, args.features)
     try:
-        chunks = _chunks(args.sources, mapping, batch, progress)
-        return await replay(chunks, partition, sink, store=store, events_max=batch, progress=progress.events)
+        chunks = chunks_of(args.sources, mapping, batch, progress)
+        return await replay(chunks, new_partition(0), sink, store=store, events_max=batch, progress=progress.events)
     finally:
         sink.close()
         if store is not None:
             await store.close()
 
 
-def _chunks(names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress") -> "Iterator[Chunk]":
+def chunks_of(names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress") -> "Iterator[Chunk]":
+    """The records of every source, one after the other."""
     from engine.adapters.files import open_source
 
     with ExitStack() as stack:
