@@ -1,25 +1,34 @@
-"""`steward rules check` and `steward rules test`."""
+"""`steward rules`: check, test and backtest rule files."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Final
 
+from engine.commands import rules_backtest
 from engine.commands.common import Unusable, usable_rules
 
-SUMMARY: Final = "check a rules directory, or run the tests in it"
+SUMMARY: Final = "check, test or backtest a rules directory"
+VERBS: Final = {"backtest": rules_backtest}
+"""Verbs with a module of their own, like a command."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """A verb and a directory."""
+    """A verb, and a directory or what the verb takes."""
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, text in (("check", "parse and check every file"), ("test", "run the tests beside the rules")):
         verb = verbs.add_parser(name, help=text, description=text)
         verb.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="rules directory (the shipped one)")
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        module.arguments(verb)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 2 where the rules cannot be used or a test of theirs fails."""
+    if args.verb in VERBS:
+        code: int = VERBS[args.verb].run(args)
+        return code
     from engine.resources import rules_directory
 
     directory = args.directory or rules_directory()

@@ -1,0 +1,115 @@
+"""What payments turned out to be: labels and chargebacks of the history, a file of labels, and silence."""
+
+import csv
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.decode import hash_text
+from engine.domain.hashing import hash64
+from engine.features.columns import Columns
+
+LEGITIMATE: Final = 0
+FRAUD: Final = 1
+UNKNOWN: Final = 2
+NAMES: Final = ("legitimate", "fraud", "unknown")
+
+FRAUD_REASONS: Final = frozenset(
+    [
+        *("10.1", "10.2", "10.3", "10.4", "10.5"),  # Visa
+        *("4837", "4840", "4849", "4863", "4870", "4871"),  # Mastercard
+        *("F10", "F14", "F22", "F24", "F29", "F30", "F31", "FR2", "FR4", "FR6"),  # American Express
+        *("UA01", "UA02", "UA05", "UA06", "UA10", "UA11"),  # Discover
+        *("FRAUD", "FRAUDULENT"),  # acquirers that say it in words
+    ]
+)
+"""Reason codes of chargebacks that say fraud, in upper case; any other dispute is no label."""
+
+_ASSIGNED: Final = np.uint64(hash64("label.assigned"))
+_CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
+_ROWS_MAX: Final = 100_000_000
+
+
+class LabelsError(ValueError):
+    """A file of labels that cannot be used; the message names the line."""
+
+
+class Labels:
+    """Labels by payment, from weakest to strongest: a fraudulent chargeback, the last label assigned, the file.
+
+    Args:
+        reasons: further reason codes of chargebacks that mean fraud.
+    """
+
+    def __init__(self, reasons: Iterable[str] = ()) -> None:
+        self._reasons = FRAUD_REASONS | {reason.strip().upper() for reason in reasons}
+        self._charged: dict[int, int] = {}
+        self._assigned: dict[int, int] = {}
+        self._filed: dict[int, int] = {}
+
+    def observe(self, columns: Columns) -> None:
+        """Take the labels and chargebacks among accepted events, in log order."""
+        types, payments = columns.string("type"), columns.string("payment_id")
+        for row in np.flatnonzero(types == _ASSIGNED).tolist():
+            self._assigned[int(payments[row])] = NAMES.index(columns.events[row].label)
+        for row in np.flatnonzero(types == _CHARGEBACK).tolist():
+            if (columns.events[row].reason_code or "").strip().upper() in self._reasons:
+                self._charged[int(payments[row])] = FRAUD
+
+    def read(self, lines: Iterable[str]) -> None:
+        """Take a file of `payment_id,label` (further columns are passed over; a header is recognised).
+
+        Raises:
+            LabelsError: a line without a payment or with another label than fraud or legitimate.
+        """
+        try:
+            for number, row in enumerate(csv.reader(lines), 1):
+                if not row or (number == 1 and row[:2] == ["payment_id", "label"]):
+                    continue
+                if len(row) < 2 or not row[0]:
+                    raise LabelsError(f"line {number}: expected payment_id,label")
+                if row[1] not in NAMES[:UNKNOWN]:
+                    raise LabelsError(f"line {number}: label is fraud or legitimate, not {row[1][:40]!r}")
+                if number > _ROWS_MAX:
+                    raise LabelsError(f"more than {_ROWS_MAX:,} lines")
+                self._filed[hash_text(row[0])] = NAMES.index(row[1])
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise LabelsError(f"not a CSV file in UTF-8: {error}") from error
+
+    def of(self, payments: NDArray[np.uint64], times_ms: NDArray[np.int64], as_of_ms: int, maturity_ms: int) -> "Found":
+        """The label of each decision: a payment without one is legitimate once mature, and unknown before."""
+        known = {**self._charged, **self._assigned, **self._filed}
+        found = np.where(times_ms <= as_of_ms - maturity_ms, LEGITIMATE, UNKNOWN).astype(np.int8)
+        labelled = np.zeros(len(payments), np.bool_)
+        if known and len(payments):
+            keys = np.fromiter(known, np.uint64, len(known))
+            values = np.fromiter(known.values(), np.int8, len(known))
+            order = np.argsort(keys)
+            keys, values = keys[order], values[order]
+            places = np.minimum(np.searchsorted(keys, payments), len(keys) - 1)
+            labelled = keys[places] == payments
+            found[labelled] = values[places[labelled]]
+        return Found(found, int(np.count_nonzero(labelled)))
+
+
+class Found:
+    """Labels of the decisions (`LEGITIMATE`, `FRAUD`, `UNKNOWN`), and how many were told rather than concluded."""
+
+    __slots__ = ("told", "values")
+
+    def __init__(self, values: NDArray[np.int8], told: int) -> None:
+        self.values = values
+        self.told = told
+
+
+def present(times_ms: NDArray[np.int64]) -> int:
+    """The present of a history: its greatest event time, but for the latest thousandth of its events.
+
+    An event or two from the far future so mature nothing.
+    """
+    if len(times_ms) == 0:
+        return 0
+    place = len(times_ms) - 1 - len(times_ms) // 1000
+    return int(np.partition(times_ms, place)[place])

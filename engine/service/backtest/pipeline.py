@@ -1,0 +1,140 @@
+"""One history through two rule sets: the stages of `engine.core.partition`, what both sets share done once.
+
+Decoding and admission know nothing of rules. Features are shared where both sets compute the same ones, the detector
+where its settings and inputs mean the same; else each set has its own. Nothing is written, paid out or kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.admission import Admission
+from engine.core.decode import Decoder
+from engine.core.settings import CoreSettings
+from engine.features.columns import Columns
+from engine.features.plan import Plan
+from engine.features.state import FeatureState
+from engine.ruleset.ruleset import Frame, RuleSet
+from engine.ruleset.verdict import Hits, Verdicts
+from engine.scoring.base import Detector
+from engine.scoring.registry import create
+from engine.service.backtest import meaning
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What one rule set said of the decision rows of a batch."""
+
+    frame: Frame
+    hits: Hits
+    verdicts: Verdicts
+
+
+@dataclass(slots=True)
+class Judged:
+    """A batch.
+
+    Attributes:
+        accepted: the accepted events.
+        picked: those of them that carry a decision.
+        base: the base currency in force.
+        sides: what the baseline and the candidate said of `picked`.
+        duplicates, dead_lettered: how many records were no new event, or none at all.
+        controls: how many were control events.
+    """
+
+    accepted: Columns
+    picked: Columns
+    base: str
+    sides: tuple[Judgement, Judgement]
+    duplicates: int
+    dead_lettered: int
+    controls: int
+
+
+class Pipeline:
+    """Judges batches of one history, in log order, by two rule sets.
+
+    Attributes:
+        shares_features, shares_scores: what is computed once for both.
+        base: the base currency in force.
+    """
+
+    def __init__(self, baseline: RuleSet, candidate: RuleSet, settings: CoreSettings) -> None:
+        self._sets = (baseline, candidate)
+        self._decoder = Decoder(settings.rates)
+        self.base = settings.rates.base
+        self._admission = Admission(settings.admission, backed=False)
+        identities = [feature.identity for feature in baseline.features]
+        wanted = [feature.identity for feature in candidate.features]
+        self.shares_features = set(identities) == set(wanted)
+        self.shares_scores = self.shares_features and meaning.of_model(baseline) == meaning.of_model(candidate)
+        self._order = [identities.index(text) for text in wanted] if self.shares_features else []
+        self._same_order = self._order == list(range(len(identities)))
+        plans = [Plan.compile(rules.features, None, settings.features) for rules in self._sets]
+        self._states = [FeatureState(plan, backed=False) for plan in plans[: 1 if self.shares_features else 2]]
+        self._detectors = [_detector(rules) for rules in self._sets[: 1 if self.shares_scores else 2]]
+
+    def run(self, records: Sequence[bytes | None]) -> Judged:
+        """Judge the next records of the log."""
+        decoded = self._decoder.decode(records)
+        if self._decoder.rates is not None:
+            self.base = self._decoder.rates.base
+        admitted = self._admission.admit(decoded.columns)
+        decoded.columns.decides[:] = admitted.decides
+        decoded.columns.late[:] = admitted.late
+        rows = np.flatnonzero(~admitted.duplicate)
+        columns = decoded.columns if len(rows) == decoded.columns.n else decoded.columns.take(rows)
+        judged = np.flatnonzero(columns.decides)
+        picked = columns if len(judged) == columns.n else columns.take(judged)
+        values = self._features(columns, judged)
+        sides = self._judge(picked, values)
+        return Judged(
+            accepted=columns,
+            picked=picked,
+            base=self.base,
+            sides=sides,
+            duplicates=decoded.columns.n - columns.n,
+            dead_lettered=len(decoded.rejects),
+            controls=len(decoded.controls),
+        )
+
+    def _features(self, columns: Columns, judged: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
+        """The aggregates of each set for the decision rows; every event enters the state."""
+        matrices = [state.update(columns)[0][:, judged] for state in self._states]
+        if not self.shares_features:
+            return matrices[0], matrices[1]
+        return matrices[0], matrices[0] if self._same_order else matrices[0][self._order]
+
+    def _judge(self, picked: Columns, values: tuple[Matrix, Matrix]) -> tuple[Judgement, Judgement]:
+        baseline, candidate = self._sets
+        one, two = baseline.derive(picked, values[0]), candidate.derive(picked, values[1])
+        anomaly = _score(self._detectors[0], baseline, one)
+        other = anomaly if self.shares_scores else _score(self._detectors[1], candidate, two)
+        return _verdicts(baseline, Frame(picked, one, anomaly)), _verdicts(candidate, Frame(picked, two, other))
+
+
+def _verdicts(ruleset: RuleSet, frame: Frame) -> Judgement:
+    hits = ruleset.evaluate(frame)
+    return Judgement(frame, hits, ruleset.decide(hits))
+
+
+def _detector(ruleset: RuleSet) -> Detector | None:
+    model = ruleset.models.anomaly
+    if model is None:
+        return None
+    return create(
+        model.detector, len(model.inputs), trees=model.trees, height=model.height, window=model.window, seed=model.seed
+    )
+
+
+def _score(detector: Detector | None, ruleset: RuleSet, values: Matrix) -> Matrix:
+    """Anomaly scores, learning on the way; NaN without a detector."""
+    model = ruleset.models.anomaly
+    if detector is None or model is None or values.shape[1] == 0:
+        return np.full(values.shape[1], np.nan)
+    return detector.score_then_learn(np.ascontiguousarray(values[ruleset.model_inputs(model)]))
