@@ -3,10 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
-import random
-import signal
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeVar
@@ -23,13 +19,13 @@ from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
 from engine.generator.stream import generate
+from engine.lifetime import Lifetime
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.machine import PartitionMachine
-from engine.service.outage import Outage, until_it_works
+from engine.service.outage import Outage
 from engine.service.relay import Relay
 from engine.service.shard import NO_LOG, Shard
 from engine.service.sole import SoleOwner
@@ -88,13 +84,17 @@ class _Server:
         self._new_partition = new_partition
         self._clock = SystemClock()
         self._metrics = Metrics()
-        self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._life = Lifetime(
+            self._clock,
+            drain_ms=settings.worker.drain_ms,
+            wait_max_ms=settings.redis.backoff_max_ms,
+            logger=logger,
+            farewell="the API did not stop in time and ends here; what was answered is stored",
+        )
 
     async def run(self) -> int:
         """Serve until stopped or failed."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        self._life.heed_signals()
         async with AsyncExitStack() as stack:
             store = build_store(self._settings, self._redis_url)
             stack.push_async_callback(store.close)
@@ -104,16 +104,16 @@ class _Server:
             try:
                 await server.start()
                 stack.push_async_callback(server.close)
-                if await self._unless_stopped(self._prepare(store, prepare)):
+                if await self._life.unless_stopped(self._prepare(store, prepare)):
                     decider.start()
-                    await self._stop.wait()
+                    await self._life.stopped.wait()
             except (StoreMisconfigured, TopicsMissing, AddressUnusable) as error:
-                self._failure = error
+                self._life.fail(error)
             await server.close_doors()
             if not await decider.drain(self._settings.worker.drain_ms / 1000 * DRAIN_SHARE):
                 logger.warning("not everything was finished in time; what was not committed was not answered either")
-        if self._failure is not None:
-            logger.error("the API cannot go on: %s", self._failure)
+        if self._life.failure is not None:
+            logger.error("the API cannot go on: %s", self._life.failure)
             return FAULT
         logger.info("the API has stopped")
         return DONE
@@ -132,7 +132,7 @@ class _Server:
             SHARD,
             sink,
             clock=self._clock,
-            backoff=self._backoff(),
+            backoff=self._life.backoff(),
             outage=Outage("the sink of outputs", self._clock),
             on_fatal=self._on_fatal,
             queued_entries_max=batch.outbox_entries_max,
@@ -143,7 +143,7 @@ class _Server:
             store,
             relay,
             clock=self._clock,
-            backoff=self._backoff(),
+            backoff=self._life.backoff(),
             outage=store_outage,
             source=lambda offset: {"journal": self._settings.redis.prefix, "shard": SHARD, "offset": offset},
             partitions=NO_LOG,
@@ -171,54 +171,27 @@ class _Server:
             replies,
             store.answer,
             clock=self._clock,
-            backoff=self._backoff(),
+            backoff=self._life.backoff(),
             outage=Outage("the line of replies", self._clock),
             on_fatal=self._on_fatal,
         )
 
         async def prepare() -> None:
-            await self._wait_for(lambda: ensure_topics(options), LogUnavailable, "the event log")
-            await self._wait_for(writer.start, LogUnavailable, "the event log")
+            await self._life.wait_for(lambda: ensure_topics(options), LogUnavailable, "the event log")
+            await self._life.wait_for(writer.start, LogUnavailable, "the event log")
 
         return decider, prepare
 
     async def _prepare(self, store: RedisStore, prepare: "_Prepare") -> bool:
-        await self._wait_for(store.start, StoreUnavailable, "the state store")
+        await self._life.wait_for(store.start, StoreUnavailable, "the state store")
         for note in store.notes:
             logger.info("%s", note)
         await prepare()
         return True
 
-    async def _wait_for(self, call: Callable[[], Awaitable[T]], error: type[Exception], what: str) -> T:
-        return await until_it_works(call, error, Outage(what, self._clock), self._backoff(), self._clock)
-
-    async def _unless_stopped(self, work: Awaitable[bool]) -> bool:
-        """The result of `work`, false where a signal came first."""
-        task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            return False
-        return task.result()
-
-    def _backoff(self) -> Backoff:
-        return Backoff(random.random, max_s=self._settings.redis.backoff_max_ms / 1000)
-
     def _on_fatal(self, error: BaseException) -> None:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
-        self._failure = self._failure or error
-        self._stop.set()
-
-    def _on_signal(self) -> None:
-        if self._stop.is_set():
-            return
-        logger.info("stopping: finishing what has begun")
-        self._stop.set()
-        guard = threading.Timer(self._settings.worker.drain_ms / 1000, _give_up)
-        guard.daemon = True
-        guard.start()
+        self._life.fail(error)
 
 
 _Prepare = Callable[[], Awaitable[None]]
@@ -226,9 +199,3 @@ _Prepare = Callable[[], Awaitable[None]]
 
 async def _nothing() -> None:
     """Nothing to wait for besides the store."""
-
-
-def _give_up() -> None:
-    logger.error("the API did not stop in time and ends here; what was answered is stored")
-    logging.shutdown()
-    os._exit(FAULT)

@@ -2,12 +2,9 @@
 
 import asyncio
 import logging
-import os
 import random
-import signal
 import sys
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -24,15 +21,14 @@ from engine.adapters.redis_store import RedisStore
 from engine.adapters.worker_slot import WorkerSlot
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
+from engine.lifetime import Lifetime
 from engine.ports.log import LogUnavailable
 from engine.ports.sink import SinkUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.service.assignment import Assignment
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.machine import PartitionMachine
-from engine.service.outage import Outage, until_it_works
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
@@ -98,33 +94,38 @@ class _Worker:
         self._metrics = metrics
         self._clock = SystemClock()
         self._complaints = ComplaintFilter()
-        self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._life = Lifetime(
+            self._clock,
+            drain_ms=settings.worker.drain_ms,
+            wait_max_ms=settings.redis.backoff_max_ms,
+            logger=logger,
+            farewell="the worker did not stop in time and ends here; the next one goes on from the last commit",
+        )
 
     async def run(self) -> int:
         """Run until stopped or failed."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        self._life.heed_signals()
         self._complaints.install()
         sink = KafkaSink(self._options)
         try:
-            partitions = await self._unless_stopped(self._prepare(sink))
+            partitions = await self._life.unless_stopped(self._prepare(sink))
             if partitions is not None:
                 await self._run_app(sink, partitions)
         except (StoreMisconfigured, TopicsMissing) as error:
-            self._failure = error
+            self._life.fail(error)
         finally:
             await sink.close()
             await self._store.close()
             self._complaints.remove()
-        if self._failure is not None:
-            logger.error("the worker cannot go on: %s", self._failure, exc_info=_unexpected(self._failure))
+        failure = self._life.failure
+        if failure is not None:
+            logger.error("the worker cannot go on: %s", failure, exc_info=_unexpected(failure))
             return FAULT
         logger.info("the worker has stopped")
         return DONE
 
     async def _run_app(self, sink: KafkaSink, partitions: int) -> None:
-        app = StewardApp(self._options, self._on_fatal)
+        app = StewardApp(self._options, self._life.fail)
         batch = self._settings.batch
         crew = Crew(
             new_partition=self._new_partition,
@@ -135,7 +136,7 @@ class _Worker:
             random=random.random,
             on_batch=self._metrics.batch,
             on_fenced=self._metrics.fenced,
-            on_fatal=self._on_fatal,
+            on_fatal=self._life.fail,
             topic=self._options.events,
             partitions=partitions,
             limits=BatchLimits(batch.events_max, batch.bytes_max, 4 * batch.events_max),
@@ -148,9 +149,10 @@ class _Worker:
         owner = crew.assignment()
         app.owner = owner
         gauges = asyncio.ensure_future(self._watch(owner, app))
-        crash = await run_app(app, self._stop)
+        crash = await run_app(app, self._life.stopped)
         gauges.cancel()
-        self._failure = self._failure or crash
+        if crash is not None:
+            self._life.fail(crash)
 
     async def _watch(self, owner: Assignment, app: StewardApp) -> None:
         """Keep the gauges current."""
@@ -163,50 +165,14 @@ class _Worker:
 
     async def _prepare(self, sink: KafkaSink) -> int:
         """Wait for the store and the broker; returns the input topic's number of partitions."""
-        await self._wait_for(self._store.start, StoreUnavailable, "the state store")
+        await self._life.wait_for(self._store.start, StoreUnavailable, "the state store")
         for note in self._store.notes:
             logger.info("%s", note)
-        count = await self._wait_for(lambda: ensure_topics(self._options), LogUnavailable, "the event log")
-        await self._wait_for(sink.start, SinkUnavailable, "the sink of outputs")
+        count = await self._life.wait_for(lambda: ensure_topics(self._options), LogUnavailable, "the event log")
+        await self._life.wait_for(sink.start, SinkUnavailable, "the sink of outputs")
         return count
-
-    async def _wait_for(self, call: Callable[[], Awaitable[T]], error: type[Exception], what: str) -> T:
-        backoff = Backoff(random.random, max_s=self._settings.redis.backoff_max_ms / 1000)
-        return await until_it_works(call, error, Outage(what, self._clock), backoff, self._clock)
-
-    async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
-        """The result of `work`, or `None` where a signal came first."""
-        task = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            return None
-        return task.result()
-
-    def _on_fatal(self, error: BaseException) -> None:
-        self._failure = self._failure or error
-        self._stop.set()
-
-    def _on_signal(self) -> None:
-        if self._stop.is_set():
-            return
-        logger.info("stopping: finishing what has begun")
-        self._stop.set()
-        # Whatever hangs, the process is gone in time: what is not committed will be read again.
-        guard = threading.Timer(self._settings.worker.drain_ms / 1000, _give_up)
-        guard.daemon = True
-        guard.start()
 
 
 def _unexpected(error: BaseException) -> BaseException | None:
     """The error where its traceback says more than its message: one that is nobody's condition, but a fault of ours."""
     return None if type(error).__module__.startswith("engine.") else error
-
-
-def _give_up() -> None:
-    logger.error("the worker did not stop in time and ends here; the next one goes on from the last commit")
-    logging.shutdown()
-    os._exit(FAULT)
