@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from engine.core.settings import CoreSettings
 from engine.domain.rates import Rates
+from engine.ruleset import report
+from engine.service.backtest import Backtest, Options, parse
 from tests.backtest.conftest import RATES, backtest, replay
 from tests.backtest.naive import Naive
 
@@ -133,6 +136,21 @@ def test_examples_are_what_the_replays_said(both: tuple[dict[str, Any], Naive]) 
     changes = {pair[:2] for pair in naive.matrix() if pair[0] != pair[1]}
     assert set(seen) == changes
     assert max(seen.values()) <= 5
+
+
+@pytest.mark.parametrize("candidate", ["tuned", "candidate"])
+def test_batches_change_nothing(place: Path, candidate: str) -> None:
+    records = (place / "events.ndjson").read_bytes().splitlines()[:900]
+    sets = [report.load(place / name) for name in ("baseline", candidate)]
+    sweep = parse("busy:#1=1..9", sets[1])
+    told = []
+    for size in (900, 1, 7, 64):
+        test = Backtest(sets[0], sets[1], CoreSettings(rates=Rates.from_dict(RATES)), None, Options(sweeps=(sweep,)))
+        for start in range(0, len(records), size):
+            test.add(records[start : start + size])
+        told.append(test.report())
+    assert told[1:] == told[:1] * 3
+    assert told[0]["decisions_changed"] > 0
 
 
 def test_same_history_same_report(place: Path) -> None:
