@@ -1,9 +1,9 @@
 """Which features have not yet seen their whole window.
 
 A feature is *warming* for an event whose window reaches back before the feature was declared. Features declared
-together share a cohort, dated by the median time of the first `COHORT_EVENTS` accepted events after the declaration
-(running, until there are that many), so that one first event from the far future does not keep every feature warming
-for ever.
+together share a cohort, dated by the first accepted event after the declaration that is neither later than the median
+of the first `COHORT_EVENTS` nor `AGES_MS` before it (running, until there are that many): one first event from the far
+future does not keep every feature warming for ever, nor does one from 1970 pass them all for warm.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COHORT_EVENTS: Final = 31
+AGES_MS: Final = 400 * 86_400_000
 
 
 class _State(msgspec.Struct):
@@ -54,10 +55,10 @@ class Warming:
             fresh = [int(t) for t in time_ms[: COHORT_EVENTS - len(seen)]]
             for row, time in enumerate(fresh):
                 seen.append(time)
-                self._since[cohort, row] = sorted(seen)[(len(seen) - 1) // 2]
+                self._since[cohort, row] = _declared(seen)
                 self.changed = True
             if len(fresh) < len(time_ms):
-                self._since[cohort, len(fresh) :] = sorted(seen)[(len(seen) - 1) // 2]
+                self._since[cohort, len(fresh) :] = _declared(seen)
         longest = int(self._window.max(initial=0))
         self.over = not time_ms.size or int(time_ms.min()) - longest >= int(self._since.max(initial=-(2**62)))
 
@@ -70,3 +71,9 @@ class Warming:
         """The dates, to be stored; clears `changed`."""
         self.changed = False
         return msgspec.msgpack.encode(self._state)
+
+
+def _declared(seen: Sequence[int]) -> int:
+    """The date of a cohort, out of the times of its first events in order of arrival."""
+    median = sorted(seen)[(len(seen) - 1) // 2]
+    return next(time for time in seen if median - AGES_MS <= time <= median)

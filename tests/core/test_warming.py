@@ -24,9 +24,29 @@ def test_once_the_window_has_passed_it_is_warm() -> None:
     warming = Warming([("count 1h", HOUR)])
     for i in range(COHORT_EVENTS):
         warming.observe(times(i))
-    warming.observe(times(HOUR + 14, HOUR + 15))
-    assert warming.is_warming(0, 0, HOUR + 14)
-    assert not warming.is_warming(0, 1, HOUR + 15)
+    warming.observe(times(HOUR - 1, HOUR))
+    assert warming.is_warming(0, 0, HOUR - 1)
+    assert not warming.is_warming(0, 1, HOUR)
+
+
+def test_a_sparse_stream_is_dated_by_its_first_event_from_the_start() -> None:
+    warming = Warming([("count 1h", HOUR)])
+    seen = times(*range(0, 3 * HOUR, HOUR // 4))
+    warming.observe(seen)
+    assert [warming.is_warming(0, row, t) for row, t in enumerate(seen)] == [True] * 4 + [False] * 8
+
+
+def test_a_straggler_dates_nothing_back() -> None:
+    warming = Warming([("count 1h", HOUR)])
+    warming.observe(times(50 * HOUR, 50 * HOUR + 1, 0, 50 * HOUR + 2))
+    assert warming.is_warming(0, 3, 50 * HOUR + 2)
+
+
+def test_a_first_event_from_1970_does_not_make_everything_warm() -> None:
+    warming = Warming([("count 1h", HOUR)])
+    now = 20_000 * 24 * HOUR
+    warming.observe(times(0, now, now + 1, now + 2))
+    assert warming.is_warming(0, 3, now + 2)
 
 
 def test_a_first_event_from_the_far_future_does_not_keep_it_warming() -> None:
