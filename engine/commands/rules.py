@@ -1,15 +1,15 @@
-"""`steward rules`: check, test, format and backtest rule files."""
+"""`steward rules`: check, test, format, explain and backtest rule files."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Final
 
-from engine.commands import rules_backtest, rules_fmt
+from engine.commands import rules_backtest, rules_explain, rules_fmt
 from engine.commands.common import Unusable, usable_rules
 
-SUMMARY: Final = "check, test, format or backtest a rules directory"
-VERBS: Final = {"fmt": rules_fmt, "backtest": rules_backtest}
+SUMMARY: Final = "check, test, format, explain or backtest a rules directory"
+VERBS: Final = {"fmt": rules_fmt, "explain": rules_explain, "backtest": rules_backtest}
 """Verbs with a module of their own, like a command."""
 
 

@@ -1,0 +1,141 @@
+"""`steward rules explain`: why one decision is what it is, rule by rule."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.commands.common import Unusable, directory, settings, settings_arguments, usable_rules
+
+if TYPE_CHECKING:
+    from engine.adapters.files import Chunk
+    from engine.service.explain import Found
+
+SUMMARY: Final = "replay history up to an event and show what every rule saw of it"
+BATCH_EVENTS: Final = 1_000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which event, of which history, under which rules."""
+    settings_arguments(parser)
+    parser.add_argument("event", metavar="EVENT_ID", help="the event whose decision is explained")
+    parser.add_argument("--source", nargs="+", required=True, metavar="SOURCE", help="history, as of steward replay")
+    parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
+    parser.add_argument("--rule", metavar="ID", help="this rule only")
+    parser.add_argument("--customer", metavar="ID", help="of this customer, where several have such an event")
+    parser.add_argument("--decisions", metavar="FILE", help="compare with the decision in this decisions.ndjson")
+    parser.add_argument("--map", metavar="FILE|NAME", help="columns of Parquet and CSV, as of steward replay")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the explanation; 1 where the logged decision is another one."""
+    loaded = settings(args, {"STEWARD_RULES": args.rules})
+    from engine.adapters.files import SourceError
+    from engine.partitions import core_settings, load_ruleset
+    from engine.service.explain import NoDecision, find
+
+    with usable_rules():
+        ruleset, core = load_ruleset(loaded), core_settings(loaded)
+    if args.rule is not None and args.rule not in [rule.id for rule in ruleset.rules]:
+        raise Unusable(f"steward rules explain: no rule {args.rule} in force in the rule set {ruleset.hash}")
+    try:
+        found = find(_chunks(args.source, args.map), ruleset, core, args.event, args.customer)
+        logged = _logged(args.decisions, found.decision) if args.decisions else None
+    except (SourceError, NoDecision) as error:
+        raise Unusable(f"steward rules explain: {error}") from error
+    print("\n".join(_lines(found, args.rule)))
+    if args.decisions is None:
+        return 0
+    differences = _differences(found.decision, logged)
+    print("\n" + "\n".join(differences or [f"the decision in {args.decisions} is the same"]))
+    return 1 if differences else 0
+
+
+def _chunks(names: list[str], mapping_name: str | None) -> "Iterator[Chunk]":
+    from engine.adapters.files import open_source, read_mapping
+
+    mapping = read_mapping(mapping_name) if mapping_name else None
+    with ExitStack() as stack:
+        sources = [stack.enter_context(open_source(name, mapping, BATCH_EVENTS)) for name in names]
+        for source in sources:
+            yield from source
+
+
+def _logged(name: str, decision: dict[str, Any]) -> dict[str, Any] | None:
+    """The decision of the same event in a log; None where it has none."""
+    from engine.adapters.files import open_source
+
+    if Path(name).suffix in (".parquet", ".csv"):
+        raise Unusable(f"steward rules explain: {name}: a decision log is NDJSON")
+    key = decision["event_id"], decision["customer_id"]
+    with open_source(name) as source:
+        for chunk in source:
+            for index, record in enumerate(chunk.records):
+                try:
+                    entry = json.loads(record)
+                except ValueError as error:
+                    line = chunk.source(index)["line"]
+                    raise Unusable(f"steward rules explain: {name}:{line}: not JSON: {error}") from error
+                if isinstance(entry, dict) and (entry.get("event_id"), entry.get("customer_id")) == key:
+                    return entry
+    return None
+
+
+def _differences(replayed: dict[str, Any], logged: dict[str, Any] | None) -> list[str]:
+    """What the log says otherwise, a line a field."""
+    if logged is None:
+        return ["the log has no decision on this event"]
+    names = [name for name in {**replayed, **logged} if replayed.get(name) != logged.get(name)]
+    if not names:
+        return []
+    lines = ["the logged decision differs:"]
+    for name in names:
+        lines.append(f"  {name}: logged {json.dumps(logged.get(name))}, replayed {json.dumps(replayed.get(name))}")
+    return lines
+
+
+def _lines(found: "Found", only: str | None) -> list[str]:
+    decision, scores = found.decision, found.decision["scores"]
+    place = ":".join(str(part) for part in found.source.values())
+    event = found.frame.columns.events[found.row]
+    whose = f"({event.__struct_config__.tag}) of customer {decision['customer_id']}"
+    lines = [
+        f"event {decision['event_id']} {whose} at {decision['event_time']}, from {place}",
+        f"decision {decision['decision']}, score {decision['score']:g}, rule set {decision['ruleset']}",
+        "scores: " + ", ".join(f"{name} {_shown(value)}" for name, value in scores.items()),
+        f"degraded: {', '.join(decision['degraded']) or 'nothing'}{', late' if decision['late'] else ''}",
+    ]
+    for index, rule in enumerate(found.ruleset.rules):
+        if only in (None, rule.id):
+            lines += ["", *_rule_lines(found, index)]
+    return lines
+
+
+def _rule_lines(found: "Found", index: int) -> list[str]:
+    from engine.ruleset.explain import explain_rule
+    from engine.ruleset.model import OUTCOMES
+
+    rule = found.ruleset.rules[index]
+    if not found.hit(index):
+        outcome = "miss"
+    elif found.aside(index):
+        outcome = "hit, in shadow: changes nothing"
+    elif rule.id not in [reason["rule"] for reason in found.decision["reasons"]]:
+        outcome = "hit, set aside by a rule that allows"
+    else:
+        asked = "allow" if rule.allow else OUTCOMES[rule.decision] if rule.decision is not None else "no outcome"
+        outcome = f"hit: {asked}, {rule.score:+g} points, {rule.reason}"
+    lines = [f"rule {rule.id} ({rule.mode}, {rule.file}:{rule.line}): {outcome}"]
+    tree = explain_rule(found.ruleset, found.frame, index, found.row)
+    lines += [f"    {line}" for line in tree.lines()]
+    if rule.uses:
+        values = found.frame.matrix[[found.ruleset.rows[name] for name in rule.uses], found.row].tolist()
+        lines.append("  features it read:")
+        lines += [f"    {name}: {_shown(value)}" for name, value in zip(rule.uses, values, strict=True)]
+    return lines
+
+
+def _shown(value: float | None) -> str:
+    return "missing" if value is None or value != value else f"{value:.10g}"
