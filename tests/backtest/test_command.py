@@ -140,3 +140,19 @@ def test_faults_of_rules_name_their_directory(place: Path, capsys: pytest.Captur
     assert backtest(place, candidate=str(Path("bad").resolve())) == 2
     assert "bad/rules.yaml:2:" in capsys.readouterr().err
     assert backtest(place, baseline="nowhere") == 2
+
+
+def test_text_of_events_stays_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("rules").mkdir()
+    rule = "{id: x, when: amount > 1, then: {decision: review, reason: X, detail: 'by {channel}'}}"
+    Path("rules/rules.yaml").write_text(f"models: {{}}\nrules:\n  - {rule}\n")
+    event = {"event_id": "e", "type": "payment.requested", "event_time": 1, "customer_id": "c<i>", "payment_id": "p"}
+    event |= {"amount": "2.00", "currency": "EUR", "channel": "\x1b[2J<b>&amp;"}
+    Path("events.ndjson").write_text(json.dumps(event) + "\n")
+    arguments = ["rules", "backtest", "events.ndjson", "--baseline", str(place / "baseline"), "--candidate", "rules"]
+    assert cli.main([*arguments, "--html", "page.html"]) == 0
+    shown, page = capsys.readouterr().out, Path("page.html").read_text()
+    assert "by ?[2J<b>&amp;" in shown
+    assert "by ?[2J&lt;b&gt;&amp;amp;" in page
+    assert "\x1b" not in shown + page
+    assert "c<i>" not in page
