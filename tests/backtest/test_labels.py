@@ -75,6 +75,27 @@ def test_maturity_and_the_present() -> None:
     assert run(HISTORY, "--as-of", "1970-05-30T00:00:00Z") == {"fraud": 2, "legitimate": 4, "unknown": 0}
 
 
+def test_rates_and_base_currency_that_change_on_the_way() -> None:
+    rates = [
+        event("control.rates", 50, 100, base="EUR", rates={"USD": "2"}),
+        event("control.rates", 51, 101, base="USD", rates={"EUR": "0.5"}),
+    ]
+    asked = [
+        [
+            event("payment.requested", 10 * i + j, 100 + i, payment_id=f"p{i}{j}", amount="10", currency=c)
+            for j, c in enumerate(("EUR", "USD", "JPY"))
+        ]
+        for i in range(3)
+    ]
+
+    Path("labels.csv").write_text("".join(f"p{i}{j},fraud\n" for i in range(3) for j in range(3)))
+    history = [*asked[0], rates[0], *asked[1], rates[1], *asked[2]]
+    run(history, "--labels", "labels.csv", "--base-currency", "EUR")
+    caught = json.loads(Path("report.json").read_text())["candidate"]["totals"]["caught"]
+    # EUR 10, then 10 + 10/2 in EUR, then 10/0.5 + 10 in USD; USD 10 without a rate at first; yen never have one
+    assert caught == {"EUR": "25.00", "JPY": "30", "USD": "40.00"}
+
+
 def test_an_event_from_the_far_future_matures_nothing() -> None:
     times = np.arange(2_000, dtype=np.int64)
     assert present(np.append(times, 10**12)) <= 1_999

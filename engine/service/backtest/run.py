@@ -1,7 +1,8 @@
 """The backtest: a history once through both rule sets, then the figures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from engine.service.backtest.record import SIDES, Record, Table
 from engine.service.backtest.sweep import Sweep
 from engine.service.backtest.sweep_target import Target
 
+RATES: Final = b'"control.rates"'
 MATURITY_MS: Final = 8 * 86_400_000
 
 
@@ -76,6 +78,10 @@ class Backtest:
 
     def add(self, records: Sequence[bytes | None]) -> None:
         """Take the next records of the log."""
+        for part in _stretches(records):
+            self._add(part)
+
+    def _add(self, records: Sequence[bytes | None]) -> None:
         judged = self._pipeline.run(records)
         self._count(len(records), judged)
         self._labels.observe(judged.accepted)
@@ -132,6 +138,14 @@ class Backtest:
             "rules": figures.rules(),
             "overlap": figures.overlap(),
         }
+
+
+def _stretches(records: Sequence[bytes | None]) -> Iterator[Sequence[bytes | None]]:
+    """Records cut where the rates, and so the base currency, may change; how they are cut changes no decision."""
+    cuts = [place for place, record in enumerate(records) if record is not None and RATES in record]
+    for start, end in pairwise((0, *cuts, len(records))):
+        if start < end:
+            yield records[start:end]
 
 
 def backtest(
