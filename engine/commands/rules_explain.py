@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "replay history up to an event and show what every rule saw of it"
 BATCH_EVENTS: Final = 1_000
+INFINITE_MS: Final = 2**62
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +119,10 @@ def _rule_lines(found: "Found", index: int) -> list[str]:
     from engine.ruleset.model import OUTCOMES
 
     rule = found.ruleset.rules[index]
-    if not found.hit(index):
+    time_ms = int(found.frame.columns.time_ms[found.row])
+    if not (rule.valid_from_ms or -INFINITE_MS) <= time_ms < (rule.valid_to_ms or INFINITE_MS):
+        outcome = "outside of its valid_from and valid_to"
+    elif not found.hit(index):
         outcome = "miss"
     elif found.aside(index):
         outcome = "hit, in shadow: changes nothing"

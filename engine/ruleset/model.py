@@ -79,6 +79,7 @@ class Rule:
         scores: models' scores it reads.
         tests: the in-file tests.
         file, line: where it is, line from 1.
+        valid_from_ms, valid_to_ms: event times from which and before which it is evaluated; None for no bound.
     """
 
     id: str
@@ -101,6 +102,8 @@ class Rule:
     tags: tuple[str, ...]
     file: str
     line: int
+    valid_from_ms: int | None = None
+    valid_to_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from engine.ruleset.errors import suggest
 from engine.ruleset.model import CANARY, LIVE, MODES, OUTCOMES, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
-from engine.ruleset.types import FIELD_KINDS
+from engine.ruleset.types import FIELD_KINDS, parse_moment
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 RULE_KEYS: Final = (
     "id", "description", "owner", "when", "unless", "then", "hard", "mode", "tests", "enabled", "tags",
+    "valid_from", "valid_to",
 )  # fmt: skip
 THEN_KEYS: Final = ("decision", "score", "reason", "allow", "detail")
 ID: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -46,6 +47,7 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
     hard = reader.flag("hard", False)
     _consistent(reader, then, allow, decision, hard)
     mode, share = _mode(reader)
+    valid_from_ms, valid_to_ms = _validity(reader)
     trees = [when] if unless is None else [when, unless]
     nodes = [node for tree in trees for node in ir.walk(tree)]
     tests = sequence(reader.need("tests"), "'tests'") if reader.has("tests") else []
@@ -73,6 +75,8 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
         tags=tuple(text for text, _ in reader.texts("tags")),
         file=reader.node.source.name,
         line=reader.node.line + 1,
+        valid_from_ms=valid_from_ms,
+        valid_to_ms=valid_to_ms,
     )
     return rule, reader.flag("enabled", True)
 
@@ -118,6 +122,23 @@ def _detail(then: Reader, scope: Scope) -> str:
             hint = suggest(name, [*scope.features, *FIELD_KINDS])
             raise fail(then.need("detail"), f"unknown name '{name}' in 'detail'", hint)
     return found
+
+
+def _validity(reader: Reader) -> tuple[int | None, int | None]:
+    """The event times from which and before which the rule is evaluated."""
+    first, end = (_moment(reader, key) if reader.has(key) else None for key in ("valid_from", "valid_to"))
+    if first is not None and end is not None and first >= end:
+        raise fail(reader.need("valid_to"), "'valid_to' must be after 'valid_from'")
+    return first, end
+
+
+def _moment(reader: Reader, key: str) -> int:
+    text = reader.text(key)
+    try:
+        return parse_moment(text)
+    except ValueError:
+        hint = "write it with its offset, as in 2026-01-31T23:00:00Z"
+        raise fail(reader.need(key), f"'{text}' is not a time", hint) from None
 
 
 def _mode(reader: Reader) -> tuple[str, float]:

@@ -16,6 +16,7 @@ from engine.ruleset.lists import ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
 from engine.ruleset.program import Program
 from engine.ruleset.scalar import Scalar
+from engine.ruleset.types import EVENT_TIME, Kind
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
 
@@ -145,8 +146,13 @@ __all__ = ["OUTCOMES", "Frame", "Hits", "RuleSet", "Verdicts", "hit_of", "in_sha
 
 
 def hit_of(rule: Rule) -> ir.Node:
-    """`when` and not `unless`, as one condition."""
-    parts = [rule.when] if rule.unless is None else [rule.when, build.negation(rule.unless)]
+    """`when` and not `unless`, as one condition; outside of the rule's own time it does not hold."""
+    time = ir.Field(Kind.NUMBER, EVENT_TIME)
+    bounds = ((">=", rule.valid_from_ms), ("<", rule.valid_to_ms))
+    parts = [build.compare(op, time, ir.Const(Kind.NUMBER, float(at))) for op, at in bounds if at is not None]
+    parts.append(rule.when)
+    if rule.unless is not None:
+        parts.append(build.negation(rule.unless))
     return build.conjunction(parts)
 
 

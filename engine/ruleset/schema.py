@@ -21,7 +21,7 @@ from engine.ruleset.lists import VALUES_MAX
 from engine.ruleset.model import CANARY, MODES, OUTCOMES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
 from engine.ruleset.reader import TEXT_CHARS_MAX
-from engine.ruleset.types import EVENT_TIME, EVENT_TYPES
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, MOMENT
 
 NAME: Final = "rules.schema.json"
 Schema = dict[str, Any]
@@ -121,9 +121,15 @@ def _rule() -> Schema:
         "hard": {"type": "boolean", "description": "Not set aside by a rule that allows."},
         "mode": {"description": "live; shadow; or live for a stable share of customers.", "anyOf": modes},
         "enabled": {"type": "boolean", "description": "false: checked, never evaluated."},
+        "valid_from": _moment("Event time from which the rule is evaluated."),
+        "valid_to": _moment("Event time from which it is no longer."),
         "tests": {"type": "array", "maxItems": rules.TESTS_MAX, "items": {"$ref": "#/$defs/test"}},
     }
     return _closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then")
+
+
+def _moment(description: str) -> Schema:
+    return {**_text(description, MOMENT.pattern), "examples": ["2026-01-31T23:00:00Z"]}
 
 
 def _then() -> Schema:

@@ -1,5 +1,7 @@
 """The types of the expression language, and the names every expression may use."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -52,3 +54,16 @@ def parse_window(text: str) -> int:
     if not WINDOW_MS_MIN <= window_ms <= WINDOW_MS_MAX:
         raise ValueError(f"the window {text} is not within 1s and 90d")
     return window_ms
+
+
+MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+"""A time of RFC 3339: a date, a time of day and an offset."""
+
+
+def parse_moment(text: str) -> int:
+    """Milliseconds since 1970 of a time of RFC 3339. Raises `ValueError`."""
+    if not MOMENT.fullmatch(text):
+        raise ValueError(f"'{text}' is not a time with an offset")
+    return (datetime.fromisoformat(text.upper()) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

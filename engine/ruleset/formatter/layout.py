@@ -16,7 +16,8 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("models",): ("anomaly", "fraud"),
     ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "inputs"),
     ("rules", "*"): (
-        "id", "description", "owner", "tags", "enabled", "when", "unless", "then", "hard", "mode", "tests",
+        "id", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
+        "when", "unless", "then", "hard", "mode", "tests",
     ),
     ("rules", "*", "then"): ("decision", "score", "allow", "reason", "detail"),
     ("rules", "*", "tests", "*"): ("description", "given", "with", "expect"),

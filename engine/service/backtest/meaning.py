@@ -1,10 +1,14 @@
 """What rules and features mean, as canonical text: equal texts compute the same, whatever the names and the files."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 from engine.ruleset import ir
 from engine.ruleset.model import OUTCOMES, Rule
 from engine.ruleset.ruleset import RuleSet
+
+ASIDE: Final = frozenset(["id", "description", "owner", "uses", "features", "scores", "tests", "tags", "file", "line"])
+"""Parts of a rule that decide nothing, or that follow from the others."""
 
 
 def of_feature(ruleset: RuleSet, name: str) -> str:
@@ -41,18 +45,12 @@ def of_model(ruleset: RuleSet) -> tuple[object, ...] | None:
 
 def of_rule(ruleset: RuleSet, rule: Rule) -> dict[str, Any]:
     """What a rule does, part by part: what two versions of it are compared by."""
-    parts: dict[str, Any] = {
-        "when": rule.when.text,
-        "unless": rule.unless.text if rule.unless is not None else None,
-        "decision": None if rule.decision is None else OUTCOMES[rule.decision],
-        "score": rule.score,
-        "allow": rule.allow,
-        "hard": rule.hard,
-        "mode": rule.mode,
-        "share": rule.share,
-        "reason": rule.reason,
-        "detail": rule.detail or rule.description,
-    }
+    parts: dict[str, Any] = {}
+    for name in (entry.name for entry in fields(rule) if entry.name not in ASIDE):
+        value = getattr(rule, name)
+        parts[name] = value.text if isinstance(value, ir.Node) else value
+    parts["decision"] = None if rule.decision is None else OUTCOMES[rule.decision]
+    parts["detail"] = rule.detail or rule.description
     parts.update(reads(ruleset, rule.when, rule.unless))
     if "anomaly" in rule.scores:
         parts["score.anomaly"] = str(of_model(ruleset))
