@@ -10,7 +10,9 @@ import pytest
 
 from engine import cli
 from engine.commands.rules_backtest import gates
-from tests.backtest.conftest import backtest
+from engine.ruleset import compile
+from engine.service.backtest.meaning import changes
+from tests.backtest.conftest import BASELINE, backtest
 
 
 class Page(HTMLParser):
@@ -67,6 +69,24 @@ def test_rules_changed(place: Path) -> None:
     assert [entry["rule"] for entry in changed["changed"]] == ["busy", "dear"]
     assert changed["changed"][0]["differences"][0]["what"] == "when"
     assert not changed["model_changed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "what"),
+    [("hard: true", "hard: false", "devices", "hard"), ("score: 20", "score: 21", "busy", "score"),
+     ('"4829", ', "", "listed", "lists.mcc"), ("window: 7d", "window: 6d", "devices", "cards_per_device"),
+     ("channel == 'pos'", "channel == 'app'", "dear", "unless"),
+     ("log1p(amount) / 10", "log1p(amount) / 9", "odd", "score.anomaly"),
+     ("mode: shadow", "mode: live", "quiet", "mode"), ("window='30d'", "window='29d'", "dear", "ratio"),
+     ("decision: step_up", "decision: review", "dear", "decision"), ("many payments", "more payments", "", "")],
+)  # fmt: skip
+def test_every_way_a_rule_can_change(old: str, new: str, rule: str, what: str) -> None:
+    assert old in BASELINE
+    found = changes(compile({"r.yaml": BASELINE}), compile({"r.yaml": BASELINE.replace(old, new)}))
+    assert found["new"] == found["removed"] == []
+    told = [(entry["rule"], part["what"]) for entry in found["changed"] for part in entry["differences"]]
+    assert (rule, what) in told if rule else told == []
+    assert found["model_changed"] is (what == "score.anomaly")
 
 
 def test_a_rule_set_against_itself_changes_nothing(place: Path) -> None:

@@ -48,7 +48,8 @@ def of_rule(ruleset: RuleSet, rule: Rule) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name in (entry.name for entry in fields(rule) if entry.name not in ASIDE):
         value = getattr(rule, name)
-        parts[name] = value.text if isinstance(value, ir.Node) else value
+        known = value is None or isinstance(value, str | int | float)
+        parts[name] = value.text if isinstance(value, ir.Node) else value if known else str(value)
     parts["decision"] = None if rule.decision is None else OUTCOMES[rule.decision]
     parts["detail"] = rule.detail or rule.description
     parts.update(reads(ruleset, rule.when, rule.unless))
