@@ -5,8 +5,10 @@ work on the machine counts as little as it can. The store is left out; `stored` 
 """
 
 import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -107,21 +109,29 @@ def measure(features: list[FeatureDef], columns: Columns, batch: int, warm: int,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=60_000)
     parser.add_argument("--customers", type=int, nargs="*", default=[10_000, 1_000_000])
+    parser.add_argument("--out", type=Path, help="write the table as JSON here")
     options = parser.parse_args()
     plans = {"reference job": reference_features(), "40 features, 10 groups": wide_features()}
+    rows: list[dict[str, object]] = []
+
+    def row(name: str, customers: int, batch: int, stored: bool, cost: float) -> None:
+        print(f"{name:<24}{customers:>10}{batch:>7}{stored!s:>8}{cost:>10.2f}")
+        rows.append({"plan": name, "customers": customers, "batch": batch, "stored": stored, "us_per_event": cost})
+
     print(f"{'plan':<24}{'customers':>10}{'batch':>7}{'stored':>8}{'us/event':>10}")
     for customers in options.customers:
         columns = events(options.events, customers)
         for name, features in plans.items():
             warm = options.events // 3
-            for batch, stored in ((500, False), (500, True)):
-                cost = measure(features, columns, batch, warm, stored)
-                print(f"{name:<24}{customers:>10}{batch:>7}{stored!s:>8}{cost:>10.2f}")
+            for stored in (False, True):
+                row(name, customers, 500, stored, measure(features, columns, 500, warm, stored))
             few = columns.take(np.arange(warm + 1000))
-            print(f"{name:<24}{customers:>10}{1:>7}{'False':>8}{measure(features, few, 1, warm):>10.2f}")
+            row(name, customers, 1, False, measure(features, few, 1, warm))
+    if options.out is not None:
+        options.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
