@@ -81,7 +81,13 @@ def evaluate(
         return float(time - seen) / 1000.0 if seen > after and seen >= 0 else np.nan
     if op == d.DISTINCT:
         kept = tiles.block_of(arena, row, features[f, t.F_SERIES])
-        return recency.estimate(arena, kept, after, time) if kept >= 0 else np.nan
+        if kept < 0:
+            return np.nan
+        level = recency.level_for(arena, kept, after)
+        different = recency.last_seen_within(arena, kept, level, after, time)
+        if until < row[t.E_LEN]:
+            different += recency.seen_again(arena, kept, level, values, masks, low, until, bit, time, scratch)
+        return float(different << level)
     if op == d.IS_NEW:
         value = strings[columns[column, t.C_ROW], i]
         if value == 0:

@@ -4,8 +4,8 @@ Level 0 keeps every value, level l one in 2^l (by bits of its hash), each the mo
 times as many, and up to which time it has forgotten. A window is read from the lowest level that has forgotten nothing
 of it, so at least half a sample of values is counted there: 4,096 by default, a standard error of 1.6 % at worst.
 
-Source: Gibbons and Tirthapura 2002, "Distributed streams algorithms for sliding windows". A value seen again later than
-a late event counts for that event as seen at its later time only.
+Source: Gibbons and Tirthapura 2002, "Distributed streams algorithms for sliding windows". Only the latest sight of a
+value is kept; for a late event, values seen again after it are found in the log, as far back as that reaches.
 """
 
 from typing import Final
@@ -216,15 +216,53 @@ def copy(arena: Words, source: int, target: int, level: int) -> None:
 
 
 @njit
-def estimate(arena: Words, block: int, after: int, until: int) -> float:
-    """How many values were last seen in `(after, until]`."""
+def level_for(arena: Words, block: int, after: int) -> int:
+    """The lowest level that has forgotten nothing after a time."""
     level = 0
     while level + 1 < arena[block + HEADER_LEVELS] and arena[level_at(block, level) + L_FORGOTTEN] > after:
         level += 1
+    return level
+
+
+@njit
+def last_seen_within(arena: Words, block: int, level: int, after: int, until: int) -> int:
+    """How many values of a level were last seen in `(after, until]`."""
     at = level_at(block, level)
     slots = 1 << (arena[at + L_CLASS] - 1)
     times = arena[at + L_START] + slots
     count = 0
     for k in range(times, times + slots):
         count += (arena[k] > after) & (arena[k] <= until)
-    return float(count * (1 << level))
+    return int(count)
+
+
+@njit
+def seen_again(
+    arena: Words, block: int, level: int, values: int, masks: int, low: int, high: int, bit: int, until: int,
+    table: Words,
+) -> int:  # fmt: skip
+    """How many values of a level, out of touches `[low, high)` of the log, were last seen after `until`.
+
+    `table` is scratch of at least twice as many words, a power of two.
+    """
+    at = level_at(block, level)
+    slots = 1 << (arena[at + L_CLASS] - 1)
+    size = 16
+    while size < 2 * (high - low):
+        size *= 2
+    table[:size] = 0
+    count = 0
+    for j in range(low, high):
+        value = arena[values + j]
+        if value == 0 or (arena[masks + j] >> bit) & 1 == 0 or not on_level(value, level):
+            continue
+        k = place(arena, at, value)
+        if arena[k] == 0 or arena[k + slots] <= until:
+            continue
+        k = value & (size - 1)
+        while table[k] != 0 and table[k] != value:
+            k = (k + 1) & (size - 1)
+        if table[k] == 0:
+            table[k] = value
+            count += 1
+    return count

@@ -125,6 +125,21 @@ def test_a_merchant_with_hundreds_of_thousands_of_events() -> None:
     assert state.memory_bytes() < 8 << 20
 
 
+def test_values_seen_again_after_a_late_event_count_for_it() -> None:
+    columns = merchant_stream(20_000, 1, 200)
+    features = [d for d in hot_features() if d.agg == "distinct"]
+    got, _ = FeatureState(Plan.compile(features), backed=False).update(columns)
+    times, cards = columns.time_ms, columns.strings[STRING_INDEX["card_id"]]
+    late = np.flatnonzero(times < np.maximum.accumulate(times) - H1 // 2)
+    assert len(late) > 1000
+    for i in late[::40]:
+        for row, d in enumerate(features):
+            assert d.window_ms is not None
+            inside = (times[: i + 1] > times[i] - d.window_ms) & (times[: i + 1] <= times[i])
+            want = len(np.unique(cards[: i + 1][inside]))
+            assert abs(got[row, i] - want) <= 0.05 * want, (d.name, i, got[row, i], want)
+
+
 def test_tiles_of_a_quiet_entity_go() -> None:
     """Once no window reaches them, tiles are handed back and values are exact again."""
     stream = stream_of(np.random.default_rng(1), 300, False)
