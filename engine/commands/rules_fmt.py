@@ -46,7 +46,8 @@ def _texts(paths: list[Path]) -> dict[Path, str]:
         if not path.exists():
             raise Unusable(f"steward rules fmt: {path}: no such file or directory")
         texts = files.read(path)
-        found |= {(path / name if path.is_dir() else path): text for name, text in texts.items()}
+        rules = {name: text for name, text in texts.items() if not name.endswith(files.LIST_SUFFIX)}
+        found |= {(path / name if path.is_dir() else path): text for name, text in rules.items()}
     return found
 
 

@@ -12,6 +12,7 @@ from engine.ruleset.aggregates import Catalogue
 from engine.ruleset.cases import read_case
 from engine.ruleset.check import Scope, value
 from engine.ruleset.errors import RuleError, RuleErrors
+from engine.ruleset.files import LIST_SUFFIX
 from engine.ruleset.lists import ValueList
 from engine.ruleset.model import Derived, ModelsConfig, Rule
 from engine.ruleset.parser import Text, parse
@@ -62,10 +63,12 @@ class _Compiler:
         self.uses: dict[str, tuple[str, ...]] = {}
         self.rules: list[Rule] = []
         self.models = ModelsConfig()
+        self.files: Mapping[str, str] = {}
 
     def run(self, files: Mapping[str, str]) -> RuleSet:
         sections: dict[str, list[tuple[Scalar, Node]]] = {name: [] for name in SECTIONS}
-        for name in sorted(files):
+        self.files = files
+        for name in sorted(name for name in files if not name.endswith(LIST_SUFFIX)):
             self.attempt(lambda name=name: self.file(name, files[name], sections))  # type: ignore[misc]
         for _, node in sections["lists"]:
             self.attempt(lambda node=node: self.read_lists(node))  # type: ignore[misc]
@@ -114,7 +117,7 @@ class _Compiler:
 
     def read_list(self, key: Scalar, item: Node) -> None:
         self.lists[key.raw] = ValueList(key.raw, [])  # known, whatever is wrong with its values
-        self.lists[key.raw] = declarations.value_list(key, item)
+        self.lists[key.raw] = declarations.value_list(key, item, self.files)
 
     def declare_features(self, node: Node) -> None:
         for item in sequence(node, "'features'"):

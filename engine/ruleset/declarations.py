@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable
+from collections.abc import Mapping as FilesMapping
 from typing import Final
 
 from engine.features.definition import AGGREGATES, FeatureDef
+from engine.ruleset import list_files
 from engine.ruleset.aggregates import define, filter_of
 from engine.ruleset.errors import suggest
 from engine.ruleset.functions import BUILTINS, REGISTRY
@@ -17,7 +19,7 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 FEATURE_KEYS: Final = ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags")
-LIST_KEYS: Final = ("values", "description", "owner")
+LIST_KEYS: Final = ("values", "file", "description", "owner")
 MODEL_KEYS: Final = ("anomaly", "fraud")
 ANOMALY_KEYS: Final = ("detector", "trees", "height", "window", "seed", "inputs")
 ANOMALY_BOUNDS: Final = {
@@ -77,13 +79,17 @@ def feature(reader: Reader, name: str, declared: Iterable[str]) -> FeatureDef:
         raise fail(reader.get(key) or reader.node, str(fault.args[0])) from None
 
 
-def value_list(name: Scalar, node: Node) -> ValueList:
-    """A list of `lists:`. Raises `RuleError`."""
+def value_list(name: Scalar, node: Node, files: FilesMapping[str, str]) -> ValueList:
+    """A list of `lists:`; `files` are the texts of the rules directory. Raises `RuleError`."""
     if not NAME.fullmatch(name.raw):
         raise fail(name, f"'{name.raw}' is not a name", "letters, digits and _, at most 64")
     if not isinstance(node, Mapping):
         raise fail(node, f"the list {name.raw} must be a mapping", "write {values: [...]}")
     reader = Reader(node, "a list", LIST_KEYS)
+    if reader.has("file"):
+        if reader.has("values"):
+            raise fail(reader.need("values"), "a list has 'values' or 'file', not both")
+        return list_files.read_list(name.raw, reader, files)
     items = sequence(reader.node.get("values") or reader.need("values"), "'values'")
     if len(items) > VALUES_MAX:
         raise fail(node, f"the list has {len(items):,} values; at most {VALUES_MAX:,} are allowed")

@@ -8,10 +8,14 @@ from engine.ruleset.yaml_loader import FILE_CHARS_MAX
 
 FILES_MAX: Final = 1_000
 SUFFIXES: Final = (".yaml", ".yml")
+LIST_SUFFIX: Final = ".txt"
+"""Of a file with the values of a list; one is read where some rule file has its name."""
 
 
 def read(directory: Path) -> dict[str, str]:
     """Names (relative, with `/`) to texts of every `*.yaml` and `*.yml` under `directory`, sorted by name.
+
+    The files of lists (`*.txt`) that they name are among them.
 
     A single file is read as a directory that holds it alone. Hidden files and directories are left out, and so are
     symbolic links that lead out of the directory. Raises `RuleErrors` where nothing can be read.
@@ -22,17 +26,26 @@ def read(directory: Path) -> dict[str, str]:
         raise RuleErrors([RuleError(str(directory), 0, 0, "no such rules directory")])
     root = directory.resolve()
     found: dict[str, str] = {}
+    lists: dict[str, Path] = {}
     for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
         relative = path.relative_to(directory)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix not in SUFFIXES or not path.is_file() or root not in path.resolve().parents:
+        if hidden or path.suffix not in (*SUFFIXES, LIST_SUFFIX):
+            continue
+        if not path.is_file() or root not in path.resolve().parents:
+            continue
+        if path.suffix == LIST_SUFFIX:
+            lists[relative.as_posix()] = path
             continue
         if len(found) == FILES_MAX:
             raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files")])
         found[relative.as_posix()] = _text(path, relative.as_posix())
     if not found:
         raise RuleErrors([RuleError(str(directory), 0, 0, "no .yaml or .yml file in the rules directory")])
-    return found
+    named = {name: path for name, path in lists.items() if any(name in text for text in found.values())}
+    if len(found) + len(named) > FILES_MAX:
+        raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files and list files")])
+    return dict(sorted({**found, **{name: _text(path, name) for name, path in named.items()}}.items()))
 
 
 def _text(path: Path, name: str) -> str:

@@ -218,10 +218,12 @@ def _list() -> Schema:
     kinds = [{"type": "array", "maxItems": VALUES_MAX, "items": {"type": kind}} for kind in ("string", "number")]
     keys: Schema = {
         "values": {"description": "Text, networks among it, or numbers; not both.", "anyOf": kinds},
+        "file": _text("A file of the rules directory, relative to it: a value a line, # for comments.", r".+\.txt"),
         "description": {"description": "For people."},
         "owner": {"description": "For people."},
     }
-    return _closed({key: keys[key] for key in declarations.LIST_KEYS}, "values")
+    either = [{"required": ["values"]}, {"required": ["file"]}]
+    return {**_closed({key: keys[key] for key in declarations.LIST_KEYS}), "oneOf": either}
 
 
 def _inputs() -> Schema:

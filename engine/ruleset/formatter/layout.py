@@ -11,7 +11,7 @@ Path: TypeAlias = tuple[str, ...]
 EXPRESSIONS: Final = ("when", "unless", "where", "expr")
 ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     (): ("lists", "features", "models", "rules"),
-    ("lists", "*"): ("description", "owner", "values"),
+    ("lists", "*"): ("description", "owner", "file", "values"),
     ("features", "*"): ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags"),
     ("models",): ("anomaly", "fraud"),
     ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "inputs"),
