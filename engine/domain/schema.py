@@ -6,6 +6,7 @@ of output is one more line in `OUTPUTS`.
 
 import json
 import sys
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,14 +124,26 @@ def _envelope(name: str, cls: type[Any]) -> dict[str, Any]:
 
 
 def render(document: dict[str, Any]) -> str:
-    """A document as the text of its file."""
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    """A document as the text of its file, the same on every Python: before 3.13 docstrings keep their indentation."""
+    return json.dumps(_unindented(document), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _unindented(part: Any) -> Any:
+    """The part of a document with the indentation of docstrings taken out of every description."""
+    if isinstance(part, dict):
+        return {
+            key: cleandoc(value) if key == "description" and isinstance(value, str) else _unindented(value)
+            for key, value in part.items()
+        }
+    return [_unindented(item) for item in part] if isinstance(part, list) else part
 
 
 def export(directory: Path) -> None:
     """Write every document below `directory`, and remove JSON files that no type stands for any more."""
     wanted = {directory / path: render(document) for path, document in documents().items()}
-    for stale in set(directory.rglob("*.json")) - set(wanted):
+    for stale in {path for folder in ("events", "outputs") for path in (directory / folder).rglob("*.json")} - set(
+        wanted
+    ):
         stale.unlink()
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,13 @@ def test_asyncapi_resolves_and_names_every_message() -> None:
 
 
 def test_export_removes_stale_files(tmp_path: Path) -> None:
-    (tmp_path / "old.json").write_text("{}")
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "old.json").write_text("{}")
+    (tmp_path / "of_another.json").write_text("{}")
     export(tmp_path)
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")} == set(documents())
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")}
+    assert found == {*documents(), "of_another.json"}
+
+
+def test_no_description_keeps_the_indentation_of_its_docstring() -> None:
+    assert not any("\\n    " in render(document) for document in documents().values())
