@@ -82,7 +82,8 @@ class Partition:
         self._decoder = Decoder(rates)
         self._rates = rates
         self._plan = Plan.compile(self.ruleset.features, head.get(HEAD_LAYOUT), settings.features)
-        self._layout = head.get(HEAD_LAYOUT, b"")
+        layout = self._plan.layout()
+        self._unsaved_layout = layout if layout != head.get(HEAD_LAYOUT) else b""
         self._features = FeatureState(self._plan, backed=self._backed)
         windows = [feature.window_ms for feature in self.ruleset.features]
         self._warming = Warming(list(zip(self._plan.identities(), windows, strict=True)), head.get(HEAD_WARMING, b""))
@@ -275,10 +276,9 @@ class Partition:
     def _head_ops(self, effects: Effects) -> list[bytes]:
         """The small state of the shard, where it changed."""
         ops = []
-        layout = self._plan.layout()
-        if layout != self._layout:
-            self._layout = layout
-            ops.append(pack(Op(SET, HEAD_LAYOUT, layout)))
+        if self._unsaved_layout:
+            ops.append(pack(Op(SET, HEAD_LAYOUT, self._unsaved_layout)))
+            self._unsaved_layout = b""
         if self._warming.changed:
             ops.append(pack(Op(SET, HEAD_WARMING, self._warming.dump())))
         rates = self._decoder.rates
