@@ -66,6 +66,7 @@ class _Compiler:
         self.files: Mapping[str, str] = {}
 
     def run(self, files: Mapping[str, str]) -> RuleSet:
+        """Compile every section in the order it depends on the others. Raises `RuleErrors` with all faults found."""
         sections: dict[str, list[tuple[Scalar, Node]]] = {name: [] for name in SECTIONS}
         self.files = files
         for name in sorted(name for name in files if not name.endswith(LIST_SUFFIX)):
@@ -124,6 +125,7 @@ class _Compiler:
             self.attempt(lambda item=item: self.declare_feature(item))  # type: ignore[misc]
 
     def declare_feature(self, node: Node) -> None:
+        """Take in the name and kind of a feature, so that expressions may name it before it is compiled."""
         reader = Reader(mapping(node, "a feature"), "a feature", declarations.FEATURE_KEYS)
         name = declarations.feature_name(reader)
         if name in self.declared:
@@ -161,6 +163,7 @@ class _Compiler:
         entry.names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in entries}
 
     def visit(self, name: str, entries: Mapping[str, _Declared], done: set[str], path: list[str]) -> None:
+        """Compile a derived feature after those it names. Raises `RuleError` where they form a cycle."""
         if name in done:
             return
         if name in path:

@@ -168,6 +168,7 @@ class _Builder:
         return None if isinstance(root, Scalar) and root.value is None else root
 
     def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
+        """The node that begins with `event`, within the limits of size and depth. Raises `RuleError`."""
         self.nodes += 1
         if self.nodes > NODES_MAX:
             raise self.fail(event, f"more than {NODES_MAX:,} YAML nodes in one file")
