@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 
 from engine.core.effects import Output
-from engine.core.times import iso_time
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.ops import APPEND, KEY_CUSTOMER, Op, pack
 from engine.domain.outputs import Reward
+from engine.domain.times import rfc3339
 from engine.engagement.base_earn import (
     BLOCKED,
     CAMPAIGN,
@@ -113,7 +113,7 @@ class Rewards:
         based = columns.base_exponent[row] >= 0
         amount = int(columns.base_minor[row]) if based else minor
         exponent = int(columns.base_exponent[row] if based else columns.exponent[row])
-        stored, _, kept = settle(
+        return settle(
             account,
             payment,
             minor=minor,
@@ -122,7 +122,6 @@ class Rewards:
             earns=columns.events[row].merchant_category not in CASH_LIKE,
             limit=self._settings.daily_points_max,
         )
-        return stored, kept
 
     def _stored(self, key: bytes, value: bytes) -> bytes:
         return pack(Op(APPEND, key, value)) if self._backed else b""
@@ -142,7 +141,7 @@ class Rewards:
             lot_id=output_id("lot", CAMPAIGN, event.customer_id, event.payment_id),
             cause_event_id=event.event_id,
             occasion=event.payment_id,
-            available_at=iso_time(time_ms + self._settings.refund_window_ms) if points > 0 else None,
+            available_at=rfc3339(time_ms + self._settings.refund_window_ms) if points > 0 else None,
             expires_at=None,
             why=why,
         )

@@ -24,7 +24,6 @@ KEY_HEAD: Final = b"h"  # + name: small state of the whole shard (layout, clock,
 
 HEADER: Final = struct.Struct("<BBHI")
 KEY_BYTES_MAX: Final = 255
-TTL_HOURS_MAX: Final = 0xFFFF
 
 
 class Op(NamedTuple):

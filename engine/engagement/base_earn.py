@@ -95,8 +95,8 @@ def record(kind: int, payment: int, reference: int = 0, minor: int = 0, points: 
 
 def settle(
     account: Account, payment: int, *, minor: int, units: int, day: int, earns: bool, limit: int
-) -> tuple[bytes, int, int]:
-    """A payment settles. Returns the record to store (empty for a repeat), points granted, and points it keeps now.
+) -> tuple[bytes, int]:
+    """A payment settles. Returns the record to store (empty for a repeat) and the points it keeps now.
 
     Args:
         account: the customer's account, changed in place.
@@ -109,12 +109,12 @@ def settle(
     """
     entry = account.payments.get(payment)
     if entry is not None and entry.settled:
-        return b"", 0, 0
+        return b"", 0
     blocked = entry is not None and entry.blocked
     room = max(0, limit - account.points_by_day.get(day, 0))
     points = min(units, room, 0xFFFFFFFF) if earns and not blocked else 0
     account.apply(SETTLED, payment, 0, minor, points, day)
-    return record(SETTLED, payment, 0, minor, points, day), points, account.payments[payment].kept
+    return record(SETTLED, payment, 0, minor, points, day), account.payments[payment].kept
 
 
 def take_back(account: Account, kind: int, payment: int, reference: int, minor: int) -> tuple[bytes, int]:

@@ -3,12 +3,11 @@
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import lru_cache
 from typing import Final
 
+from engine.domain.money import format_minor
+from engine.domain.times import DAY_MS, rfc3339
 from engine.generator.draw import Draw, token
-from engine.generator.rhythm import DAY_MS, EPOCH
 from engine.generator.world import Card, Customer, Merchant, World
 
 SECOND_MS: Final = 1000
@@ -16,27 +15,6 @@ MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
 DELAY_MS_MAX: Final = 50 * MINUTE_MS
 """The longest an event is held back with `late_share`: within the default allowed lateness of an hour."""
-
-
-@lru_cache(maxsize=64)
-def _date(day: int) -> str:
-    return (EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
-
-
-def rfc3339(time_ms: int) -> str:
-    """A time as RFC 3339 in UTC with milliseconds."""
-    day, rest = divmod(time_ms, DAY_MS)
-    seconds, ms = divmod(rest, 1000)
-    minutes, second = divmod(seconds, 60)
-    return f"{_date(day)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{ms:03d}Z"
-
-
-def decimal(minor: int, exponent: int) -> str:
-    """An amount in minor units as a decimal string."""
-    if exponent == 0:
-        return str(minor)
-    whole, rest = divmod(minor, 10**exponent)
-    return f"{whole}.{rest:0{exponent}d}"
 
 
 @dataclass(slots=True)
@@ -140,7 +118,7 @@ class Simulation:
 
         The first event of a payment carries its truth.
         """
-        amount = decimal(minor or payment.minor, payment.exponent)
+        amount = format_minor(minor or payment.minor, payment.exponent)
         truth = ""
         if kind in ("payment.requested", "transfer.sent", "transfer.received"):
             truth = f"{payment.id},{'fraud' if payment.fraud else 'legitimate'},{payment.fraud}\n"

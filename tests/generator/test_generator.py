@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from engine.core.decode import Decoder
+from engine.domain.money import format_minor
+from engine.domain.times import rfc3339
 from engine.generator import Settings, generate, rhythm
 from engine.generator.draw import Draw, token
-from engine.generator.simulation import DELAY_MS_MAX, decimal, rfc3339
+from engine.generator.simulation import DELAY_MS_MAX
 
 EVENTS = 80_000
 SETTINGS = Settings(seed=11, customers=2000, rate=4000.0, fraud_rate=0.03)
@@ -306,8 +308,8 @@ def test_a_negative_number_of_events_is_refused_at_once() -> None:
 
 def test_rendering_of_times_and_amounts() -> None:
     assert rfc3339(1_767_225_600_007) == "2026-01-01T00:00:00.007Z"
-    assert [decimal(5, e) for e in (0, 2, 3)] == ["5", "0.05", "0.005"]
-    assert decimal(1234567, 2) == "12345.67"
+    assert [format_minor(5, e) for e in (0, 2, 3)] == ["5", "0.05", "0.005"]
+    assert format_minor(1234567, 2) == "12345.67"
 
 
 def test_draws_and_tokens() -> None:

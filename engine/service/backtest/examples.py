@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.times import iso_time
+from engine.domain.times import rfc3339
 from engine.ruleset.explain import detail
 from engine.ruleset.model import OUTCOMES
 from engine.ruleset.ruleset import RuleSet
@@ -54,7 +54,7 @@ class Examples:
             "event_id": event.event_id,
             "payment_id": event.payment_id,
             "customer_id": event.customer_id,
-            "event_time": iso_time(int(judged.picked.time_ms[row])),
+            "event_time": rfc3339(int(judged.picked.time_ms[row])),
             "amount": str(event.amount),
             "currency": event.currency,
             "baseline": _side(self._sets[0], judged.sides[0], row),

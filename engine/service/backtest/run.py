@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.settings import CoreSettings
-from engine.core.times import iso_time
+from engine.domain.times import rfc3339
 from engine.ruleset.ruleset import RuleSet
 from engine.service.backtest import meaning
 from engine.service.backtest.examples import EXAMPLES_DEFAULT, Examples, matrix, other_reasons
@@ -112,7 +112,7 @@ class Backtest:
                 "decisions": self._record.decisions,
                 "base_currency": self._pipeline.base,
                 "days": round(days, 3),
-                "as_of": iso_time(as_of_ms),
+                "as_of": rfc3339(as_of_ms),
                 "maturity_days": round(options.maturity_ms / 86_400_000, 3),
                 "decisions_labelled": found.told,
                 "shared": {"features": self._pipeline.shares_features, "scores": self._pipeline.shares_scores},
