@@ -1,7 +1,6 @@
 """`steward serve`, put together: the HTTP API over a shard of its own, or over the log of the workers."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
@@ -32,7 +31,7 @@ from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
-from engine.warm_up import EVENTS, warm_up
+from engine.warm_up import EVENTS, keep_from_collector, warm_up
 
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
@@ -61,9 +60,7 @@ def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachin
         warm_up(new_partition(SHARD))
     else:
         new_partition(SHARD).decode(list(generate(EVENTS)))  # all that is used of it here
-    # What start-up made lives as long as the process: a collection that looks through it would be a pause for nothing.
-    gc.collect()
-    gc.freeze()
+        keep_from_collector()
     with ExitStack() as servers:
         redis_url = settings.redis.url
         if redis_url == "embedded":

@@ -14,17 +14,22 @@ logger = logging.getLogger("steward")
 
 
 def warm_up(partition: PartitionMachine) -> None:
-    """Run some made-up events through a partition that is thrown away, and keep the collector off what is there then.
-
-    Modules and compiled kernels are some hundred thousand objects that live as long as the process: a full collection
-    that walks them takes longer than a decision may.
-    """
+    """Run made-up events through a partition that is thrown away, and keep the collector off what is there then."""
     began = time.monotonic()
     for size in (1, EVENTS):
         decoded = partition.decode(list(generate(size)))
         missing = partition.missing(decoded)
         partition.load(missing, [None] * len(missing))
         partition.apply(decoded, lambda index: {"offset": index})
+    keep_from_collector()
+    logger.info("kernels ready after %.1f s", time.monotonic() - began)
+
+
+def keep_from_collector() -> None:
+    """Keep the collector off what start-up made.
+
+    Modules and compiled kernels are some hundred thousand objects that live as long as the process: a full collection
+    that walks them takes longer than a decision may.
+    """
     gc.collect()
     gc.freeze()
-    logger.info("kernels ready after %.1f s", time.monotonic() - began)
