@@ -73,9 +73,7 @@ def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachin
 class _Server:
     """One run of `serve`: listen, wait for what it needs, decide, stop in time."""
 
-    def __init__(
-        self, settings: Settings, redis_url: str, new_partition: Callable[[int], PartitionMachine]
-    ) -> None:
+    def __init__(self, settings: Settings, redis_url: str, new_partition: Callable[[int], PartitionMachine]) -> None:
         self._settings = settings
         self._redis_url = redis_url
         self._new_partition = new_partition

@@ -123,5 +123,3 @@ class HttpServer:
     async def close(self) -> None:
         """Answer what is under way, then close every connection."""
         await self._runner.cleanup()
-
-

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain import hashing, pan
-from engine.domain.events import ENTRIES_MAX, KEY_CHARS_MAX
+from engine.domain.limits import ENTRIES_MAX, KEY_CHARS_MAX
 from engine.features.jit import njit
 
 Bytes = NDArray[np.uint8]

@@ -14,18 +14,9 @@ import msgspec
 from engine.core.instants import TimeError, parse_time
 from engine.domain import pan, reasons
 from engine.domain.currencies import EXPONENTS
-from engine.domain.events import (
-    CONTROL_TYPES,
-    ENTRIES_MAX,
-    EVENT_TYPES,
-    ID_CHARS_MAX,
-    KEY_CHARS_MAX,
-    STRING_CHARS_MAX,
-    TEXT_CHARS_MAX,
-    Control,
-    Event,
-)
+from engine.domain.events import CONTROL_TYPES, EVENT_TYPES, Control, Event
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+from engine.domain.limits import ENTRIES_MAX, ID_CHARS_MAX, KEY_CHARS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
 from engine.domain.money import MoneyError, to_minor
 
 RECORD_BYTES_MAX: Final = 65_536

@@ -10,16 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-ID_CHARS_MAX: Final = 128
-"""event_id, customer_id and payment_id."""
-STRING_CHARS_MAX: Final = 256
-"""Every other string field."""
-TEXT_CHARS_MAX: Final = 1024
-"""A string value inside metadata, attributes."""
-ENTRIES_MAX: Final = 64
-"""Entries of metadata, attributes and consent."""
-KEY_CHARS_MAX: Final = 128
-"""A key inside metadata, attributes and consent."""
+from engine.domain.limits import ENTRIES_MAX, ID_CHARS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
 
 
 def _text(description: str, chars_max: int = STRING_CHARS_MAX, **schema: object) -> Meta:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.features.jit import sources_digest
+from engine.features.jit import sources, sources_digest
 
 CALLER = """from engine.features.inner import inner
 from engine.features.jit import njit
@@ -53,11 +53,28 @@ def test_old_caches_are_dropped(tmp_path: Path) -> None:
     for value in range(6):
         (features / "inner.py").write_text(INNER.format(value))
         assert call(tmp_path) == f"{1 + value} 0"
-    assert len(list((tmp_path / "engine" / "__pycache__").glob("kernels-*"))) <= 4
+    for module in ("inner", "outer"):
+        assert len(list((tmp_path / "engine" / "__pycache__").glob(f"kernels-features.{module}-*"))) == 4
 
 
-def test_the_digest_sees_every_file(tmp_path: Path) -> None:
+def test_the_digest_sees_what_a_module_imports_and_nothing_else(tmp_path: Path) -> None:
     features = engine_copy(tmp_path)
-    before = sources_digest(tmp_path / "engine")
+    (features / "package").mkdir()
+    (features / "package" / "__init__.py").write_text("from engine.features.package.deep import (\n    Y,\n)\n")
+    (features / "package" / "deep.py").write_text("Y = 1\n")
+    (features / "inner.py").write_text("import engine.features.package\n" + INNER.format(1))
+    engine, outer = tmp_path / "engine", features / "outer.py"
+    assert {path.name for path in sources(outer, engine)} == {
+        "outer.py",
+        "inner.py",
+        "jit.py",
+        "__init__.py",
+        "deep.py",
+    }
+    before = sources_digest(outer, engine)
     (features / "new.py").write_text("X = 1\n")
-    assert sources_digest(tmp_path / "engine") != before
+    sources_digest.cache_clear()
+    assert sources_digest(outer, engine) == before
+    (features / "package" / "deep.py").write_text("Y = 2\n")
+    sources_digest.cache_clear()
+    assert sources_digest(outer, engine) != before

@@ -119,7 +119,10 @@ def test_every_key_the_loader_knows_has_its_place() -> None:
         ("rules:\n", "rules:\n"),
         ("rules: []", "rules: []\n"),
         ("lists: {a: {values: [\n  x, # first\n  y]}}", "lists:\n  a:\n    values:\n      - x  # first\n      - y\n"),
-        ("lists: {a: {values: ['1', 'x y', \"it's\", 'yes', NO]}}", 'lists:\n  a: {values: ["1", "x y", "it\'s", "yes", NO]}\n'),
+        (
+            "lists: {a: {values: ['1', 'x y', \"it's\", 'yes', NO]}}",
+            'lists:\n  a: {values: ["1", "x y", "it\'s", "yes", NO]}\n',
+        ),
         ("features:\n  - # why\n    name: a\n    expr: 'amount'", "features:\n  # why\n  - {name: a, expr: amount}\n"),
         ("\ufefflists: {a: {values: [x]}}\r\n", "lists:\n  a: {values: [x]}\n"),
     ],
@@ -183,13 +186,21 @@ SCALARS = st.one_of(
     st.text("ab cd", min_size=100, max_size=160), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False, allow_infinity=False),
 )  # fmt: skip
 KEYS = st.one_of(st.sampled_from([*SECTIONS, *RULE_KEYS, *FEATURE_KEYS]), st.text("ab :#'\",", max_size=9))
-TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20
+)
 
 
 @settings(max_examples=60, phases=QUICK, deadline=None)
-@given(st.dictionaries(KEYS, TREES, max_size=4), st.sampled_from([True, False, None]), st.sampled_from([None, "'", '"', "|", ">"]))
+@given(
+    st.dictionaries(KEYS, TREES, max_size=4),
+    st.sampled_from([True, False, None]),
+    st.sampled_from([None, "'", '"', "|", ">"]),
+)
 def test_any_tree_in_any_style(tree: dict[str, Any], flow: bool | None, style: str | None) -> None:
-    text = yaml.safe_dump(tree, default_flow_style=flow, default_style=style, allow_unicode=True, sort_keys=False, width=60)
+    text = yaml.safe_dump(
+        tree, default_flow_style=flow, default_style=style, allow_unicode=True, sort_keys=False, width=60
+    )
     try:
         load("t.yaml", text)
     except RuleErrors:
