@@ -17,7 +17,9 @@ logger = logging.getLogger("steward.kafka")
 
 
 class KafkaWriter:
-    """`engine.ports.sync.EventWriter` over one producer: `acks=all`, no lingering, idempotent where the broker can.
+    """`engine.ports.sync.EventWriter` and `engine.ports.announce.Announcer` over one producer.
+
+    `acks=all`, no lingering, idempotent where the broker can.
 
     The partition follows from the key by Kafka's own default (murmur2), so that whoever else produces with the default
     partitioner puts a customer on the same partition.
@@ -56,6 +58,15 @@ class KafkaWriter:
         except (KafkaError, OSError) as error:
             raise LogUnavailable(f"Kafka at {self._options.bootstrap}: {error!r}") from error
         return int(sent.partition)
+
+    async def announce(self, shard: int, record: bytes) -> None:
+        """See `engine.ports.announce.Announcer`: the shard's number is its partition's."""
+        if self._producer is None:
+            raise LogUnavailable(f"Kafka at {self._options.bootstrap}: not connected yet")
+        try:
+            await self._producer.send_and_wait(self._options.events, record, partition=shard)
+        except (KafkaError, OSError) as error:
+            raise LogUnavailable(f"Kafka at {self._options.bootstrap}: {error!r}") from error
 
     async def check(self) -> None:
         """See `EventWriter.check`."""

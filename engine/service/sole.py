@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from engine.ports.clock import Clock
+from engine.ports.log import LogUnavailable
 from engine.ports.store import Fenced, StoreUnavailable
 from engine.ports.sync import Busy, SyncResult, Undecided
 from engine.service.batching import BatchLimits
@@ -18,6 +19,7 @@ from engine.service.shard import BatchOutcome, Shard
 PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
 IDLE_ACKNOWLEDGE_S: Final = 0.5
 NO_HEADERS: Final = ()
+ANNOUNCED_MAX: Final = 100  # control events that may wait behind a full queue: a busy engine can still be told things
 
 logger = logging.getLogger("steward.service")
 
@@ -41,7 +43,7 @@ class _Waiting(NamedTuple):
 
 
 class SoleOwner:
-    """`engine.ports.sync.Decider` over a shard that has no log (`NO_LOG`).
+    """`engine.ports.sync.Decider` and `engine.ports.announce.Announcer` over a shard that has no log (`NO_LOG`).
 
     Events that arrive while a batch is being committed make up the next batch, so that under load the cost of a commit
     is shared and without load nobody waits for company. Every answer is given after the commit that holds its event.
@@ -105,6 +107,20 @@ class SoleOwner:
         except TimeoutError:
             told = "the store is not available" if self._outage.down else "the decision took too long"
             raise Undecided(told) from None
+
+    async def announce(self, shard: int, record: bytes) -> None:
+        """See `engine.ports.announce.Announcer`: takes its place among the events; returns once it is committed."""
+        if self._stopping:
+            raise LogUnavailable("this process is stopping")
+        if len(self._queue) >= self._limits.queued_events_max + ANNOUNCED_MAX:
+            raise LogUnavailable("too many events are waiting")
+        item = _Waiting(record, asyncio.get_running_loop().create_future())
+        self._queue.append(item)
+        self._wake.set()
+        try:
+            await item.answer
+        except Busy as busy:
+            raise LogUnavailable(str(busy)) from busy
 
     async def not_ready(self) -> list[str]:
         """See `Decider.not_ready`."""

@@ -1,0 +1,84 @@
+"""The rule sets of this process, by content hash: compiled once, remembered, and fetched from the archive."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from engine.ports.rules import RuleArchive
+from engine.ruleset.compiler import compile as compile_rules
+from engine.ruleset.compiler import content_hash
+from engine.ruleset.errors import RuleErrors
+from engine.ruleset.ruleset import RuleSet
+
+COMPILED_MAX: Final = 16
+"""Rule sets held compiled, besides the first: what the shards of one process have in force, and the last few changes.
+A compiled one takes some megabytes."""
+
+logger = logging.getLogger("steward.rules")
+
+
+class RuleLibrary:
+    """Rule sets by hash; every shard of the process shares one, so that the same set is compiled once.
+
+    Attributes:
+        first: the rule set this process started with; a new shard begins under it.
+    """
+
+    def __init__(self, archive: RuleArchive | None, first: RuleSet) -> None:
+        """`archive`: where rule sets outlive the process; `None` where nothing does."""
+        self.first = first
+        self._archive = archive
+        self._held: OrderedDict[str, RuleSet] = OrderedDict()
+
+    def get(self, ruleset: str) -> RuleSet | None:
+        """The rule set of a hash, as far as it is in memory."""
+        if ruleset == self.first.hash:
+            return self.first
+        found = self._held.get(ruleset)
+        if found is not None:
+            self._held.move_to_end(ruleset)
+        return found
+
+    async def fetch(self, ruleset: str) -> RuleSet | None:
+        """The rule set of a hash, out of the archive if need be; `None` where it is unknown or unusable.
+
+        Compiled beside the event loop. One that this version cannot compile, or whose content does not have its hash,
+        is logged and counts as unknown. Raises `StoreUnavailable`.
+        """
+        found = self.get(ruleset)
+        if found is not None or self._archive is None:
+            return found
+        files = await self._archive.get(ruleset)
+        if files is None:
+            return None
+        if content_hash(files) != ruleset:
+            logger.error("the archived rule set %s does not have that hash; it is not used", ruleset)
+            return None
+        try:
+            return self._keep(await asyncio.to_thread(compile_rules, files))
+        except RuleErrors as errors:
+            logger.error("the archived rule set %s cannot be used by this version: %s", ruleset, errors.lines()[0])
+            return None
+
+    async def add(self, files: Mapping[str, str]) -> RuleSet:
+        """Compile the files beside the event loop, archive them and remember the result.
+
+        It is in the archive when this returns, so that a hash may be announced. Raises `RuleErrors`, and nothing is
+        kept then; `StoreUnavailable`: try again.
+        """
+        found = self.get(content_hash(files))
+        if found is None:
+            found = await asyncio.to_thread(compile_rules, dict(files))
+        if self._archive is not None:
+            await self._archive.put(found.hash, files)
+        return self._keep(found)
+
+    def _keep(self, ruleset: RuleSet) -> RuleSet:
+        if ruleset.hash != self.first.hash:
+            self._held[ruleset.hash] = ruleset
+            self._held.move_to_end(ruleset.hash)
+            while len(self._held) > COMPILED_MAX:
+                self._held.popitem(last=False)
+        return ruleset
