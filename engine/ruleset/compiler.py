@@ -87,7 +87,9 @@ class _Compiler:
         declared = tuple(self.declared)
         features = tuple(self.catalogue.features)
         derived = tuple(self.derived.values())
-        return RuleSet(content_hash(files), features, derived, declared, tuple(self.rules), self.lists, self.models)
+        return RuleSet(
+            content_hash(files), features, derived, declared, tuple(self.rules), self.lists, self.models, files
+        )
 
     def attempt(self, run: Callable[[], object]) -> bool:
         """Run, keeping faults for the end, so that an author sees them all at once."""

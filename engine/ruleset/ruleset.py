@@ -52,6 +52,7 @@ class RuleSet:
         declared: names of declared features, derived ones too, in file order.
         rules: enabled rules, in order of file name and place.
         lists, models: as declared.
+        texts: the files it was compiled from, name to text.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class RuleSet:
         rules: Sequence[Rule],
         lists: Mapping[str, ValueList],
         models: ModelsConfig,
+        texts: Mapping[str, str],
     ) -> None:
         self.hash = content_hash
+        self.texts = dict(texts)
         self.features = list(features)
         self.derived = list(derived)
         self.declared = list(declared)
