@@ -11,7 +11,7 @@ import pytest
 from engine import cli
 from engine.commands.rules_backtest import gates
 from engine.ruleset import compile
-from engine.service.backtest.meaning import changes
+from engine.ruleset.meaning import changes
 from tests.backtest.conftest import BASELINE, backtest
 
 

@@ -20,7 +20,7 @@ from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.verdict import Hits, Verdicts
 from engine.scoring.base import Detector
 from engine.scoring.registry import create
-from engine.service.backtest import meaning
+from engine.ruleset import meaning
 
 Matrix = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.core.settings import CoreSettings
 from engine.domain.times import rfc3339
 from engine.ruleset.ruleset import RuleSet
-from engine.service.backtest import meaning
+from engine.ruleset import meaning
 from engine.service.backtest.examples import EXAMPLES_DEFAULT, Examples, matrix, other_reasons
 from engine.service.backtest.figures import Figures, days_of
 from engine.service.backtest.labels import Labels, present
