@@ -19,10 +19,18 @@ class Hits:
     Attributes:
         matrix: bool `(n_rules, n)`, shadow rules too.
         canaries: for each canary rule, the events whose customers get it live, bool `(n,)`.
+        snoozed: for each rule that is snoozed for some of the events, those events, bool `(n,)`.
     """
 
     matrix: NDArray[np.bool_]
     canaries: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+    snoozed: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def aside(self, rule: int, mode: str, row: int) -> bool:
+        """Whether a hit of a rule on an event decides nothing: in shadow, outside of its canary, or snoozed."""
+        if mode == SHADOW or (mode == CANARY and not self.canaries[rule][row]):
+            return True
+        return rule in self.snoozed and bool(self.snoozed[rule][row])
 
 
 class Verdict(NamedTuple):
@@ -43,7 +51,8 @@ class Verdicts:
         outcome: index in `OUTCOMES`, int8 `(n,)`; 0 (approve) where nothing hit.
         points: sum of the `then.score` of live hits that are in force, float64 `(n,)`.
         rules: for each event, indexes of the live rules that hit it, in order of the rule set.
-        shadow: for each event, indexes of the shadow rules that hit it, and of canaries its customer does not get.
+        shadow: for each event, indexes of the shadow rules that hit it, of canaries its customer does not get, and of
+            rules that are snoozed for it.
         reasons: for each event, those of `rules` that are in force: not those that an `allow` set aside.
     """
 
@@ -72,7 +81,7 @@ class VerdictTable:
         none: list[tuple[int, ...]] = [()] * n
         verdicts = Verdicts(outcome, points, none, none.copy(), none.copy())
         for row, hit in by_row.items():
-            verdict = self._verdict(row, hit, hits.canaries)
+            verdict = self._verdict(row, hit, hits)
             outcome[row] = verdict.outcome
             points[row] = verdict.points
             verdicts.rules[row] = verdict.rules
@@ -80,13 +89,11 @@ class VerdictTable:
             verdicts.reasons[row] = verdict.reasons
         return verdicts
 
-    def _verdict(self, row: int, hit: list[int], canaries: Mapping[int, NDArray[np.bool_]]) -> Verdict:
+    def _verdict(self, row: int, hit: list[int], hits: Hits) -> Verdict:
         live: list[int] = []
         shadow: list[int] = []
         for rule in hit:
-            mode = self._rules[rule].mode
-            aside = mode == SHADOW or (mode == CANARY and not canaries[rule][row])
-            (shadow if aside else live).append(rule)
+            (shadow if hits.aside(rule, self._rules[rule].mode, row) else live).append(rule)
         key = (tuple(live), tuple(shadow))
         verdict = self._table.get(key)
         if verdict is None:

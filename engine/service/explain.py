@@ -11,7 +11,6 @@ from engine.core.decode import Decoded
 from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
-from engine.ruleset.model import CANARY, SHADOW, Rule
 from engine.ruleset.ruleset import Frame, Hits, RuleSet
 from engine.service.replay import Chunk
 
@@ -53,9 +52,8 @@ class Found:
         return bool(self.hits.matrix[rule, self.row])
 
     def aside(self, rule: int) -> bool:
-        """Whether a rule is shadow for this customer."""
-        found: Rule = self.ruleset.rules[rule]
-        return found.mode == SHADOW or (found.mode == CANARY and not self.hits.canaries[rule][self.row])
+        """Whether a rule's hit decides nothing for this event."""
+        return self.hits.aside(rule, self.ruleset.rules[rule].mode, self.row)
 
 
 class NoDecision(Exception):
