@@ -103,6 +103,9 @@ class RulesSettings:
     """The rules directory."""
 
     directory: Path | None = _setting("", kinds.PATH, "rules directory; none: the shipped rules", "STEWARD_RULES")
+    reload_ms: int = _setting(
+        "2s", duration("0ms", "1h"), "time between two looks at the rules directory while it runs; 0: none"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,13 @@ class HttpSettings:
     )
     deadline_ms: int = _setting("500ms", duration("10ms", "1m"), "longest a synchronous call waits for its decision")
     body_bytes_max: int = _setting("8MiB", size("64KiB", "1GiB"), "largest request body")
+    backtest_directory: Path | None = _setting(
+        "", kinds.PATH, "where POST /v1/rules/backtest finds histories by name; none: only events in the request"
+    )
+    backtest_events_max: int = _setting(
+        "200000", integer(1, 100_000_000), "most events of a history that a backtest over HTTP reads"
+    )
+    backtest_ms: int = _setting("2m", duration("1s", "1h"), "longest a backtest over HTTP may run")
 
 
 @dataclass(frozen=True, slots=True)

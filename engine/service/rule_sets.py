@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from engine.ports.rules import RuleArchive
@@ -26,10 +26,16 @@ class RuleLibrary:
         first: the rule set this process started with; a new shard begins under it.
     """
 
-    def __init__(self, archive: RuleArchive | None, first: RuleSet) -> None:
-        """`archive`: where rule sets outlive the process; `None` where nothing does."""
+    def __init__(
+        self, archive: RuleArchive | None, first: RuleSet, trial: Callable[[RuleSet], None] = lambda ruleset: None
+    ) -> None:
+        """Without an archive, no rule set outlives the process.
+
+        `trial` runs a new rule set over made-up events and lets any exception through; called in a thread by `add`.
+        """
         self.first = first
         self._archive = archive
+        self._trial = trial
         self._held: OrderedDict[str, RuleSet] = OrderedDict()
 
     def get(self, ruleset: str) -> RuleSet | None:
@@ -65,15 +71,31 @@ class RuleLibrary:
     async def add(self, files: Mapping[str, str]) -> RuleSet:
         """Compile the files beside the event loop, archive them and remember the result.
 
-        It is in the archive when this returns, so that a hash may be announced. Raises `RuleErrors`, and nothing is
-        kept then; `StoreUnavailable`: try again.
+        It is in the archive when this returns, so that its hash may be announced. Raises `RuleErrors`, or what the
+        trial raises, and nothing is kept then; `StoreUnavailable`: try again.
         """
         found = self.get(content_hash(files))
         if found is None:
-            found = await asyncio.to_thread(compile_rules, dict(files))
+            found = await asyncio.to_thread(self._tried, dict(files))
         if self._archive is not None:
             await self._archive.put(found.hash, files)
         return self._keep(found)
+
+    async def start(self) -> None:
+        """Archive the first rule set: before a shard begins under it. Raises `StoreUnavailable`."""
+        await self.refresh([self.first.hash])
+
+    async def refresh(self, rulesets: Iterable[str]) -> None:
+        """Archive the rule sets of these hashes again, as far as they are in memory. Raises `StoreUnavailable`."""
+        for name in dict.fromkeys(rulesets):
+            found = self.get(name)
+            if found is not None and self._archive is not None:
+                await self._archive.put(found.hash, found.texts)
+
+    def _tried(self, files: Mapping[str, str]) -> RuleSet:
+        ruleset = compile_rules(files)
+        self._trial(ruleset)
+        return ruleset
 
     def _keep(self, ruleset: RuleSet) -> RuleSet:
         if ruleset.hash != self.first.hash:

@@ -182,6 +182,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._ruleset = Gauge(
+            "steward_ruleset_info", "Always 1; the rule set in force, by shard", ["shard", "ruleset"], registry=registry
+        )
+        self._reloads = Counter(
+            "steward_rules_reloads", "Changed contents of the rules directory, by result", ["result"], registry=registry
+        )
         build = Gauge(
             "steward_build_info", "Always 1; the label says which version runs", ["version"], registry=registry
         )
@@ -239,6 +245,16 @@ class Metrics:
     def outbox(self, shard: int, entries: int) -> None:
         """Committed batches that the relay has not delivered yet."""
         self._outbox.labels(str(shard)).set(entries)
+
+    def rulesets(self, by_shard: Mapping[int, str]) -> None:
+        """The hash of the rule set in force, of the shards owned now; the others' series go."""
+        self._ruleset.clear()
+        for shard, ruleset in by_shard.items():
+            self._ruleset.labels(str(shard), ruleset).set(1)
+
+    def reload(self, result: str) -> None:
+        """A changed rules directory was `loaded` or `refused`."""
+        self._reloads.labels(result).inc()
 
     def outage(self, service: str) -> None:
         """An attempt to reach `redis`, `kafka` or a sink failed."""
