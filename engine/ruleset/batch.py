@@ -1,11 +1,14 @@
 """A micro-batch as the evaluators see it, with what they have already worked out for it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.domain.rates import Rates
 from engine.features.columns import Columns
+from engine.ruleset.lists import ListState
 from engine.ruleset.row import Row
 
 
@@ -16,10 +19,12 @@ class Batch:
         columns: the events.
         matrix: features by row of the rule set, float64 `(n_features, n)`; None where none are used.
         anomaly, fraud: scores, float64 `(n,)`, NaN or None where not ready.
+        lists: the lists that control events changed, by name; None for none.
+        rates: the exchange rates in force, None where there are none.
     """
 
-    __slots__ = ("_flags", "_rows", "_time_ms", "anomaly", "columns", "fraud", "matrix", "memo", "n", "numbers",
-                 "strings")  # fmt: skip
+    __slots__ = ("_flags", "_rows", "_time_ms", "anomaly", "columns", "fraud", "lists", "matrix", "memo", "n",
+                 "numbers", "rates", "strings")  # fmt: skip
 
     def __init__(
         self,
@@ -27,6 +32,8 @@ class Batch:
         matrix: NDArray[np.float64] | None = None,
         anomaly: NDArray[np.float64] | None = None,
         fraud: NDArray[np.float64] | None = None,
+        lists: Mapping[str, ListState] | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.columns = columns
         self.n = columns.n
@@ -35,6 +42,8 @@ class Batch:
         self.matrix = np.empty((0, columns.n)) if matrix is None else matrix
         self.anomaly = np.full(columns.n, np.nan) if anomaly is None else anomaly
         self.fraud = np.full(columns.n, np.nan) if fraud is None else fraud
+        self.lists = lists
+        self.rates = rates
         self.memo: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
         self._flags: dict[int, NDArray[np.float64]] = {}

@@ -17,18 +17,17 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 CASE_KEYS: Final = ("given", "with", "expect", "description")
 TIME_MS_DEFAULT: Final = 1_767_268_800_000  # 2026-01-01T12:00:00Z, a Thursday
-TYPE_DEFAULT: Final = "payment.requested"
 SCORE_NAMES: Final = ("score.anomaly", "score.fraud")
 EXPECTS: Final = ("hit", "miss")
 
 
-def read_case(node: Mapping, kinds: dict[str, Kind], catalogue: aggregates.Catalogue) -> Case:
-    """A test, its names and types checked. Raises `RuleError`."""
+def read_case(node: Mapping, type_name: str, kinds: dict[str, Kind], catalogue: aggregates.Catalogue) -> Case:
+    """A test, its names and types checked; its event is a `type_name` unless it says otherwise. Raises `RuleError`."""
     reader = Reader(node, "a test", CASE_KEYS)
     expect = reader.text("expect")
     if expect not in EXPECTS:
         raise fail(reader.need("expect"), f"a test expects hit or miss, not '{expect}'")
-    case = Case({"type": TYPE_DEFAULT}, {}, {}, TIME_MS_DEFAULT, {}, math.nan, math.nan, expect == "hit", node.line + 1)
+    case = Case({"type": type_name}, {}, {}, TIME_MS_DEFAULT, {}, math.nan, math.nan, expect == "hit", node.line + 1)
     scores: dict[str, float] = {}
     time_ms = TIME_MS_DEFAULT
     given = mapping(reader.need("given"), "'given'").items if reader.has("given") else {}

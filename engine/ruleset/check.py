@@ -35,6 +35,7 @@ class Scope:
     Attributes:
         features: name to kind; empty where only event fields may be seen.
         lists: the value lists.
+        tables: the lookup tables.
         scores: whether `score.anomaly` and `score.fraud` may be used.
         aggregate: makes the node of an inline aggregate; None where there may be none.
         place: what is being checked, for messages: "a where filter", "a derived feature", "a rule".
@@ -43,6 +44,7 @@ class Scope:
 
     features: Mapping[str, Kind] = field(default_factory=dict)
     lists: Mapping[str, ValueList] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     scores: bool = False
     aggregate: AggregateMaker | None = None
     place: str = "a rule"

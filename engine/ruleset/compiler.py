@@ -61,7 +61,9 @@ class _Compiler:
         self.declared: dict[str, _Declared] = {}
         self.derived: dict[str, Derived] = {}
         self.uses: dict[str, tuple[str, ...]] = {}
+        self.tables: dict[str, dict[str, str]] = {}
         self.rules: list[Rule] = []
+        self.seen: dict[str, Rule] = {}  # disabled ones too
         self.models = ModelsConfig()
         self.files: Mapping[str, str] = {}
 
@@ -88,7 +90,7 @@ class _Compiler:
         features = tuple(self.catalogue.features)
         derived = tuple(self.derived.values())
         return RuleSet(
-            content_hash(files), features, derived, declared, tuple(self.rules), self.lists, self.models, files
+            content_hash(files), features, derived, declared, self.rules, self.lists, self.models, files, self.tables
         )
 
     def attempt(self, run: Callable[[], object]) -> bool:
@@ -202,16 +204,15 @@ class _Compiler:
         return {name: self.catalogue.position(name) for name in found}
 
     def scope(self, place: str, *, scores: bool) -> Scope:
-        return Scope(self.kinds, self.lists, scores, self.catalogue.inline, place)
+        return Scope(self.kinds, self.lists, self.tables, scores, self.catalogue.inline, place)
 
     def read_rules(self, node: Node) -> None:
-        seen: dict[str, Rule] = {rule.id: rule for rule in self.rules}
         for item in sequence(node, "'rules'"):
-            self.attempt(lambda item=item: self.read_rule(item, seen))  # type: ignore[misc]
+            self.attempt(lambda item=item: self.read_rule(item))  # type: ignore[misc]
 
-    def read_rule(self, node: Node, seen: dict[str, Rule]) -> None:
+    def read_rule(self, node: Node) -> None:
         reader = Reader(mapping(node, "a rule"), "a rule", RULE_KEYS)
-        name = rule_id(reader)
+        name, seen = rule_id(reader), self.seen
         if name in seen:
             place = f"{seen[name].file}:{seen[name].line}"
             raise fail(reader.need("id"), f"the rule '{name}' is declared twice", f"first in {place}")

@@ -1,14 +1,13 @@
 """An expression with the value of each of its parts for one event: why a rule hit, or why it did not."""
 
-import re
 from dataclasses import dataclass
 
-from engine.ruleset import ir
-from engine.ruleset.batch import Batch
+from engine.ruleset import ir, templates
+from engine.ruleset.hits import hit_of
 from engine.ruleset.row import Row
-from engine.ruleset.ruleset import Frame, RuleSet, hit_of
+from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.scalar import Scalar
-from engine.ruleset.types import FIELD_KINDS, Kind
+from engine.ruleset.types import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +29,14 @@ class Step:
 
 def explain_rule(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> Step:
     """Why a rule hit an event of a frame, or why it did not: its whole condition, `unless` included."""
-    batch = Batch(frame.columns, frame.matrix, frame.score_anomaly, frame.score_fraud)
     scalar = Scalar(ruleset.rows, ruleset.lists)
-    return explain(hit_of(ruleset.rules[rule]), batch.row(row), scalar)
+    return explain(hit_of(ruleset.rules[rule]), frame.batch().row(row), scalar)
 
 
 def detail(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> str:
     """The text of a hit for the decision: `then.detail` with its `{name}` filled in, or else the description."""
     template = ruleset.rules[rule].detail
-    if not template:
-        return ruleset.rules[rule].description
-    one = Batch(frame.columns, frame.matrix, frame.score_anomaly, frame.score_fraud).row(row)
-    scalar = Scalar(ruleset.rows, ruleset.lists)
-
-    def fill(found: re.Match[str]) -> str:
-        name = found[1]
-        kind = FIELD_KINDS.get(name, Kind.NUMBER)
-        node = ir.Field(kind, name) if name in FIELD_KINDS else ir.Feature(kind, name)
-        value = _value(node, one, scalar)
-        return "missing" if value is None else ir.number_text(value) if isinstance(value, float) else str(value)
-
-    return re.sub(r"\{([^{}]*)\}", fill, template)
+    return templates.fill(ruleset, frame, row, template) if template else ruleset.rules[rule].description
 
 
 def explain(node: ir.Node, row: Row, scalar: Scalar) -> Step:

@@ -1,11 +1,16 @@
-"""Value lists: exact values by hash, networks by address."""
+"""Value lists: exact values by hash, networks by address; as declared, and as control events changed them."""
 
 import ipaddress
-from collections.abc import Sequence
-from functools import lru_cache
+import math
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.domain.hashing import hash64
+from engine.ruleset.functions.texts import to_number
 
 VALUES_MAX: Final = 100_000
 _MAPPED: Final = 0xFFFF  # the first 96 bits of ::ffff:0:0/96, an IPv4 address written as an IPv6 one
@@ -22,6 +27,12 @@ def address(text: str) -> tuple[int, int] | None:
     if found.version == 6 and number >> 32 == _MAPPED:
         return 4, number & 0xFFFFFFFF
     return found.version, number
+
+
+@lru_cache(maxsize=4 * VALUES_MAX)
+def hashed(text: str) -> int:
+    """The hash of a value, remembered: a list is made anew with every change of it."""
+    return hash64(text)
 
 
 class ValueList:
@@ -50,7 +61,7 @@ class ValueList:
                 found.setdefault((version, length), set()).add(number)
             self.networks = {key: frozenset(numbers) for key, numbers in sorted(found.items())}
         self.texts: frozenset[str] = frozenset(texts)
-        self.hashes: frozenset[int] = frozenset(hash64(text) for text in self.texts)
+        self.hashes: frozenset[int] = frozenset(hashed(text) for text in self.texts)
 
     def has_text(self, text: str) -> bool:
         """Whether a text is on the list."""
@@ -68,6 +79,116 @@ class ValueList:
             for (of_version, length), numbers in self.networks.items()
             if of_version == version
         )
+
+
+class ListState:
+    """A list as control events left it: the declared values and what was added, removed or put in their place.
+
+    Texts count exactly as they are; where an entry that is there is a network, addresses are found however they are
+    written. An entry that is no address counts as text then. On a list of numbers, entries that are no number never
+    match. Immutable; what the evaluators need of it is worked out when first asked for.
+
+    Args:
+        declared: the list as the files have it; an empty one where none declares it.
+        added: entries and the event time (milliseconds since 1970) from which they no longer count; None for ever.
+        removed: declared values that do not count.
+        replaced: none of the declared values counts.
+    """
+
+    def __init__(
+        self,
+        declared: ValueList,
+        added: Mapping[str, int | None] | None = None,
+        removed: Collection[str] = (),
+        replaced: bool = False,
+    ) -> None:
+        self.declared = declared
+        self.added = {text: math.inf if end is None else float(end) for text, end in (added or {}).items()}
+        self.removed = frozenset(removed)
+        self.replaced = replaced
+
+    def has_text(self, text: str, time_ms: float) -> bool:
+        """Whether a text is on the list for an event of that time."""
+        if time_ms < self.added.get(text, -math.inf) or text in self._kept:
+            return True
+        if not self.networks:
+            return False
+        found = address(text)
+        if found is None:
+            return False
+        version, number = found
+        bits = 32 if version == 4 else 128
+        return any(
+            time_ms < numbers.get(number >> (bits - length), -math.inf)
+            for (of_version, length), numbers in self.networks.items()
+            if of_version == version
+        )
+
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        """Declared texts that still count."""
+        if self.replaced:
+            return frozenset()
+        return self.declared.texts - self.removed if self.removed else self.declared.texts
+
+    @cached_property
+    def networks(self) -> dict[tuple[int, int], dict[int, float]]:
+        """(IP version, prefix length) to network numbers and when each ends; empty where no entry is a network."""
+        entries = {**dict.fromkeys(self._kept, math.inf), **self.added}
+        if not any(is_network(text) for text in entries):
+            return {}
+        gone = {entry for text in self.removed if (entry := _entry(text)) is not None}
+        found: dict[tuple[int, int], dict[int, float]] = {}
+        for text, end in entries.items():
+            entry = _entry(text)
+            if entry is None or (text not in self.added and entry in gone):
+                continue
+            version, length, number = entry
+            numbers = found.setdefault((version, length), {})
+            numbers[number] = max(end, numbers.get(number, -math.inf))
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def hashes(self) -> dict[int, float]:
+        """Hashes of the texts and when each ends."""
+        found = dict.fromkeys((hashed(text) for text in self._kept), math.inf)
+        for text, end in self.added.items():
+            found[hashed(text)] = max(end, found.get(hashed(text), -math.inf))
+        return found
+
+    @cached_property
+    def numbers(self) -> dict[float, float]:
+        """The numbers and when each ends."""
+        gone = {to_number(text) for text in self.removed}
+        kept = () if self.replaced else self.declared.numbers
+        found = {number: math.inf for number in kept if number not in gone}
+        for text, end in self.added.items():
+            number = to_number(text)
+            if number == number:
+                found[number] = max(end, found.get(number, -math.inf))
+        return found
+
+    @cached_property
+    def hash_columns(self) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+        """Hashes, ascending, and their ends."""
+        ordered = sorted(self.hashes)
+        ends = np.array([self.hashes[key] for key in ordered], np.float64)
+        return np.array(ordered, np.uint64), ends
+
+    @cached_property
+    def number_columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Numbers, ascending, and their ends."""
+        ordered = sorted(self.numbers)
+        ends = np.array([self.numbers[key] for key in ordered], np.float64)
+        return np.array(ordered, np.float64), ends
+
+
+def _entry(text: str) -> tuple[int, int, int] | None:
+    """A text as `network` reads it, None where it is no address and no network."""
+    try:
+        return network(text)
+    except ValueError:
+        return None
 
 
 def is_network(text: str) -> bool:

@@ -58,9 +58,50 @@ class Case:
     line: int
 
 
+ALERT_KINDS: Final = ("operations", "abuse", "fraud")
+SEVERITIES: Final = ("low", "medium", "high")
+ANY: Final = "any"
+"""In `on` and `unless_followed_by.types`: every type of event."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSpec:
+    """What an observer rule raises.
+
+    Attributes:
+        kind: one of `ALERT_KINDS`.
+        severity: one of `SEVERITIES`.
+        title, action: templates, see `engine.ruleset.templates`; "" where there is no suggestion.
+        by: entities (`engine.domain.fields.ENTITY_FIELDS`) whose values share a cool-down; () for the whole rule.
+        every_ms: event time after an alert in which the same `by` raises no other.
+    """
+
+    kind: str
+    severity: str
+    title: str
+    action: str
+    by: tuple[str, ...]
+    every_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What has to come after a hit, or else the alert is raised (`unless_followed_by`).
+
+    Attributes:
+        types: event types that will do; (`ANY`,) for every type.
+        same: the string field in which the later event equals the one that hit.
+        within_ms: event time it has.
+    """
+
+    types: tuple[str, ...]
+    same: str
+    within_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule.
+    """A rule: it decides, or it observes and raises alerts (then `alert` is set).
 
     Attributes:
         id: unique in the rule set.
@@ -80,6 +121,9 @@ class Rule:
         tests: the in-file tests.
         file, line: where it is, line from 1.
         valid_from_ms, valid_to_ms: event times from which and before which it is evaluated; None for no bound.
+        on: of an observer: types of event it looks at, (`ANY`,) for all, () for those that carry a decision.
+        alert: of an observer: what it raises; None for a rule that decides.
+        follow: of an observer: what calls the alert off; None where it is raised at once.
     """
 
     id: str
@@ -104,6 +148,9 @@ class Rule:
     line: int
     valid_from_ms: int | None = None
     valid_to_ms: int | None = None
+    on: tuple[str, ...] = ()
+    alert: AlertSpec | None = None
+    follow: Follow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,20 +29,19 @@ class Program:
             slow = [(vector.condition(part), vector.scalar.condition(part)) for part in parts if part.slow]
             self._rules.append((fast, slow))
 
-    def run(self, batch: Batch) -> NDArray[np.bool_]:
-        """Hits, bool `(n_rules, n)`, of the events that carry a decision.
+    def run(self, batch: Batch, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Hits, bool `(n_rules, n)`, of the events that are `among` those to be looked at.
 
         A rule stops at the first condition that leaves no event. Conditions that read characters come last, and one
         by one where few events are left.
         """
-        decides = batch.columns.decides
         count = np.count_nonzero
         hits = np.zeros((len(self._rules), batch.n), np.bool_)
-        if not count(decides):
+        if not count(among):
             return hits
         with np.errstate(all="ignore"):
             for index, (fast, slow) in enumerate(self._rules):
-                mask = decides
+                mask = among
                 for part in fast:
                     mask = mask & part(batch)
                     if not count(mask):

@@ -2,29 +2,30 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from engine.ruleset import ir
+from engine.ruleset import ir, observers, templates
 from engine.ruleset.check import Scope, condition
 from engine.ruleset.errors import suggest
 from engine.ruleset.model import CANARY, LIVE, MODES, OUTCOMES, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
-from engine.ruleset.types import FIELD_KINDS, parse_moment
+from engine.ruleset.types import parse_moment
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 RULE_KEYS: Final = (
     "id", "description", "owner", "when", "unless", "then", "hard", "mode", "tests", "enabled", "tags",
-    "valid_from", "valid_to",
+    "valid_from", "valid_to", "on", "unless_followed_by",
 )  # fmt: skip
 THEN_KEYS: Final = ("decision", "score", "reason", "allow", "detail")
 ID: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 SCORE_MAX: Final = 100.0
 TESTS_MAX: Final = 100
 _CANARY: Final = re.compile(r"canary\s*:\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
 
-CaseReader = Callable[[Mapping], Case]
+CaseReader = Callable[[Mapping, str], Case]
+"""Reads a test, given the event type of one that names none."""
 UsesOf = Callable[[ir.Node], dict[str, int]]
 
 
@@ -37,15 +38,19 @@ def rule_id(reader: Reader) -> str:
 
 
 def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -> tuple[Rule, bool]:
-    """A rule and whether it is enabled. Raises `RuleError`."""
-    name = rule_id(reader)
+    """A rule, one that decides or one that observes, and whether it is enabled. Raises `RuleError`."""
+    then = mapping(reader.need("then"), "'then'")
+    observes = observers.is_observer(then)
+    on = observers.types_of(reader, observes)
+    rule = _common(reader, scope, uses_of, lambda test: case(test, observers.example(on)))
+    rule = observers.read(rule, on, reader, then, scope) if observes else _decides(rule, reader, then, scope)
+    return rule, reader.flag("enabled", True)
+
+
+def _common(reader: Reader, scope: Scope, uses_of: UsesOf, case: Callable[[Mapping], Case]) -> Rule:
+    """What every rule has, so far without effect."""
     when = _condition(reader, "when", scope)
     unless = _condition(reader, "unless", scope) if reader.has("unless") else None
-    then = Reader(mapping(reader.need("then"), "'then'"), "'then'", THEN_KEYS)
-    allow = then.flag("allow", False)
-    decision = _decision(then) if then.has("decision") else None
-    hard = reader.flag("hard", False)
-    _consistent(reader, then, allow, decision, hard)
     mode, share = _mode(reader)
     valid_from_ms, valid_to_ms = _validity(reader)
     trees = [when] if unless is None else [when, unless]
@@ -54,18 +59,18 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
     if len(tests) > TESTS_MAX:
         raise fail(reader.need("tests"), f"more than {TESTS_MAX} tests of one rule")
     uses = {name: place for tree in trees for name, place in uses_of(tree).items()}
-    rule = Rule(
-        id=name,
+    return Rule(
+        id=rule_id(reader),
         description=reader.text("description", ""),
         owner=reader.text("owner", ""),
         when=when,
         unless=unless,
-        decision=decision,
-        score=then.number("score", 0.0, -SCORE_MAX, SCORE_MAX),
-        reason=_reason(then, name),
-        detail=_detail(then, scope),
-        allow=allow,
-        hard=hard,
+        decision=None,
+        score=0.0,
+        reason="",
+        detail="",
+        allow=False,
+        hard=reader.flag("hard", False),
         mode=mode,
         share=share,
         uses=tuple(uses),
@@ -78,7 +83,22 @@ def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -
         valid_from_ms=valid_from_ms,
         valid_to_ms=valid_to_ms,
     )
-    return rule, reader.flag("enabled", True)
+
+
+def _decides(rule: Rule, reader: Reader, found: Mapping, scope: Scope) -> Rule:
+    """The rule with an outcome of its own."""
+    then = Reader(found, "'then'", THEN_KEYS)
+    allow = then.flag("allow", False)
+    decision = _decision(then) if then.has("decision") else None
+    _consistent(reader, then, allow, decision, rule.hard)
+    return replace(
+        rule,
+        decision=decision,
+        score=then.number("score", 0.0, -SCORE_MAX, SCORE_MAX),
+        reason=templates.reason_code(then, rule.id),
+        detail=_detail(then, scope),
+        allow=allow,
+    )
 
 
 def _condition(reader: Reader, key: str, scope: Scope) -> ir.Node:
@@ -106,22 +126,8 @@ def _consistent(reader: Reader, then: Reader, allow: bool, decision: int | None,
         raise fail(then.node, "'then' does nothing", "give a decision, a score or allow: true")
 
 
-def _reason(then: Reader, name: str) -> str:
-    if not then.has("reason"):
-        return name.upper()
-    found = then.text("reason")
-    if not REASON.fullmatch(found):
-        raise fail(then.need("reason"), f"'{found}' is not a reason code", "upper-case letters, digits and _")
-    return found
-
-
 def _detail(then: Reader, scope: Scope) -> str:
-    found = then.text("detail", "")
-    for name in re.findall(r"\{([^{}]*)\}", found):
-        if name not in FIELD_KINDS and name not in scope.features:
-            hint = suggest(name, [*scope.features, *FIELD_KINDS])
-            raise fail(then.need("detail"), f"unknown name '{name}' in 'detail'", hint)
-    return found
+    return templates.read(then, "detail", "", scope)
 
 
 def _validity(reader: Reader) -> tuple[int | None, int | None]:

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.hashing import hash64
+from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.definition import AGGREGATES, FeatureDef
-from engine.ruleset import build, ir
+from engine.ruleset import build
 from engine.ruleset.batch import Batch
-from engine.ruleset.lists import ValueList
+from engine.ruleset.hits import hit_of, in_share
+from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
+from engine.ruleset.observing import Observing
 from engine.ruleset.program import Program
 from engine.ruleset.scalar import Scalar
-from engine.ruleset.types import EVENT_TIME, Kind
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
 
@@ -32,12 +34,20 @@ class Frame:
         columns: the events; rules are evaluated for those that carry a decision (`columns.decides`).
         matrix: features by `RuleSet.rows`, derived ones filled (`RuleSet.derive`), float64 `(len(rows), n)`.
         score_anomaly, score_fraud: float64 `(n,)`, NaN where not ready; None where there is no model.
+        lists: the lists in force by name, where control events changed them; a list that is not here is as declared.
+        rates: the exchange rates in force; None where there are none.
     """
 
     columns: Columns
     matrix: NDArray[np.float64]
     score_anomaly: NDArray[np.float64] | None = None
     score_fraud: NDArray[np.float64] | None = None
+    lists: Mapping[str, ListState] | None = None
+    rates: Rates | None = None
+
+    def batch(self) -> Batch:
+        """The frame as the evaluators take it."""
+        return Batch(self.columns, self.matrix, self.score_anomaly, self.score_fraud, self.lists, self.rates)
 
 
 class RuleSet:
@@ -50,8 +60,9 @@ class RuleSet:
         rows: name to row of the feature matrix: `features`, then `derived`.
         kinds: "int", "number" or "bool" of every row, for output.
         declared: names of declared features, derived ones too, in file order.
-        rules: enabled rules, in order of file name and place.
-        lists, models: as declared.
+        rules: enabled rules that decide, in order of file name and place.
+        observers: enabled rules that raise alerts, in the same order.
+        lists, models, tables: as declared.
         texts: the files it was compiled from, name to text.
     """
 
@@ -65,13 +76,16 @@ class RuleSet:
         lists: Mapping[str, ValueList],
         models: ModelsConfig,
         texts: Mapping[str, str],
+        tables: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.hash = content_hash
         self.texts = dict(texts)
         self.features = list(features)
         self.derived = list(derived)
         self.declared = list(declared)
-        self.rules = list(rules)
+        self.rules = [rule for rule in rules if rule.alert is None]
+        self.observers = [rule for rule in rules if rule.alert is not None]
+        self.tables = {name: dict(table) for name, table in tables.items()}
         self.lists = dict(lists)
         self.models = models
         names = [definition.name for definition in features] + [entry.name for entry in derived]
@@ -85,6 +99,7 @@ class RuleSet:
         vector = Vector(self.rows, self.lists, derive_nodes)
         self._derive_all = [vector.number(node) for node in derive_nodes]
         self._program = Program(self.rows, self.lists, hits)
+        self._observing = Observing(self.rows, self.lists, self.observers)
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]
         self._verdicts = VerdictTable(self.rules)
 
@@ -97,10 +112,18 @@ class RuleSet:
         """Matrix rows of a model's inputs, in their order."""
         return [self.rows[name] for name in model.inputs]
 
-    def derive(self, columns: Columns, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def derive(
+        self,
+        columns: Columns,
+        matrix: NDArray[np.float64],
+        *,
+        lists: Mapping[str, ListState] | None = None,
+        rates: Rates | None = None,
+    ) -> NDArray[np.float64]:
         """The full feature matrix, derived rows filled.
 
         `matrix` has the rows of `features`, or already those of `rows`: then the derived ones are written in place.
+        `lists` and `rates` are those of the `Frame` that follows.
         """
         base, total = len(self.features), len(self.rows)
         if matrix.shape[0] != total:
@@ -109,7 +132,7 @@ class RuleSet:
             matrix = full
         if not self.derived:
             return matrix
-        batch = Batch(columns, matrix)
+        batch = Batch(columns, matrix, lists=lists, rates=rates)
         if columns.n <= ROWS_SCALAR_MAX:
             for index in range(columns.n):
                 row = batch.row(index)
@@ -127,9 +150,9 @@ class RuleSet:
     def evaluate(self, frame: Frame) -> Hits:
         """Which rules hit which events; only events that carry a decision can be hit."""
         columns = frame.columns
-        batch = Batch(columns, frame.matrix, frame.score_anomaly, frame.score_fraud)
+        batch = frame.batch()
         if columns.n > ROWS_SCALAR_MAX:
-            matrix = self._program.run(batch)
+            matrix = self._program.run(batch, columns.decides)
         else:
             matrix = np.zeros((len(self.rules), columns.n), np.bool_)
             for index in np.flatnonzero(columns.decides).tolist():
@@ -140,30 +163,32 @@ class RuleSet:
         canaries = {i: in_share(columns.string("customer_id"), seed, share) for i, share, seed in self._canaries}
         return Hits(matrix, canaries)
 
+    def observe(self, frame: Frame) -> NDArray[np.bool_]:
+        """Which observers hit which events of a frame, bool `(observers, n)`: all events their `on` names.
+
+        Shadow observers too, see `observers_live`. Scores are those of the frame, NaN where an event has none.
+        """
+        return self._observing.hits(frame.batch())
+
+    def observed(self, columns: Columns) -> NDArray[np.bool_]:
+        """The events some observer looks at, bool `(n,)`: no other needs to be in the frame of `observe`."""
+        return self._observing.looked_at(columns)
+
+    def observers_live(self, columns: Columns) -> NDArray[np.bool_]:
+        """Where a hit of an observer counts, bool `(observers, n)`: not in shadow, in a canary for its customers."""
+        return self._observing.live(columns)
+
+    def followed(self, columns: Columns) -> NDArray[np.bool_]:
+        """Which events call off which observers' alerts, bool `(observers, n)`: those with `follow`, others never.
+
+        The event is of a type that will do and has the field `follow.same`; whether its value is one that is waited
+        for is the caller's to know. An event that hits as well arms its observer again, after calling it off.
+        """
+        return self._observing.followed(columns)
+
     def decide(self, hits: Hits) -> Verdicts:
         """Outcome, points and rules of every event."""
         return self._verdicts.decide(hits)
 
 
-__all__ = ["OUTCOMES", "Frame", "Hits", "RuleSet", "Verdicts", "hit_of", "in_share"]
-
-
-def hit_of(rule: Rule) -> ir.Node:
-    """`when` and not `unless`, as one condition; outside of the rule's own time it does not hold."""
-    time = ir.Field(Kind.NUMBER, EVENT_TIME)
-    bounds = ((">=", rule.valid_from_ms), ("<", rule.valid_to_ms))
-    parts = [build.compare(op, time, ir.Const(Kind.NUMBER, float(at))) for op, at in bounds if at is not None]
-    parts.append(rule.when)
-    if rule.unless is not None:
-        parts.append(build.negation(rule.unless))
-    return build.conjunction(parts)
-
-
-def in_share(customers: NDArray[np.uint64], seed: int, share: float) -> NDArray[np.bool_]:
-    """Whether each customer is in a rule's canary: a stable share by hash (splitmix64 of both), not by chance."""
-    mixed = customers ^ np.uint64(seed)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed = mixed ^ (mixed >> np.uint64(31))
-    chosen: NDArray[np.bool_] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
-    return chosen
+__all__ = ["OUTCOMES", "Frame", "Hits", "RuleSet", "Verdicts"]

@@ -13,20 +13,21 @@ from engine.domain.durations import UNITS_MS
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.schema import BASE_URI, DIALECT
 from engine.features.definition import AGGREGATES
-from engine.ruleset import declarations, rules
+from engine.ruleset import declarations, observers, rules, templates
 from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
 from engine.ruleset.compiler import RULES_MAX, SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
 from engine.ruleset.lists import VALUES_MAX
-from engine.ruleset.model import CANARY, MODES, OUTCOMES
+from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
 from engine.ruleset.reader import TEXT_CHARS_MAX
-from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, MOMENT
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, MOMENT, Kind
 
 NAME: Final = "rules.schema.json"
 Schema = dict[str, Any]
 
 _WINDOW: Final = rf"^\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*$"
+_DURATION: Final = rf"\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*"
 _SINGLE: Final = ["number", "boolean", "null"]
 
 
@@ -123,9 +124,34 @@ def _rule() -> Schema:
         "enabled": {"type": "boolean", "description": "false: checked, never evaluated."},
         "valid_from": _moment("Event time from which the rule is evaluated."),
         "valid_to": _moment("Event time from which it is no longer."),
+        "on": _types("Of a rule that raises an alert: the events it looks at; those that carry a decision by default."),
+        "unless_followed_by": _follow(),
         "tests": {"type": "array", "maxItems": rules.TESTS_MAX, "items": {"$ref": "#/$defs/test"}},
     }
-    return _closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then")
+    observing = {"properties": {"then": {"required": ["alert"]}}}
+    return {
+        **_closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then"),
+        "dependentSchemas": dict.fromkeys(observers.ONLY_OBSERVERS, observing),
+    }
+
+
+def _types(description: str) -> Schema:
+    return _texts(description, enum=[ANY, *EVENT_TYPES])
+
+
+def _follow() -> Schema:
+    texts = [name for name, kind in FIELD_KINDS.items() if kind is Kind.STRING]
+    keys: Schema = {
+        "types": _types("The events that call the alert off; those of `on` by default."),
+        "same": {"enum": texts, "description": "The field in which both events are the same."},
+        "within": _duration("Event time within which one of them has to come."),
+    }
+    found = _closed({key: keys[key] for key in observers.FOLLOW_KEYS}, "same", "within")
+    return {**found, "description": "The alert is raised where no such event follows a hit in time."}
+
+
+def _duration(description: str) -> Schema:
+    return {**_text(description, _DURATION), "examples": ["15m", "3d"]}
 
 
 def _moment(description: str) -> Schema:
@@ -134,16 +160,38 @@ def _moment(description: str) -> Schema:
 
 def _then() -> Schema:
     bound = rules.SCORE_MAX
+    reason = _text("Reason code; the id in upper case where it is left out.", templates.REASON.pattern)
     keys: Schema = {
         "decision": {"enum": list(OUTCOMES), "description": "The strongest hit wins."},
         "score": {"type": "number", "minimum": -bound, "maximum": bound, "description": "Points a hit adds."},
-        "reason": _text("Reason code; the id in upper case where it is left out.", rules.REASON.pattern),
+        "reason": reason,
         "allow": {"type": "boolean", "description": "Sets aside every hit of a rule that is not hard."},
         "detail": _text("Text for the decision; {name} is replaced by the value."),
     }
+    alert: Schema = {
+        "alert": {
+            "enum": list(ALERT_KINDS),
+            "description": "The rule decides nothing, it raises an alert of this kind.",
+        },
+        "severity": {"enum": list(SEVERITIES), "default": "medium"},
+        "reason": reason,
+        "title": _text("Of the alert; {name} is replaced by the value, {table[name]} by what a table has for it."),
+        "action": _text("What to do, in the same way."),
+        "by": _texts("Entities: each combination of their values has its own alerts.", enum=list(ENTITY_FIELDS)),
+        "every": _duration("Event time after an alert without another of the same `by`; 15m by default."),
+    }
     allows = {"properties": {"allow": {"const": True}}, "required": ["allow"]}
     doing = [{"required": ["decision"]}, {"required": ["score"]}, allows]
-    return {**_closed({key: keys[key] for key in rules.THEN_KEYS}), "anyOf": doing}
+    # One list of keys, so that an editor completes all of them; which go together depends on `alert`.
+    return {
+        **_closed({**{key: keys[key] for key in rules.THEN_KEYS}, **{key: alert[key] for key in observers.ALERT_KEYS}}),
+        "if": {"required": ["alert"]},
+        "then": {"properties": dict.fromkeys((k for k in rules.THEN_KEYS if k not in alert), False)},
+        "else": {
+            "properties": dict.fromkeys((k for k in observers.ALERT_KEYS if k not in keys), False),
+            "anyOf": doing,
+        },
+    }
 
 
 def _test() -> Schema:

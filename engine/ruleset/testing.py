@@ -7,9 +7,10 @@ from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.hashing import hash64
 from engine.ruleset import build
 from engine.ruleset.explain import Step, explain
+from engine.ruleset.hits import hit_of
 from engine.ruleset.model import Case, Rule
 from engine.ruleset.row import Row
-from engine.ruleset.ruleset import RuleSet, hit_of
+from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.scalar import Scalar
 
 

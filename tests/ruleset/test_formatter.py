@@ -20,6 +20,7 @@ from engine.ruleset.declarations import ANOMALY_KEYS, FEATURE_KEYS, LIST_KEYS, M
 from engine.ruleset.formatter import comments, reformat
 from engine.ruleset.formatter.layout import ORDERS
 from engine.ruleset.formatter.tree import build
+from engine.ruleset.observers import ALERT_KEYS, FOLLOW_KEYS
 from engine.ruleset.rules import RULE_KEYS, THEN_KEYS
 from engine.ruleset.yaml_loader import Source, load
 
@@ -104,7 +105,8 @@ def test_the_shipped_rules_are_formatted_and_mean_the_same() -> None:
 def test_every_key_the_loader_knows_has_its_place() -> None:
     wanted = {
         (): SECTIONS, ("lists", "*"): LIST_KEYS, ("features", "*"): FEATURE_KEYS, ("models",): MODEL_KEYS,
-        ("models", "anomaly"): ANOMALY_KEYS, ("rules", "*"): RULE_KEYS, ("rules", "*", "then"): THEN_KEYS,
+        ("models", "anomaly"): ANOMALY_KEYS, ("rules", "*"): RULE_KEYS, ("rules", "*", "then"): (*THEN_KEYS, *ALERT_KEYS),
+        ("rules", "*", "unless_followed_by"): FOLLOW_KEYS,
         ("rules", "*", "tests", "*"): CASE_KEYS,
     }  # fmt: skip
     assert {path: set(keys) for path, keys in ORDERS.items()} == {path: set(keys) for path, keys in wanted.items()}

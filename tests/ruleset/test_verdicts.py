@@ -7,7 +7,7 @@ import pytest
 
 from engine.domain.hashing import hash64
 from engine.ruleset import OUTCOMES, Frame, Hits, RuleSet, compile
-from engine.ruleset.ruleset import in_share
+from engine.ruleset.hits import in_share
 from engine.ruleset.verdict import VerdictTable
 from tests.ruleset.helpers import columns_of
 

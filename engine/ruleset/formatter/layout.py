@@ -17,9 +17,12 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "inputs"),
     ("rules", "*"): (
         "id", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
-        "when", "unless", "then", "hard", "mode", "tests",
+        "on", "when", "unless", "unless_followed_by", "then", "hard", "mode", "tests",
     ),
-    ("rules", "*", "then"): ("decision", "score", "allow", "reason", "detail"),
+    ("rules", "*", "unless_followed_by"): ("types", "same", "within"),
+    ("rules", "*", "then"): (
+        "decision", "score", "allow", "alert", "severity", "reason", "detail", "title", "action", "by", "every",
+    ),
     ("rules", "*", "tests", "*"): ("description", "given", "with", "expect"),
 }  # fmt: skip
 """Keys in their order; others follow as they stand."""

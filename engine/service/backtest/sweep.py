@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.ruleset.batch import Batch
 from engine.ruleset.program import Program
-from engine.ruleset.ruleset import RuleSet, hit_of
+from engine.ruleset.hits import hit_of
+from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.verdict import VerdictTable
 from engine.service.backtest.labels import FRAUD, LEGITIMATE
 from engine.service.backtest.pipeline import Judged, Judgement
@@ -45,7 +45,7 @@ class Sweep:
     def add(self, judged: Judged, side: Judgement, first: int) -> None:
         """Evaluate a batch whose first decision is number `first` of the history."""
         frame = side.frame
-        hits = self._program.run(Batch(judged.picked, frame.matrix, frame.score_anomaly, frame.score_fraud))
+        hits = self._program.run(frame.batch(), judged.picked.decides)
         current = side.hits.matrix[self._target.rule]
         rows = np.flatnonzero(hits.any(axis=0) | current)
         if len(rows):
