@@ -11,6 +11,7 @@ from engine.domain.fields import ENTITY_FIELDS, MONEY_FIELDS, NUMBER_INDEX, STRI
 from engine.features import layout as layouts
 from engine.features import tables as t
 from engine.features.definition import AGE, AGGREGATES, HOUR_MS, FeatureDef, FeatureLimits, Filter, validate
+from engine.features.needs import Need
 
 TTL_SLACK_HOURS: Final = 7 * 24
 TTL_UNBOUNDED_HOURS: Final = 400 * 24
@@ -39,6 +40,14 @@ class GroupPlan:
     columns: NDArray[np.int64]
     series: NDArray[np.int64]
     params: NDArray[np.int64]
+
+    def reads_logs_of(self, other: "GroupPlan") -> bool:
+        """Whether logs in memory under `other`, of the same id, are those this plan would have in memory."""
+        return (
+            np.array_equal(self.columns, other.columns)
+            and np.array_equal(self.series[:, : t.S_KEEP], other.series[:, : t.S_KEEP])
+            and bool(self.params[t.P_AGES] == other.params[t.P_AGES])
+        )
 
 
 @dataclass(slots=True)
@@ -101,10 +110,24 @@ class Plan:
         """How each feature is written in JSON: "int", "number" or "bool"."""
         return [AGGREGATES[definition.agg].kind for definition in self.features]
 
-    def identities(self) -> list[str]:
-        """What each feature computes and in which log: unchanged while its stored touches stay its own."""
-        group_ids = {int(row): group.id for group in self.groups for row in group.features[:, t.F_OUT]}
-        return [f"{group_ids[row]}:{feature.identity}" for row, feature in enumerate(self.features)]
+    def needs(self) -> list[Need]:
+        """What each feature needs to have been recorded, in order of the features (`engine.core.warming`)."""
+        found: dict[int, Need] = {}
+        for group in self.groups:
+            kept = {int(bit[t.B_BIT]): int(bit[t.B_KEEP]) - self.limits.slack_ms for bit in group.bits}
+            lasts_ms = int(group.params[t.P_TTL_HOURS]) * HOUR_MS
+            for row in group.features:
+                bit, column, window = int(row[t.F_BIT]), int(row[t.F_COLUMN]), int(row[t.F_WINDOW])
+                parts = [f"{group.id}.c{column}"] if column >= 0 else []
+                parts += [f"{group.id}.s{bit}.{column}"] if row[t.F_SERIES] >= 0 else []
+                found[int(row[t.F_OUT])] = Need(
+                    touches=f"{group.id}.{bit}",
+                    parts=tuple(parts),
+                    window_ms=int(group.windows[window]) if window >= 0 else None,
+                    kept_ms=max(0, kept.get(bit, 0)),
+                    lasts_ms=lasts_ms,
+                )
+        return [found[row] for row in range(len(self.features))]
 
     def layout(self) -> bytes:
         """What has to be stored beside the state and handed to the next `compile`."""

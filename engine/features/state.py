@@ -12,6 +12,7 @@ from engine.features import tables as t
 from engine.features.columns import Columns
 from engine.features.fold import evict as evict_slots
 from engine.features.hashing import entity_keys
+from engine.features.kept import Kept, state_key
 from engine.features.plan import GroupPlan, Plan
 from engine.features.pool import Pool, absent
 
@@ -33,15 +34,49 @@ class FeatureState:
         self.backed = backed
         self._scratch = np.zeros(SCRATCH_WORDS, np.int64)
         self._ops = np.empty(OPS_BYTES, np.uint8)
-        self._params = [group.params.copy() for group in plan.groups]
-        for params in self._params:
-            params[t.P_BACKED] = int(backed)
         self._pools: list[Pool] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget every entity."""
+        self._kept = Kept()
         self._pools = [Pool.empty(len(group.columns)) for group in self.plan.groups]
+        self._params = self._scalars()
+
+    def adopt(self, plan: Plan) -> None:
+        """Go over to the features of another plan, between two micro-batches.
+
+        What the logs hold is read as the new plan's: a feature whose filter and fields were recorded before has its
+        values at once (`engine.core.warming` knows how far back). Entities of groups whose form changes are forgotten
+        where a store has them, and `missing` names them again; without a store their logs are kept in stored form.
+
+        Args:
+            plan: compiled against this plan's layout: `Plan.compile(features, state.plan.layout(), limits)`.
+        """
+        left = {group.id: (group, pool) for group, pool in zip(self.plan.groups, self._pools, strict=True)}
+        self._pools = []
+        for group in plan.groups:
+            before = left.get(group.id)
+            if before is not None and group.reads_logs_of(before[0]):
+                del left[group.id]
+                pool = before[1]
+                if group.params[t.P_TTL_HOURS] != before[0].params[t.P_TTL_HOURS]:
+                    pool.entities[:, t.E_TTL] = -t.NEVER  # the next touch sets the new expiry
+            else:
+                pool = Pool.empty(len(group.columns))
+            self._pools.append(pool)
+        for group, pool in left.values():
+            if not self.backed and group.id not in self._kept.groups:
+                self._kept.take(group, pool)
+        self.plan = plan
+        self._params = self._scalars()
+
+    def _scalars(self) -> list[NDArray[np.int64]]:
+        """The scalars of every group, with whether anything keeps its logs in stored form."""
+        found = [group.params.copy() for group in self.plan.groups]
+        for group, params in zip(self.plan.groups, found, strict=True):
+            params[t.P_BACKED] = int(self.backed or group.id in self._kept.groups)
+        return found
 
     def update(self, columns: Columns) -> tuple[NDArray[np.float64], bytes]:
         """Take in a micro-batch and compute every feature of every event as of its own time.
@@ -64,7 +99,15 @@ class FeatureState:
         written = []
         for group, params, pool in zip(self.plan.groups, self._params, self._pools, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
-            written.append(self._update_group(group, params, pool, keys, batch, out))
+            kept = not self.backed and group.id in self._kept.groups
+            if kept:
+                names = self._absent(group, pool, keys)
+                self.load(names, [self._kept.logs.get(name) for name in names])
+            ops = self._update_group(group, params, pool, keys, batch, out)
+            if kept:
+                self._kept.apply(ops)
+            else:
+                written.append(ops)
         return out, b"".join(written)
 
     def missing(self, columns: Columns) -> list[bytes]:
@@ -74,13 +117,15 @@ class FeatureState:
         strings = np.ascontiguousarray(columns.strings)
         found: list[bytes] = []
         for group, pool in zip(self.plan.groups, self._pools, strict=True):
-            keys = absent(pool.index, pool.entities, pool.meta, entity_keys(strings, group.by_rows).view(np.int64))
-            if len(keys):
-                head = KEY_FEATURE + group.id.to_bytes(2, "little")
-                found.extend(head + key.tobytes() for key in np.unique(keys))
+            found += self._absent(group, pool, entity_keys(strings, group.by_rows).view(np.int64))
         return found
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+    def _absent(self, group: GroupPlan, pool: Pool, keys: NDArray[np.int64]) -> list[bytes]:
+        """State keys of those of a group's entities that are not resident."""
+        found = absent(pool.index, pool.entities, pool.meta, keys)
+        return [state_key(group.id, key) for key in np.unique(found)] if len(found) else []
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | bytearray | None]) -> None:
         """Make entities resident.
 
         Args:
@@ -90,7 +135,7 @@ class FeatureState:
         Raises:
             ValueError: a value is not one that this room wrote.
         """
-        by_group: dict[int, list[tuple[bytes, bytes]]] = {group.id: [] for group in self.plan.groups}
+        by_group: dict[int, list[tuple[bytes, bytes | bytearray]]] = {group.id: [] for group in self.plan.groups}
         for key, value in zip(keys, values, strict=True):
             if len(key) == KEY_BYTES and key.startswith(KEY_FEATURE):
                 members = by_group.get(int.from_bytes(key[1:3], "little"))
@@ -100,7 +145,7 @@ class FeatureState:
             if by_group[group.id]:
                 self._load_group(group, pool, by_group[group.id])
 
-    def _load_group(self, group: GroupPlan, pool: Pool, members: list[tuple[bytes, bytes]]) -> None:
+    def _load_group(self, group: GroupPlan, pool: Pool, members: list[tuple[bytes, bytes | bytearray]]) -> None:
         """Load the entities of one group."""
         keys = np.frombuffer(b"".join(key[3:] for key, _ in members), "<i8")
         blob = np.frombuffer(b"".join(value for _, value in members) or b"\0", np.uint8)
@@ -142,7 +187,7 @@ class FeatureState:
 
     def memory_bytes(self) -> int:
         """Bytes held by the pools."""
-        return sum(pool.memory_bytes() for pool in self._pools)
+        return sum(pool.memory_bytes() for pool in self._pools) + self._kept.memory_bytes()
 
     def _update_group(
         self,

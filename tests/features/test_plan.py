@@ -83,7 +83,7 @@ def test_a_group_out_of_bits_is_replaced() -> None:
     groups = load(layout).groups
     assert [g.retired for g in groups] == [True, True, False]
     assert plan.groups[0].id == 2
-    assert plan.identities()[0].startswith("2:count")
+    assert plan.needs()[0].touches == "2.0"
 
 
 def test_values_survive_a_change_of_features() -> None:
