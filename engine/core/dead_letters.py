@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from engine.core.decode import Reject
 from engine.core.effects import Output
+from engine.core.rejects import Reject
 from engine.domain.ids import output_id
 from engine.domain.outputs import DeadLetter
 

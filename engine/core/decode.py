@@ -1,6 +1,5 @@
 """Records to a columnar micro-batch: a compiled scan and one msgspec call, and the strict path for whatever is odd."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Union
@@ -10,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.instants import parse_time
-from engine.core.redact import redact
+from engine.core.rejects import Placed, Reject, reject
 from engine.core.scan import FLAGGED, INEXACT, hash_bytes, scan
 from engine.core.scan_values import convert_base
-from engine.core.strict import RECORD_BYTES_MAX, Refused, Row, read
+from engine.core.strict import RECORD_BYTES_MAX, Directive, Refused, Row, read
 from engine.domain import reasons
 from engine.domain.currencies import CODES, code_index
-from engine.domain.events import EVENT_CLASSES, Control, ControlRates
+from engine.domain.events import EVENT_CLASSES, ControlRates
 from engine.domain.fields import (
     BOOL_FIELDS,
     BOOL_INDEX,
@@ -33,24 +32,6 @@ _RATIO_MAX: Final = 2**61
 _ANY: Any = Union[EVENT_CLASSES]  # noqa: UP007  a tuple, not a list of names
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A record that is no event.
-
-    Attributes:
-        index: its position among the records given to `decode`.
-        reason, detail: a code of `engine.domain.reasons`, and a line for people that quotes no values.
-        raw_sha256: hex digest of the record's bytes (of no bytes for a tombstone).
-        raw_redacted: its first 2 KiB as text, card numbers masked.
-    """
-
-    index: int
-    reason: str
-    detail: str
-    raw_sha256: str
-    raw_redacted: str
-
-
 @dataclass(slots=True)
 class Decoded:
     """What `decode` made of a batch; every record is in exactly one of rows, rejects and controls.
@@ -61,7 +42,8 @@ class Decoded:
         raw: JSON of each row without a clear card number: the record itself, or a canonical re-encoding.
         masked: a card number was masked in the row, bool `(n,)`.
         rejects: in order.
-        controls: `(row before which it applies, event)`, in order.
+        controls: in order.
+        rates: in force after its control events, for every row where those come first.
     """
 
     columns: Columns
@@ -69,7 +51,8 @@ class Decoded:
     raw: list[bytes]
     masked: NDArray[np.bool_]
     rejects: list[Reject] = field(default_factory=list)
-    controls: list[tuple[int, Control]] = field(default_factory=list)
+    controls: list[Placed] = field(default_factory=list)
+    rates: Rates | None = None
 
 
 def empty_columns(n: int) -> Columns:
@@ -117,7 +100,7 @@ class Decoder:
             else:
                 work.controls.append((index, outcome))
         self._convert(work)
-        return work.result()
+        return work.result(self.rates)
 
     def _fast(self, work: "_Work") -> list[int]:
         """Fill the rows of ordinary records; the indexes of the others, in order."""
@@ -164,14 +147,14 @@ class Decoder:
     def _convert(self, work: "_Work") -> None:
         """Fill `amount_base`, each stretch between two changes of the rates at the rates in force."""
         start = 0
-        for index, event in list(work.controls):
-            if isinstance(event, ControlRates):
+        for index, directive in list(work.controls):
+            if isinstance(directive.event, ControlRates):
                 self._stretch(work, start, index)
                 start = index
                 try:
-                    self._adopt(event)
+                    self._adopt(directive.event)
                 except RatesError as error:
-                    work.controls.remove((index, event))
+                    work.controls.remove((index, directive))
                     work.refuse(index, reasons.INVALID_RATES, str(error))
         self._stretch(work, start, work.n)
 
@@ -217,7 +200,7 @@ class _Work:
         self.raw: list[Any] = list(records)
         self.masked = np.zeros(self.n, np.bool_)
         self.rejects: list[Reject] = []
-        self.controls: list[tuple[int, Control]] = []
+        self.controls: list[tuple[int, Directive]] = []
 
     @property
     def events(self) -> list[Any]:
@@ -238,9 +221,7 @@ class _Work:
 
     def refuse(self, index: int, reason: str, detail: str) -> None:
         """Reject a record."""
-        raw = self.records[index]
-        digest = hashlib.sha256(raw or b"").hexdigest()
-        self.rejects.append(Reject(index, reason, detail, digest, redact(raw)))
+        self.rejects.append(reject(index, self.records[index], reason, detail))
 
     def fill(self, index: int, row: Row) -> None:
         """Fill the columns from a record that went the strict path."""
@@ -259,10 +240,10 @@ class _Work:
         self.raw[index] = row.raw
         self.masked[index] = row.masked
 
-    def result(self) -> Decoded:
+    def result(self, rates: Rates | None) -> Decoded:
         """The rows alone."""
         if not self.rejects and not self.controls:
-            return Decoded(self.columns, np.arange(self.n, dtype=np.int64), self.raw, self.masked)
+            return Decoded(self.columns, np.arange(self.n, dtype=np.int64), self.raw, self.masked, rates=rates)
         keep = np.ones(self.n, np.bool_)
         keep[[reject.index for reject in self.rejects]] = False
         keep[[index for index, _ in self.controls]] = False
@@ -274,8 +255,14 @@ class _Work:
             raw=[self.raw[i] for i in rows.tolist()],
             masked=self.masked[rows],
             rejects=sorted(self.rejects, key=lambda reject: reject.index),
-            controls=[(int(before[index]), event) for index, event in self.controls],
+            controls=[self._placed(int(before[index]), index, directive) for index, directive in self.controls],
+            rates=rates,
         )
+
+    def _placed(self, row: int, index: int, directive: Directive) -> Placed:
+        record = self.records[index] or b""
+        raw = msgspec.json.encode(directive.event) if directive.masked else record
+        return Placed(row, directive.event, index, record, raw)
 
 
 def hash_text(text: str) -> int:

@@ -38,6 +38,8 @@ class Effects:
         accepted, late, dead_lettered: counts; `late` is part of `accepted`.
         outcomes: decisions by outcome.
         features: with `--features`, a JSON line per accepted event.
+        observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
+        explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
 
     ops: bytes = b""
@@ -49,3 +51,5 @@ class Effects:
     dead_lettered: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     features: list[bytes] = field(default_factory=list)
+    observed: dict[str, int] = field(default_factory=dict)
+    explanations: dict[int, bytes] = field(default_factory=dict)

@@ -71,7 +71,15 @@ class Row:
     masked: bool = False
 
 
-def read(raw: bytes | None) -> Row | Control:
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A control event read; `masked`: a card number was masked in it, so that its record must not be kept as it is."""
+
+    event: Control
+    masked: bool
+
+
+def read(raw: bytes | None) -> Row | Directive:
     """Read one record. Raises `Refused`, and nothing else whatever the bytes."""
     document = parse(raw)
     kind = document.get("type")
@@ -351,29 +359,49 @@ def _convert(cls: type[Any], values: dict[str, Any]) -> Any:
     except msgspec.ValidationError as error:
         text = str(error)
         reason = reasons.WRONG_TYPE
-        if text.startswith("Invalid enum value"):
+        if text.startswith("Invalid enum value") or "matching regex" in text or " of length " in text:
             reason = reasons.INVALID_VALUE
         elif "missing required field" in text:
             reason = reasons.MISSING_FIELD
         raise Refused(reason, "refused at " + pan.mask(text.rpartition(" - at ")[2])[:100]) from None
 
 
-def _control(kind: str, document: dict[str, Any]) -> Control:
+_CONTROL_TIMES: Final = ("event_time", "expires_at", "until")
+_MATCHED: Final = {"control.list": ("values", "add", "remove"), "control.snooze": ("value",)}
+"""Fields whose values are compared with those of events: what is masked there would match nothing."""
+
+
+def _control(kind: str, document: dict[str, Any]) -> Directive:
     """A control event; every text in it but the ids is masked."""
-    values = {key: _simple(key, value) for key, value in document.items() if value is not None}
+    given = {key: value for key, value in document.items() if value is not None}
+    values = {key: _simple(key, value) for key, value in given.items()}
     for name in REQUIRED[kind]:
         if name not in values:
             raise Refused(reasons.MISSING_FIELD, f"{name} is missing")
     for name in ("event_id", "customer_id", "payment_id", "alert_id"):
         if isinstance(values.get(name), str):
             check_id(name, values[name])
-    try:
-        parse_time(values["event_time"])
-    except TimeError as error:
-        raise Refused(error.reason, error.detail) from None
+    for name in _CONTROL_TIMES:
+        if name in values:
+            try:
+                parse_time(values[name])
+            except TimeError as error:
+                raise Refused(error.reason, error.detail.replace("event_time", name)) from None
+    for name in _MATCHED.get(kind, ()):
+        if _masks(given.get(name)):
+            raise Refused(reasons.CARD_NUMBER_IN_CONTROL, f"a value of {name} reads as a card number")
     values.pop("type")
     control: Control = _convert(CONTROL_TYPES[kind], values)
-    return control
+    return Directive(control, any(_masks(value) for key, value in given.items() if not key.endswith("_id")))
+
+
+def _masks(value: Any) -> bool:
+    """Whether a card number is masked somewhere in a value of a control event."""
+    if isinstance(value, str):
+        return _holds_card(repaired(value))
+    if isinstance(value, dict):
+        return any(_masks(key) or _masks(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(_masks(inner) for inner in value)
 
 
 def _simple(key: str, value: Any) -> Any:

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from engine.domain.limits import ENTRIES_MAX, ID_CHARS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
+from engine.domain.fields import ENTITY_FIELDS
+from engine.domain.limits import (
+    ENTRIES_MAX,
+    ID_CHARS_MAX,
+    LIST_CHANGES_MAX,
+    LIST_VALUE_CHARS_MAX,
+    STRING_CHARS_MAX,
+    TEXT_CHARS_MAX,
+)
 
 
 def _text(description: str, chars_max: int = STRING_CHARS_MAX, **schema: object) -> Meta:
@@ -26,6 +34,14 @@ Amount: TypeAlias = Annotated[
         extra_json_schema={"examples": ["12.34", 12.34]},
     ),
 ]
+LIST_NAME: Final = "^[A-Za-z_][A-Za-z0-9_]{0,63}$(?!\n)"
+RULE_ID: Final = "^[a-z][a-z0-9_]{0,63}$(?!\n)"
+"""Names as rule files have them; in Python `$` alone would let a line end pass."""
+_ENTITY: Final = f"^({'|'.join(ENTITY_FIELDS)})$(?!\n)"
+Listed: TypeAlias = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=LIST_VALUE_CHARS_MAX)]], Meta(max_length=LIST_CHANGES_MAX)
+]
+Ruleset: TypeAlias = Annotated[str, Meta(description="Content hash of the rule set.", pattern="^[0-9a-f]{16}$(?!\n)")]
 Currency: TypeAlias = Annotated[
     str, Meta(description="ISO 4217 code, upper case.", extra_json_schema={"pattern": "^[A-Z]{3}$"})
 ]
@@ -223,18 +239,49 @@ class ControlRates(Control, tag="control.rates", kw_only=True, frozen=True):
 
 
 class ControlList(Control, tag="control.list", kw_only=True, frozen=True):
-    """Changes a list that rules may name: `values` replaces it, then `add` and `remove` apply."""
+    """Changes a list that rules may name: `values` replaces it, then `remove` and `add` apply, in this order."""
 
-    name: Annotated[str, _text("The list.")]
-    values: list[str] | None = None
-    add: list[str] = []
-    remove: list[str] = []
+    name: Annotated[str, Meta(description="The list.", pattern=LIST_NAME)]
+    values: Annotated[Listed | None, Meta(description="All it holds from now on, instead of what files declare.")] = (
+        None
+    )
+    add: Annotated[Listed, Meta(description="Values to add.")] = []
+    remove: Annotated[Listed, Meta(description="Values to take away.")] = []
+    expires_at: Annotated[
+        str | int | None,
+        Meta(description="`add` and `values` hold for events before this time; null for ever. As `event_time`."),
+    ] = None
 
 
 class ControlRules(Control, tag="control.rules", kw_only=True, frozen=True):
     """A rule set is in force from here on."""
 
-    ruleset: Annotated[str, _text("Content hash of the rule set.")]
+    ruleset: Ruleset
+
+
+class ControlRulesRefused(Control, tag="control.rules_refused", kw_only=True, frozen=True):
+    """A changed rule set could not be used; the one in force stays."""
+
+    ruleset: Ruleset
+    errors: Annotated[
+        list[Annotated[str, Meta(max_length=512)]], Meta(description="What is wrong with it.", max_length=10)
+    ]
+
+
+class ControlSnooze(Control, tag="control.snooze", kw_only=True, frozen=True):
+    """Hits of a rule on events of one entity count as shadow hits for a while."""
+
+    rule: Annotated[str, Meta(description="Id of the rule.", pattern=RULE_ID)]
+    entity: Annotated[str, Meta(description="What kind of entity, as in a feature's `by`.", pattern=_ENTITY)]
+    value: Annotated[str, Meta(description="Which one.", min_length=1, max_length=STRING_CHARS_MAX)]
+    until: Annotated[
+        str | int | None,
+        Meta(description="For events before this time, as `event_time`; null wakes the rule again."),
+    ] = None
+
+
+class ControlTick(Control, tag="control.tick", kw_only=True, frozen=True):
+    """Time goes on: the clock of a shard that has no events."""
 
 
 class ControlAlertResolved(Control, tag="control.alert_resolved", kw_only=True, frozen=True):

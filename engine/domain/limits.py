@@ -12,3 +12,7 @@ ENTRIES_MAX: Final = 64
 """Entries of metadata, attributes and consent."""
 KEY_CHARS_MAX: Final = 128
 """A key inside metadata, attributes and consent."""
+LIST_CHANGES_MAX: Final = 10_000
+"""Values that one `control.list` adds, removes or replaces; a record of 64 KiB holds few more."""
+LIST_VALUE_CHARS_MAX: Final = 1_000
+"""A value of a list, as in a file of a rules directory."""

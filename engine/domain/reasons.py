@@ -38,6 +38,11 @@ UNKNOWN_CURRENCY: Final = "unknown_currency"
 TIME_MALFORMED: Final = "time_malformed"
 TIME_OUT_OF_RANGE: Final = "time_out_of_range"
 INVALID_RATES: Final = "invalid_rates"
+CARD_NUMBER_IN_CONTROL: Final = "card_number_in_control"
+UNKNOWN_RULESET: Final = "unknown_ruleset"
+UNUSABLE_RULESET: Final = "unusable_ruleset"
+LIST_FULL: Final = "list_full"
+SNOOZES_FULL: Final = "snoozes_full"
 
 MEANINGS: Final[dict[str, str]] = {
     TOMBSTONE: "the record has no value",
@@ -73,4 +78,9 @@ MEANINGS: Final[dict[str, str]] = {
     TIME_MALFORMED: "event_time is neither RFC 3339 with an offset nor an integer of milliseconds",
     TIME_OUT_OF_RANGE: "event_time is outside the years 1970 to 2100",
     INVALID_RATES: "control.rates names an unknown currency or a rate that is not a positive decimal",
+    CARD_NUMBER_IN_CONTROL: "a value of control.list or control.snooze reads as a card number; it would match nothing",
+    UNKNOWN_RULESET: "control.rules names a rule set that the archive does not have; the one in force stays",
+    UNUSABLE_RULESET: "control.rules names a rule set that does not fit the state of the shard; the one in force stays",
+    LIST_FULL: "control.list would make a list longer than 100,000 entries, or more than 1,000 lists",
+    SNOOZES_FULL: "control.snooze would be one more than 10,000",
 }

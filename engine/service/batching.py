@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from engine.core.controls import may_be_control
 from engine.ports.log import LogRecord
 
 R = TypeVar("R", bound=LogRecord)
@@ -28,7 +29,7 @@ class BatchLimits:
 
 
 def split(records: Sequence[R], limits: BatchLimits) -> Iterator[Sequence[R]]:
-    """Cut `records` into runs that keep to `limits`, in order, none empty."""
+    """Cut `records` into runs that keep to `limits`, in order, none empty; a control event is the first of its run."""
     start = 0
     while start < len(records):
         end = _end(records, start, limits)
@@ -41,7 +42,8 @@ def _end(records: Sequence[R], start: int, limits: BatchLimits) -> int:
     stop = min(len(records), start + limits.events_max)
     size = 0
     for index in range(start, stop):
-        size += len(records[index].value or b"")
-        if size > limits.bytes_max and index > start:
+        value = records[index].value
+        size += len(value or b"")
+        if index > start and (size > limits.bytes_max or may_be_control(value)):
             return index
     return stop

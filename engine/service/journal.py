@@ -57,8 +57,10 @@ def decode(entry: bytes) -> list[Kept]:
 
 def keep(decoded: Any, values: Sequence[bytes | None]) -> list[Kept]:
     """What is kept of the records `values` that `decoded` (`engine.core.decode.Decoded`) was made from."""
-    # What is neither an event nor refused is a control event, which has no field a card number belongs in.
     kept = [Kept(ACCEPTED, value or b"") for value in values]
+    for placed in decoded.controls:
+        if placed.raw is not placed.record:
+            kept[placed.position] = Kept(MASKED, placed.raw)
     for index, raw, masked in zip(decoded.index.tolist(), decoded.raw, decoded.masked.tolist()):
         kept[index] = Kept(MASKED if masked else ACCEPTED, raw)
     for reject in decoded.rejects:

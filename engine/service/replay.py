@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from engine.core.controls import stretches
 from engine.core.decode import Decoded
 from engine.core.effects import OUTPUT_KINDS, Effects, Output
 from engine.core.partition import Partition
@@ -137,9 +138,8 @@ async def replay(
 def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int) -> Iterator[Batch]:
     """Every batch of the history, decoded: how many records it holds, what they are, and where they came from."""
     for chunk in chunks:
-        for start in range(0, len(chunk.records), events_max):
-            records = chunk.records[start : start + events_max]
-            yield len(records), partition.decode(records), partial(_source, chunk, start)
+        for start, end in stretches(chunk.records, events_max):
+            yield end - start, partition.decode(chunk.records[start:end]), partial(_source, chunk, start)
 
 
 def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from engine.core.controls import may_be_control
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
 from engine.ports.store import Fenced, StoreUnavailable
@@ -208,8 +209,9 @@ class SoleOwner:
         batch = [self._queue.popleft()]
         size = len(batch[0].value)
         while self._queue and len(batch) < self._limits.events_max:
-            size += len(self._queue[0].value)
-            if size > self._limits.bytes_max:
+            value = self._queue[0].value
+            size += len(value)
+            if size > self._limits.bytes_max or may_be_control(value):
                 break
             batch.append(self._queue.popleft())
         return batch

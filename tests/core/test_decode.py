@@ -156,6 +156,25 @@ REFUSED: list[tuple[str, bytes | None]] = [
     (reasons.MISSING_FIELD, record(type="control.list", event_time=...)),
     (reasons.TIME_MALFORMED, record(type="control.rules", event_time="x", ruleset="y")),
     (reasons.INVALID_VALUE, record(type="control.alert_resolved", alert_id="a", resolution="?")),
+    (reasons.INVALID_VALUE, record(type="control.rules", ruleset="0123456789ABCDEF")),
+    (reasons.INVALID_VALUE, record(type="control.rules", ruleset="0123456789abcdef\n")),
+    (reasons.INVALID_VALUE, record(type="control.rules_refused", ruleset="0123456789abcdef", errors=["e"] * 11)),
+    (reasons.INVALID_VALUE, record(type="control.rules_refused", ruleset="0123456789abcdef", errors=["e" * 513])),
+    (reasons.INVALID_VALUE, record(type="control.list", name="a b")),
+    (reasons.INVALID_VALUE, record(type="control.list", name="a\n")),
+    (reasons.INVALID_VALUE, record(type="control.list", name="a", add=["x" * 1001])),
+    (reasons.INVALID_VALUE, record(type="control.list", name="a", values=[""])),
+    (reasons.INVALID_VALUE, record(type="control.list", name="a", remove=["x"] * 10_001)),
+    (reasons.WRONG_TYPE, record(type="control.list", name="a", add=[1])),
+    (reasons.TIME_MALFORMED, record(type="control.list", name="a", add=["x"], expires_at="tomorrow")),
+    (reasons.CARD_NUMBER_IN_CONTROL, record(type="control.list", name="a", add=["4556737586899855"])),
+    (reasons.INVALID_VALUE, record(type="control.snooze", rule="R", entity="card", value="v")),
+    (reasons.INVALID_VALUE, record(type="control.snooze", rule="r", entity="cards", value="v")),
+    (reasons.INVALID_VALUE, record(type="control.snooze", rule="r", entity="card", value="")),
+    (reasons.TIME_OUT_OF_RANGE, record(type="control.snooze", rule="r", entity="card", value="v", until=-1)),
+    (reasons.WRONG_TYPE, record(type="control.snooze", rule="r", entity="card", value="v", until=1.5)),
+    (reasons.CARD_NUMBER_IN_CONTROL, record(type="control.snooze", rule="r", entity="card", value="4556737586899855")),
+    (reasons.TIME_MALFORMED, record(type="control.tick", event_time="now")),
 ]  # fmt: skip
 
 
@@ -181,7 +200,8 @@ def test_no_card_number_is_shown_through_nuls(value: bytes) -> None:
 
 
 def test_every_reason_is_reached() -> None:
-    assert {reason for reason, _ in REFUSED} == set(reasons.MEANINGS)
+    adopting = {reasons.UNKNOWN_RULESET, reasons.UNUSABLE_RULESET, reasons.LIST_FULL, reasons.SNOOZES_FULL}
+    assert {reason for reason, _ in REFUSED} == set(reasons.MEANINGS) - adopting
 
 
 def test_a_batch_of_everything() -> None:
@@ -291,8 +311,8 @@ def test_rates_apply_from_their_place_on() -> None:
     assert decoded.columns.base_minor.tolist() == [0, 800, 500, 500, 1234]
     assert decoded.columns.base_exponent.tolist() == [-1, 2, 2, 2, 2]
     assert decoded.columns.number("amount_base").tolist()[1:] == [8.0, 5.0, 5.0, 12.34]
-    assert [position for position, _ in decoded.controls] == [1, 2, 3]
-    assert all(isinstance(event, ControlRates) for _, event in decoded.controls)
+    assert [placed.row for placed in decoded.controls] == [1, 2, 3]
+    assert all(isinstance(placed.event, ControlRates) for placed in decoded.controls)
     assert decoder.rates is not None
     assert decoder.rates.to_dict() == {"base": "EUR", "rates": {"USD": "2"}, "since_ms": 20}
 
@@ -311,11 +331,12 @@ def test_rates_beyond_64_bits_are_exact_too() -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTROL_TYPES))
 def test_controls_are_neither_rows_nor_rejects(name: str) -> None:
-    extra = {"base": "EUR", "rates": {"USD": "1.1"}, "name": "l", "add": ["a"], "ruleset": "h", "alert_id": "a",
-             "resolution": "fraud", "customer_id": ...}  # fmt: skip
+    extra = {"base": "EUR", "rates": {"USD": "1.1"}, "name": "l", "add": ["a"], "ruleset": "0123456789abcdef",
+             "alert_id": "a", "resolution": "fraud", "errors": ["e"], "rule": "r", "entity": "card", "value": "v",
+             "customer_id": ...}  # fmt: skip
     decoded = Decoder().decode([GOOD, record(type=name, **extra), GOOD])
     assert (decoded.columns.n, decoded.rejects) == (2, [])
-    assert [(position, type(event)) for position, event in decoded.controls] == [(1, CONTROL_TYPES[name])]
+    assert [(placed.row, type(placed.event)) for placed in decoded.controls] == [(1, CONTROL_TYPES[name])]
 
 
 def test_nothing_to_decode() -> None:

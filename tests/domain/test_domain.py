@@ -169,7 +169,8 @@ def test_every_reason_has_one_meaning() -> None:
 
 def test_the_documented_table_of_reasons_is_the_real_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
-    rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| `"))
+    table = page.partition("## Reasons of a rejection")[2]
+    rows = dict(line.strip("| ").split(" | ", 1) for line in table.splitlines() if line.startswith("| `"))
     assert rows == {f"`{code}`": meaning for code, meaning in reasons.MEANINGS.items()}
 
 

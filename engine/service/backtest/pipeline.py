@@ -16,11 +16,11 @@ from engine.core.settings import CoreSettings
 from engine.features.columns import Columns
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
+from engine.ruleset import meaning
 from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.verdict import Hits, Verdicts
 from engine.scoring.base import Detector
 from engine.scoring.registry import create
-from engine.ruleset import meaning
 
 Matrix = NDArray[np.float64]
 

@@ -1,17 +1,17 @@
 """The backtest: a history once through both rule sets, then the figures."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.controls import stretches
 from engine.core.settings import CoreSettings
 from engine.domain.times import rfc3339
-from engine.ruleset.ruleset import RuleSet
 from engine.ruleset import meaning
+from engine.ruleset.ruleset import RuleSet
 from engine.service.backtest.examples import EXAMPLES_DEFAULT, Examples, matrix, other_reasons
 from engine.service.backtest.figures import Figures, days_of
 from engine.service.backtest.labels import Labels, present
@@ -20,7 +20,6 @@ from engine.service.backtest.record import SIDES, Record, Table
 from engine.service.backtest.sweep import Sweep
 from engine.service.backtest.sweep_target import Target
 
-RATES: Final = b'"control.rates"'
 MATURITY_MS: Final = 8 * 86_400_000
 
 
@@ -78,8 +77,8 @@ class Backtest:
 
     def add(self, records: Sequence[bytes | None]) -> None:
         """Take the next records of the log."""
-        for part in _stretches(records):
-            self._add(part)
+        for start, end in stretches(records, max(1, len(records))):
+            self._add(records[start:end])
 
     def _add(self, records: Sequence[bytes | None]) -> None:
         judged = self._pipeline.run(records)
@@ -138,14 +137,6 @@ class Backtest:
             "rules": figures.rules(),
             "overlap": figures.overlap(),
         }
-
-
-def _stretches(records: Sequence[bytes | None]) -> Iterator[Sequence[bytes | None]]:
-    """Records cut where the rates, and so the base currency, may change; how they are cut changes no decision."""
-    cuts = [place for place, record in enumerate(records) if record is not None and RATES in record]
-    for start, end in pairwise((0, *cuts, len(records))):
-        if start < end:
-            yield records[start:end]
 
 
 def backtest(

@@ -1,0 +1,210 @@
+"""What is in force in a shard, and how control events change it.
+
+A control event is an input of the log like any other: it is adopted at its place, and what it changed is part of the
+state that is committed with its batch. All controls of a batch stand before its first event (`engine.core.controls`),
+so what is in force is constant within a batch. Rates are the decoder's (`engine.core.decode`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from engine.core.effects import Effects, Output
+from engine.core.instants import parse_time
+from engine.core.judging import Judge
+from engine.core.lists import ListFull, LiveLists
+from engine.core.rejects import Placed, Reject, reject
+from engine.core.settings import CoreSettings
+from engine.core.snoozes import Snoozes, SnoozesFull
+from engine.core.warming import Warming
+from engine.domain import events, reasons
+from engine.domain.ids import output_id
+from engine.domain.ops import DELETE, KEY_HEAD, SET, Op, pack
+from engine.domain.outputs import Alert, Reason
+from engine.features.plan import Plan
+from engine.features.state import FeatureState
+from engine.ruleset.ruleset import RuleSet
+
+HEAD_LAYOUT: Final = KEY_HEAD + b"layout"
+HEAD_WARMING: Final = KEY_HEAD + b"warming"
+HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"
+HEAD_RULESET: Final = KEY_HEAD + b"ruleset"
+
+RULES_REFUSED: Final = "RULES_REFUSED"
+_encode = msgspec.json.Encoder().encode
+
+
+class UnknownRuleSet(Exception):
+    """The state was made under a rule set that cannot be found."""
+
+    def __init__(self, ruleset: str) -> None:
+        super().__init__(
+            f"the state is under rule set {ruleset}, which is not in the archive of rule sets: keep the archive with "
+            "the state, or name the directory that holds it (replay: --rule-sets DIR)"
+        )
+        self.ruleset = ruleset
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What became of the control events of a batch: outputs by the index of their record, and those refused."""
+
+    outputs: list[tuple[int, Output]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+class InForce:
+    """The rule set of a shard with everything that hangs on it, its lists and its snoozes.
+
+    Args:
+        first: what a new shard starts with.
+        settings, backed: as in `Partition`.
+        rulesets: finds others by their hash.
+
+    Attributes:
+        ruleset, judge: the rules at work.
+        features, warming: the features they read, and how long those have been fed.
+        lists, snoozes: as events have left them.
+    """
+
+    def __init__(
+        self, first: RuleSet, settings: CoreSettings, backed: bool, rulesets: Callable[[str], RuleSet | None]
+    ) -> None:
+        self._first = first
+        self._settings = settings
+        self._backed = backed
+        self._rulesets = rulesets
+        self.restore({})
+
+    def restore(self, head: Mapping[bytes, bytes]) -> None:
+        """Start over from the small state of the shard. Raises `UnknownRuleSet`."""
+        stored = in_force(head)
+        found = self._first if stored is None else self.find(stored)
+        if found is None:
+            assert stored is not None, "the first rule set is there"
+            raise UnknownRuleSet(stored)
+        self.ruleset = found
+        self._plan = Plan.compile(found.features, head.get(HEAD_LAYOUT), self._settings.features)
+        self.features = FeatureState(self._plan, backed=self._backed)
+        self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
+        self.judge = Judge(found, self._settings.anomaly_weight)
+        if self.judge.detector is not None and HEAD_ANOMALY in head:
+            self.judge.detector.load(head[HEAD_ANOMALY])
+        self.lists = LiveLists(head)
+        self.snoozes = Snoozes(head)
+        self._unsaved_ruleset = stored is None
+        self._unsaved_layout = self._plan.layout() != head.get(HEAD_LAYOUT)
+        self._unsaved_detector = False
+
+    def find(self, ruleset: str) -> RuleSet | None:
+        """The rule set of a hash, None where it is not at hand."""
+        return self._first if ruleset == self._first.hash else self._rulesets(ruleset)
+
+    def unknown(self, controls: Sequence[Placed]) -> list[str]:
+        """The rule sets that control events name and that are not at hand."""
+        named = dict.fromkeys(p.event.ruleset for p in controls if isinstance(p.event, events.ControlRules))
+        return [ruleset for ruleset in named if self.find(ruleset) is None]
+
+    def adopt(self, controls: Sequence[Placed]) -> Adopted:
+        """Take in the control events of a batch, in order. One that cannot be is refused, and changes nothing."""
+        adopted = Adopted()
+        for placed in controls:
+            handle = _HANDLERS.get(type(placed.event))
+            if handle is not None:
+                try:
+                    adopted.outputs += [(placed.position, output) for output in handle(self, placed.event)]
+                except _Refused as refused:
+                    adopted.rejects.append(reject(placed.position, placed.record, refused.reason, refused.detail))
+        return adopted
+
+    def ops(self, effects: Effects) -> list[bytes]:
+        """State operations for what has changed since the last call."""
+        packed = [*self.lists.ops(), *self.snoozes.ops()]
+        if self._unsaved_ruleset:
+            packed.append(pack(Op(SET, HEAD_RULESET, self.ruleset.hash.encode())))
+        if self._unsaved_layout:
+            packed.append(pack(Op(SET, HEAD_LAYOUT, self._plan.layout())))
+        if self.warming.changed:
+            packed.append(pack(Op(SET, HEAD_WARMING, self.warming.dump())))
+        detector = self.judge.detector
+        if detector is not None and (effects.decisions or self._unsaved_detector):
+            packed.append(pack(Op(SET, HEAD_ANOMALY, detector.dump())))
+        elif self._unsaved_detector:
+            packed.append(pack(Op(DELETE, HEAD_ANOMALY, b"")))
+        self._unsaved_ruleset = self._unsaved_layout = self._unsaved_detector = False
+        return packed
+
+    def _rules(self, event: events.ControlRules) -> list[Output]:
+        """Another rule set: all of it, or nothing."""
+        found = self.find(event.ruleset)
+        if found is None:
+            raise _Refused(reasons.UNKNOWN_RULESET, f"the archive has no rule set {event.ruleset}")
+        if found.hash == self.ruleset.hash:
+            return []
+        before = self._plan.layout()
+        try:
+            plan = Plan.compile(found.features, before, self._settings.features)
+            judge = self.judge.succeeded_by(found)
+        except ValueError as error:
+            raise _Refused(reasons.UNUSABLE_RULESET, str(error)) from None
+        self._unsaved_ruleset = True
+        self._unsaved_layout = self._unsaved_layout or plan.layout() != before
+        self._unsaved_detector = self._unsaved_detector or judge.detector is not self.judge.detector
+        self.features.adopt(plan)
+        self.warming.adopt(plan.needs())
+        self.ruleset, self.judge, self._plan = found, judge, plan
+        return []
+
+    def _list(self, event: events.ControlList) -> list[Output]:
+        expires_ms = None if event.expires_at is None else parse_time(event.expires_at)
+        try:
+            self.lists.change(event, parse_time(event.event_time), expires_ms, self.ruleset.lists.get(event.name))
+        except ListFull as full:
+            raise _Refused(reasons.LIST_FULL, str(full)) from None
+        return []
+
+    def _snooze(self, event: events.ControlSnooze) -> list[Output]:
+        until_ms = None if event.until is None else parse_time(event.until)
+        try:
+            self.snoozes.change(event, parse_time(event.event_time), until_ms)
+        except SnoozesFull as full:
+            raise _Refused(reasons.SNOOZES_FULL, str(full)) from None
+        return []
+
+    def _refused(self, event: events.ControlRulesRefused) -> list[Output]:
+        """Somebody has to mend the files."""
+        alert = Alert(
+            alert_id=output_id("alert", "control.rules_refused", event.event_id),
+            kind="operations",
+            severity="high",
+            event_id=event.event_id,
+            customer_id=event.customer_id or "",
+            title=f"rules refused: {event.ruleset} has {len(event.errors)} faults",
+            reasons=[Reason(RULES_REFUSED, "", line) for line in event.errors],
+            suggested_action=f"mend the files of the rules directory; {self.ruleset.hash} stays in force until then",
+        )
+        key, time_ms = alert.customer_id.encode(), parse_time(event.event_time)
+        return [Output("alert", key, alert.alert_id, time_ms, _encode(alert))]
+
+
+def in_force(head: Mapping[bytes, bytes]) -> str | None:
+    """The hash of the rule set under which a stored head was left; None for a new shard."""
+    stored = head.get(HEAD_RULESET)
+    return None if stored is None else stored.decode()
+
+
+_HANDLERS: Final[dict[type[events.Control], Callable[[InForce, Any], list[Output]]]] = {
+    events.ControlRules: InForce._rules,
+    events.ControlRulesRefused: InForce._refused,
+    events.ControlList: InForce._list,
+    events.ControlSnooze: InForce._snooze,
+}

@@ -1,0 +1,141 @@
+"""Score, rules, decisions: what one rule set makes of the events of a batch that carry a decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.decisions import DecisionWriter
+from engine.core.effects import Effects, Output
+from engine.core.snoozes import Snoozes
+from engine.core.warming import Warming
+from engine.domain.rates import Rates
+from engine.features.columns import Columns
+from engine.ruleset import meaning
+from engine.ruleset.lists import ListState
+from engine.ruleset.ruleset import OUTCOMES, Frame, Hits, RuleSet, Verdicts
+from engine.scoring.base import Detector
+from engine.scoring.registry import create
+
+Matrix = NDArray[np.float64]
+_DECLINE: Final = OUTCOMES.index("decline")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The accepted events of a batch and what is known of them before they are judged.
+
+    Attributes:
+        columns: the events.
+        matrix: features by row of `RuleSet.features`, or of `RuleSet.rows`, float64 `(rows, n)`.
+        masked: a card number was masked in the event, bool `(n,)`.
+        positions: index of each event's record in the batch as received.
+        lists: those that control events changed.
+        rates: in force; None where there are none.
+        explain: indexes of records whose decisions are to be explained.
+    """
+
+    columns: Columns
+    matrix: Matrix
+    masked: NDArray[np.bool_]
+    positions: list[int]
+    lists: Mapping[str, ListState]
+    rates: Rates | None
+    explain: frozenset[int]
+
+
+class Judge:
+    """One rule set at work, with its detector.
+
+    Args:
+        ruleset: that is in force.
+        anomaly_weight: of the anomaly score in the blended one.
+        detector: goes on learning; None makes a new one where the rule set has one.
+
+    Attributes:
+        detector: None where the rule set has none.
+    """
+
+    def __init__(self, ruleset: RuleSet, anomaly_weight: float, detector: Detector | None = None) -> None:
+        self.ruleset = ruleset
+        self.detector = detector if detector is not None else new_detector(ruleset)
+        self._weight = anomaly_weight
+        version = self.detector.version if self.detector is not None else None
+        self._writer = DecisionWriter(ruleset, version, anomaly_weight)
+
+    def succeeded_by(self, ruleset: RuleSet) -> "Judge":
+        """A judge of another rule set. The detector goes with it where its settings and inputs mean the same."""
+        same = meaning.of_model(self.ruleset) == meaning.of_model(ruleset)
+        return Judge(ruleset, self._weight, self.detector if same else None)
+
+    def score(self, values: Matrix) -> NDArray[np.float64]:
+        """Anomaly score of each event, learning as it goes; NaN where there is none (yet)."""
+        model = self.ruleset.models.anomaly
+        if self.detector is None or model is None:
+            return np.full(values.shape[1], np.nan)
+        return self.detector.score_then_learn(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
+
+    def verdicts(self, frame: Frame, snoozes: Snoozes) -> Verdicts:
+        """What the rules say, hits of snoozed rules set aside."""
+        hits = self.ruleset.evaluate(frame)
+        snoozed = {}
+        for place in np.flatnonzero(hits.matrix.any(axis=1)).tolist() if snoozes else ():
+            rows = np.flatnonzero(hits.matrix[place]).tolist()
+            mask = snoozes.of(self.ruleset.rules[place].id, frame.columns, rows)
+            if mask is not None:
+                snoozed[place] = mask
+        return self.ruleset.decide(Hits(hits.matrix, hits.canaries, snoozed) if snoozed else hits)
+
+    def write(
+        self,
+        frame: Frame,
+        verdicts: Verdicts,
+        judged: NDArray[np.intp],
+        rows: Rows,
+        warming: Warming,
+        effects: Effects,
+    ) -> list[tuple[int, Output]]:
+        """The outputs of the decisions on the events `judged` of `rows`; they are what `frame` holds."""
+        degraded = self._degraded(frame.columns, judged, rows.masked[judged], verdicts, warming)
+        if self.detector is not None and frame.score_anomaly is not None:
+            for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
+                degraded[row] = ["anomaly_not_ready", *degraded[row]]
+        places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
+        return self._writer.write(frame, verdicts, degraded, places, effects)
+
+    def _degraded(
+        self, picked: Columns, judged: NDArray[np.intp], masked: NDArray[np.bool_], verdicts: Verdicts, warming: Warming
+    ) -> list[list[str]]:
+        """What the rules of each decision could not rely on: a masked field, features younger than their window."""
+        none: list[str] = []
+        names = [none] * picked.n
+        for place in np.flatnonzero(masked):
+            names[place] = ["card_number_masked"]
+        if warming.over:
+            return names
+        features = self.ruleset.features
+        for row, (live, shadow) in enumerate(zip(verdicts.rules, verdicts.shadow, strict=True)):
+            if live or shadow:
+                used = dict.fromkeys(f for rule in (*live, *shadow) for f in self.ruleset.rules[rule].features)
+                at, time_ms = int(judged[row]), int(picked.time_ms[row])
+                young = [f"warming:{features[f].name}" for f in used if warming.is_warming(f, at, time_ms)]
+                if young:
+                    names[row] = names[row] + young
+        return names
+
+
+def declined(verdicts: Verdicts, judged: NDArray[np.intp]) -> set[int]:
+    """Those of the events `judged` that are to be declined."""
+    return set(judged[verdicts.outcome == _DECLINE].tolist())
+
+
+def new_detector(ruleset: RuleSet) -> Detector | None:
+    """The anomaly detector a rule set asks for, which has learned nothing; None where it has none."""
+    model = ruleset.models.anomaly
+    if model is None:
+        return None
+    return create(
+        model.detector, len(model.inputs), trees=model.trees, height=model.height, window=model.window, seed=model.seed
+    )
