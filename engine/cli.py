@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from engine.commands import config, demo, gen, replay, rules, serve, version, worker
+from engine.commands import config, dead_letters, demo, gen, replay, rules, serve, version, worker
 from engine.commands.common import Unusable
 
 DONE: Final = 0
@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "replay": replay,
     "rules": rules,
     "gen": gen,
+    "dead-letters": dead_letters,
     "config": config,
     "version": version,
 }
