@@ -20,6 +20,8 @@ DELETE: Final = 3
 KEY_FEATURE: Final = b"f"  # + group id u16 LE + entity hash u64 LE: an entity log
 KEY_ADMISSION: Final = b"a"  # + customer hash u64 LE: event ids, payments seen, greatest event time
 KEY_CUSTOMER: Final = b"c"  # + blake2b-128 of the customer_id: profile and ledger
+KEY_TIMER: Final = b"t"  # + number of the bucket i64 LE: timers by due time
+KEY_WATCH: Final = b"w"  # + hash of the rule's id u64 LE + hash of the value waited for u64 LE: what is waited for
 KEY_HEAD: Final = b"h"  # + name: small state of the whole shard (layout, clock, detector), loaded at assignment
 
 HEADER: Final = struct.Struct("<BBHI")

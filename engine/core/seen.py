@@ -1,0 +1,95 @@
+"""What observer rules see of a batch, and the alerts they raise."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.effects import Effects, Output
+from engine.core.watches import Armed
+from engine.domain.ids import output_id
+from engine.domain.outputs import Alert, Reason
+from engine.features.columns import Columns
+from engine.ruleset.model import Rule
+from engine.ruleset.ruleset import Frame, RuleSet
+from engine.ruleset.templates import fill
+
+TEXT_CHARS_MAX: Final = 512
+"""Of a title or an action, filled in: what a person reads at a glance, and what a watch keeps for days."""
+
+Snoozed = Callable[[str, Columns, Iterable[int]], NDArray[np.bool_] | None]
+"""Which of some rows a rule is snoozed for, by its id: `engine.core.snoozes.Snoozes.of`."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Seen:
+    """What the observers see of a batch, worked out when it is asked for."""
+
+    def __init__(
+        self,
+        ruleset: RuleSet,
+        columns: Columns,
+        frame: Callable[[NDArray[np.intp]], Frame],
+        snoozed: Snoozed,
+    ) -> None:
+        self.columns = columns
+        self._ruleset = ruleset
+        self._snoozed = snoozed
+        looked_at = ruleset.observed(columns) if ruleset.observers else np.zeros(columns.n, np.bool_)
+        self._rows = np.flatnonzero(looked_at)
+        self._hits = np.zeros((len(ruleset.observers), columns.n), np.bool_)
+        self._live: NDArray[np.bool_] | None = None
+        if len(self._rows):
+            self._frame = frame(self._rows)
+            self._hits[:, self._rows] = ruleset.observe(self._frame)
+
+    def hits(self, place: int) -> NDArray[np.bool_]:
+        """Hits of an observer, bool `(n,)`."""
+        found: NDArray[np.bool_] = self._hits[place]
+        return found
+
+    def live(self, place: int, row: int) -> bool:
+        """Whether a hit counts: neither in shadow nor snoozed."""
+        if self._live is None:
+            self._live = self._ruleset.observers_live(self.columns)
+            for index in np.flatnonzero(self._hits.any(axis=1)).tolist():
+                rows = np.flatnonzero(self._hits[index]).tolist()
+                away = self._snoozed(self._ruleset.observers[index].id, self.columns, rows)
+                if away is not None:
+                    self._live[index] &= ~away
+        return bool(self._live[place, row])
+
+    def armed(self, place: int, row: int, due_ms: int) -> Armed:
+        """A hit with all that its alert will say."""
+        event: Any = self.columns.events[row]
+        alert = self._ruleset.observers[place].alert
+        assert alert is not None
+        at = int(np.searchsorted(self._rows, row))
+        title, action = (
+            fill(self._ruleset, self._frame, at, text)[:TEXT_CHARS_MAX] for text in (alert.title, alert.action)
+        )
+        time_ms = int(self.columns.time_ms[row])
+        return Armed(time_ms, due_ms, self.live(place, row), event.event_id, event.customer_id, title, action)
+
+
+def raised(rule: Rule, hit: Armed, time_ms: int, effects: Effects) -> list[Output]:
+    """Count an alert, and put it out where it is live."""
+    assert rule.alert is not None
+    effects.observed[rule.id] = effects.observed.get(rule.id, 0) + 1
+    if not hit.live:
+        return []
+    identity = output_id("alert", "observer", rule.id, hit.customer_id, hit.event_id)
+    alert = Alert(
+        identity,
+        rule.alert.kind,  # type: ignore[arg-type]
+        rule.alert.severity,  # type: ignore[arg-type]
+        hit.event_id,
+        hit.customer_id,
+        hit.title,
+        [Reason(rule.reason, rule.id, hit.title)],
+        hit.action,
+    )
+    return [Output("alert", hit.customer_id.encode(), identity, time_ms, _encode(alert))]
