@@ -23,7 +23,7 @@ Event = dict[str, Any]
 EXPONENT = {"EUR": 2, "JPY": 0, "KWD": 3}
 ENTITY = {
     "customer": "customer_id", "card": "card_id", "device": "device_id", "ip": "ip", "merchant": "merchant_id",
-    "email": "email_hash",
+    "email": "email_hash", "payment": "payment_id",
 }  # fmt: skip
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WHERES = {
@@ -42,15 +42,24 @@ def amount(event: Event) -> Fraction:
     return Fraction(-1) if value is None else Fraction(str(value))
 
 
+AGGREGATES = [
+    "count", "sum", "mean", "min", "max", "std", "distinct", "since_last", "age", "is_new", "last", "changed",
+]  # fmt: skip
+
+
 def declared(seed: int) -> list[dict[str, Any]]:
     draw = random.Random(seed)
     found: list[dict[str, Any]] = []
     for number in range(40):
-        agg = draw.choice(["count", "sum", "mean", "min", "max", "std", "distinct", "since_last", "age", "is_new"])
+        agg = draw.choice(AGGREGATES)
         by: Any = draw.choice([*ENTITY, ["customer", "merchant"], ["customer", "card"], ["ip", "device", "merchant"]])
         feature = {"name": f"f{number}", "agg": agg, "by": by}
         if agg in ("sum", "mean", "min", "max", "std"):
             feature["of"] = "amount"
+        if agg == "last":
+            feature["of"] = draw.choice(["amount", "lat"])
+        if agg == "changed":
+            feature["of"] = draw.choice(["amount", "lat", "device_id", "country", "type"])
         if agg in ("distinct", "is_new"):
             feature["of"] = draw.choice(["merchant_id", "device_id", "card_id", "country", "method"])
         if agg != "age":
@@ -90,6 +99,8 @@ def stream(seed: int, events: int) -> list[Event]:
             event["currency"] = currency
             minor = draw.choice([1, 99, 10_001, draw.randrange(1, 10**6)])
             event["amount"] = f"{minor // 10**digits}.{minor % 10**digits:0{digits}d}" if digits else str(minor)
+        if draw.random() < 0.7:
+            event["lat"], event["lon"] = draw.choice([48.1, -33.9, 0]), draw.choice([11.6, 151.2, 0])
         for name, values in (
             ("card_id", 4), ("device_id", 5), ("merchant_id", 7), ("email_hash", 3), ("country", 3), ("method", 0),
         ):  # fmt: skip
@@ -141,6 +152,11 @@ class Oracle:
         return aggregate(feature, event, list(inside(everything)), list(inside(known)))
 
 
+def plain(value: Any) -> Any:
+    """A value as it compares: amounts, which are texts, as numbers."""
+    return Fraction(value) if isinstance(value, str) and value[0].isdigit() and value[-1].isdigit() else value
+
+
 def aggregate(feature: dict[str, Any], event: Event, with_it: list[Event], without: list[Event]) -> Any:
     agg, of = feature["agg"], feature.get("of")
     if agg == "count":
@@ -152,6 +168,12 @@ def aggregate(feature: dict[str, Any], event: Event, with_it: list[Event], witho
     if agg == "is_new":
         value = event.get(of)
         return None if value is None else all(e.get(of) != value for e in without)
+    if agg in ("last", "changed"):
+        earlier = sorted((e for e in without if e.get(of) is not None), key=lambda e: e["event_time"])
+        before = plain(earlier[-1][of]) if earlier else None
+        if agg == "last":
+            return None if before is None else float(before)
+        return None if before is None or event.get(of) is None else plain(event[of]) != before
     values = [Fraction(e["amount"]) for e in with_it if e.get("amount") is not None]
     if agg == "sum":
         return float(sum(values))

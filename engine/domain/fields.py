@@ -35,6 +35,7 @@ ENTITY_FIELDS: Final[dict[str, str]] = {
     "counterparty": "counterparty_id",
     "acquirer": "acquirer",
     "card_bin": "card_bin",
+    "payment": "payment_id",
 }
 """What a feature's `by` may name, and the event field that identifies it."""
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.fields import ENTITY_FIELDS, NUMBER_INDEX, STRING_INDEX
+from engine.domain.fields import ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.features.columns import Columns
 
 COUNT: Final = 0
@@ -20,6 +20,12 @@ DISTINCT: Final = 6
 SINCE_LAST: Final = 7
 AGE: Final = 8
 IS_NEW: Final = 9
+LAST: Final = 10
+CHANGED: Final = 11
+RECENCY_OPS: Final = (DISTINCT, IS_NEW)
+"""Aggregates that need to know when each value of a hot entity was last seen."""
+EVENT_BEFORE_OPS: Final = (LAST, CHANGED)
+"""Aggregates that look at the matching event before, which only the log has one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Aggregate:
 
     Attributes:
         opcode: what the kernel switches on.
-        of: what `of` must name: "" nothing, "number" or "string".
+        of: what `of` must name: "" nothing, or a key of `OF_FIELDS`.
         kind: how its value is written in JSON: "int", "number" or "bool".
         window: whether a window is required.
     """
@@ -50,7 +56,15 @@ AGGREGATES: Final[dict[str, Aggregate]] = {
     "since_last": Aggregate(SINCE_LAST, "", "number", window=False),
     "age": Aggregate(AGE, "", "number", window=False),
     "is_new": Aggregate(IS_NEW, "string", "bool"),
+    "last": Aggregate(LAST, "number", "number"),
+    "changed": Aggregate(CHANGED, "number or string", "bool"),
 }
+OF_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "number": NUMBER_FIELDS,
+    "string": STRING_FIELDS,
+    "number or string": (*NUMBER_FIELDS, *STRING_FIELDS),
+}
+"""The fields that `of` may name, by what an aggregate takes."""
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -162,14 +176,13 @@ def validate(definition: FeatureDef, limits: FeatureLimits) -> None:
 def _validate_of(definition: FeatureDef, aggregate: Aggregate) -> None:
     """Check `of` against what the aggregate takes."""
     name, of = definition.name, definition.of
-    fields: dict[str, dict[str, int]] = {"": {}, "number": NUMBER_INDEX, "string": STRING_INDEX}
     if not aggregate.of:
         if of is not None:
             raise ValueError(f"feature {name}: {definition.agg} takes no of")
     elif of is None:
         raise ValueError(f"feature {name}: {definition.agg} needs of, a {aggregate.of} field")
-    elif of not in fields[aggregate.of]:
-        known = ", ".join(fields[aggregate.of])
+    elif of not in OF_FIELDS[aggregate.of]:
+        known = ", ".join(OF_FIELDS[aggregate.of])
         raise ValueError(f"feature {name}: {definition.agg} needs a {aggregate.of} field, not {of!r}; one of {known}")
 
 

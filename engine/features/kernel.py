@@ -78,7 +78,8 @@ def update(
         after = before + 1 if mask != 0 else before
         window_lows(arena, row[t.E_START], after, windows, time, lows)
         read(
-            arena, floats, row, features, windows, columns, lows, before, after, time, strings, i, scratch, noted, out,
+            arena, floats, row, features, windows, columns, lows, before, after, time, strings, money, numbers, i,
+            scratch, noted, out,
         )  # fmt: skip
         if compaction:
             compact(arena, floats, row, columns, series, bits, params, meta, ops)
@@ -137,7 +138,8 @@ def compact(
 @inlined
 def read(
     arena: Words, floats: Floats, row: Words, features: Words, windows: Words, columns: Words, lows: Words,
-    before: int, after: int, time: int, strings: Words, i: int, scratch: Words, noted: Words, out: Floats,
+    before: int, after: int, time: int, strings: Words, money: Words, numbers: Floats, i: int, scratch: Words,
+    noted: Words, out: Floats,
 ) -> None:  # fmt: skip
     """Every feature of the group as of `time`: over the touches `[low, before)`, with the current event `[low, after)`.
 
@@ -176,8 +178,16 @@ def read(
             value = a.seconds_since(time, a.latest(arena, start, masks, low, before, bit))
         elif op == d.AGE:
             value = float(time - row[t.E_FIRST]) / 1000.0
-        else:
+        elif op == d.IS_NEW:
             value = a.novelty(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
+        elif op == d.LAST:
+            value = a.last_number(arena, floats, values, masks, low, before, bit, features[f, t.F_KIND])
+        elif features[f, t.F_KIND] == t.KIND_HASH:
+            value = a.hash_changed(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
+        else:
+            source, kind = columns[column, t.C_ROW], features[f, t.F_KIND]
+            current = numbers[source, i] if kind == t.KIND_FLOAT else a.major_units(money[source, i])
+            value = a.number_changed(arena, floats, values, masks, low, before, bit, kind, current)
         out[features[f, t.F_OUT], i] = value
 
 

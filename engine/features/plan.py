@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from engine.domain.fields import ENTITY_FIELDS, MONEY_FIELDS, NUMBER_INDEX, STRING_INDEX
 from engine.features import layout as layouts
 from engine.features import tables as t
-from engine.features.definition import AGE, AGGREGATES, HOUR_MS, FeatureDef, FeatureLimits, Filter, validate
+from engine.features.definition import (
+    AGE,
+    AGGREGATES,
+    EVENT_BEFORE_OPS,
+    HOUR_MS,
+    RECENCY_OPS,
+    FeatureDef,
+    FeatureLimits,
+    Filter,
+    validate,
+)
 from engine.features.needs import Need
 
 TTL_SLACK_HOURS: Final = 7 * 24
@@ -200,12 +210,13 @@ def _series(table: NDArray[np.int64], bits: NDArray[np.int64]) -> NDArray[np.int
         rows.append([t.SERIES_BUCKETS, int(bit[t.B_BIT]), -1, int(bit[t.B_KEEP])])
         for feature in table[table[:, t.F_BIT] == bit[t.B_BIT]]:
             row = [t.SERIES_RECENCY, int(bit[t.B_BIT]), int(feature[t.F_COLUMN]), int(bit[t.B_KEEP])]
-            if feature[t.F_KIND] == t.KIND_HASH and row not in rows:
+            if feature[t.F_OP] in RECENCY_OPS and row not in rows:
                 rows.append(row)
-        table[table[:, t.F_BIT] == bit[t.B_BIT], t.F_HOME] = home
+        # What asks for the event before looks at the log alone: `evaluate` of the tiles knows no single events.
+        table[(table[:, t.F_BIT] == bit[t.B_BIT]) & ~np.isin(table[:, t.F_OP], EVENT_BEFORE_OPS), t.F_HOME] = home
     for feature in table:
         for s, row in enumerate(rows):
-            if feature[t.F_KIND] == t.KIND_HASH and row[1:3] == [feature[t.F_BIT], feature[t.F_COLUMN]]:
+            if feature[t.F_OP] in RECENCY_OPS and row[1:3] == [feature[t.F_BIT], feature[t.F_COLUMN]]:
                 feature[t.F_SERIES] = s
     return np.array(rows, np.int64).reshape(-1, t.S_WIDTH)
 

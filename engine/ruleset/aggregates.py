@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from engine.domain.durations import format_duration
-from engine.domain.fields import ENTITY_FIELDS, NUMBER_INDEX, STRING_INDEX
-from engine.features.definition import AGGREGATES, FeatureDef, FeatureLimits, Filter, validate
+from engine.domain.fields import ENTITY_FIELDS
+from engine.features.definition import AGGREGATES, OF_FIELDS, FeatureDef, FeatureLimits, Filter, validate
 from engine.ruleset import ir
 from engine.ruleset.errors import RuleError, suggest
 from engine.ruleset.parser import Text
@@ -125,9 +125,9 @@ def define(
             near = suggest(entity, list(ENTITY_FIELDS)) or f"one of {', '.join(ENTITY_FIELDS)}"
             raise ValueError(f"unknown entity '{entity}' in by; {near}", "by")
     if aggregate.of and of is not None:
-        fields = NUMBER_INDEX if aggregate.of == "number" else STRING_INDEX
+        fields = OF_FIELDS[aggregate.of]
         if of not in fields:
-            wanted = "a number field" if aggregate.of == "number" else "a text field"
+            wanted = f"a {aggregate.of} field".replace("string", "text")
             near = suggest(of, list(fields)) or f"one of {', '.join(fields)}"
             raise ValueError(f"{agg} needs {wanted} of the event, not '{of}'; {near}", "of")
     definition = FeatureDef("?", agg, sorted_entities(by), of, window_ms, where)

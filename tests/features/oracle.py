@@ -41,6 +41,10 @@ class Event:
             return None if money is None else Fraction(money[0], 10 ** money[1])
         return (self.numbers or {}).get(name)
 
+    def value(self, name: str) -> Fraction | float | None:
+        """A field, whether number or string; None where missing."""
+        return self.strings.get(name, 0) or None if name in STRING_INDEX else self.number(name)
+
 
 def columns_of(events: Sequence[Event]) -> Columns:
     n = len(events)
@@ -123,6 +127,13 @@ class Oracle:
         if d.agg == "count":
             return float(len(inside))
         assert d.of is not None
+        if d.agg in ("last", "changed"):
+            # Of equal times the one received last.
+            had = [v for e in sorted(earlier, key=lambda e: e.time) if (v := e.value(d.of)) is not None]
+            if d.agg == "last":
+                return float(had[-1]) if had else math.nan
+            now = event.value(d.of)
+            return math.nan if now is None or not had else float(now != had[-1])
         if d.agg == "is_new":
             value = event.strings.get(d.of, 0)
             return math.nan if value == 0 else float(all(e.strings.get(d.of, 0) != value for e in earlier))

@@ -24,7 +24,8 @@ def pool_of(by: tuple[str, ...]) -> list[FeatureDef]:
             tag = f"{by[0]}_{where is None}_{name}"
             for agg, of in (
                 ("count", None), ("sum", "amount"), ("max", "lat"), ("distinct", "card_id"), ("is_new", "device_id"),
-                ("since_last", None), ("distinct", "device_id"),
+                ("since_last", None), ("distinct", "device_id"), ("last", "lat"), ("changed", "amount"),
+                ("changed", "card_id"),
             ):  # fmt: skip
                 found.append(FeatureDef(f"{agg}_{of}_{tag}", agg, by, of, window, where))
     return found

@@ -22,15 +22,16 @@ def every_aggregate() -> list[FeatureDef]:
         for where in (None, PAID):
             tag = f"{'_'.join(by)}_{where is None}"
             for window in (H1, H24, D7):
-                for agg in ("sum", "mean", "min", "max", "std"):
-                    for of in ("amount", "amount_base", "lat"):
+                for agg in ("sum", "mean", "min", "max", "std", "last", "changed"):
+                    for of in ("amount", "lat") if agg in ("last", "changed") else ("amount", "amount_base", "lat"):
                         features.append(FeatureDef(f"{agg}_{of}_{tag}_{window}", agg, by, of, window, where))
                 features.append(FeatureDef(f"count_{tag}_{window}", "count", by, None, window, where))
-                features.append(FeatureDef(f"last_{tag}_{window}", "since_last", by, None, window, where))
+                features.append(FeatureDef(f"gap_{tag}_{window}", "since_last", by, None, window, where))
                 for of in ("device_id", "merchant_id"):
                     features.append(FeatureDef(f"distinct_{of}_{tag}_{window}", "distinct", by, of, window, where))
                     features.append(FeatureDef(f"new_{of}_{tag}_{window}", "is_new", by, of, window, where))
-            features.append(FeatureDef(f"last_{tag}", "since_last", by, None, None, where))
+                    features.append(FeatureDef(f"changed_{of}_{tag}_{window}", "changed", by, of, window, where))
+            features.append(FeatureDef(f"gap_{tag}", "since_last", by, None, None, where))
         features.append(FeatureDef(f"age_{'_'.join(by)}", "age", by))
     return features
 

@@ -1,5 +1,6 @@
 """What a rules directory compiles to: rows, sharing, order, names, hashes, models, limits."""
 
+import json
 import subprocess
 import sys
 
@@ -46,6 +47,20 @@ def test_the_contracts_own_example() -> None:
     assert rule.uses == ("cards_per_ip_1h", inline)
     assert [ruleset.features[i].name for i in rule.features] == list(rule.uses)
     assert ruleset.features[2].by == ("customer", "merchant")
+
+
+def test_the_event_before_inside_an_expression() -> None:
+    """`last` is a number, `changed` a truth, of texts and numbers alike; `payment` is an entity."""
+    when = (
+        "amount > 3 * last(of=amount, by=card, window='30d') and changed(of=device_id, by=customer, window='7d')"
+        " and (changed(of=amount, by=payment, window='7d', where=\"type == 'payment.settled'\") or missing(card_id))"
+    )
+    ruleset = compile({"r.yaml": f"rules: [{{id: r, when: {json.dumps(when)}, then: {{decision: review}}}}]\n"})
+    found = [(d.agg, d.of, d.by) for d in (ruleset.features[i] for i in ruleset.rules[0].features)]
+    assert found == [
+        ("last", "amount", ("card",)), ("changed", "device_id", ("customer",)), ("changed", "amount", ("payment",)),
+    ]  # fmt: skip
+    assert [ruleset.kinds[i] for i in ruleset.rules[0].features] == ["number", "bool", "bool"]
 
 
 def test_the_same_aggregate_is_one_feature_however_it_is_written() -> None:
