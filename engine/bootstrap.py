@@ -17,10 +17,15 @@ DRAIN_SHARE: Final = 0.6  # of the time a stopping worker has; the rest is for l
 def build_store(settings: Settings, url: str | None = None) -> RedisStore:
     """The state store of `settings`, not yet started; `url` where the embedded server's is known."""
     redis = settings.redis
-    options = RedisOptions(
+    return RedisStore(url or redis.url, prefix=redis.prefix, options=build_redis_options(settings))
+
+
+def build_redis_options(settings: Settings) -> RedisOptions:
+    """How long to wait for the Redis of `settings`."""
+    redis = settings.redis
+    return RedisOptions(
         connect_timeout_seconds=redis.connect_timeout_ms / 1000, reply_timeout_seconds=redis.command_timeout_ms / 1000
     )
-    return RedisStore(url or redis.url, prefix=redis.prefix, options=options)
 
 
 def build_kafka_options(settings: Settings, bootstrap: str | None = None) -> KafkaOptions:
@@ -52,6 +57,8 @@ def build_kafka_options(settings: Settings, bootstrap: str | None = None) -> Kaf
         fetch_max_bytes=kafka.fetch_max_bytes,
         revoke_s=min(drain_s, kafka.rebalance_timeout_ms / 1000 / 2),
         drain_s=drain_s,
+        transactions=kafka.transactions,
+        relay=topics.relay,
     )
 
 

@@ -14,21 +14,25 @@ from engine.adapters.embedded import EmbeddedKafka, RedisServer
 from engine.adapters.faust_app import StewardApp, run_app
 from engine.adapters.faust_consumer import ConsumerLog
 from engine.adapters.kafka_options import KafkaOptions
+from engine.adapters.kafka_outputs import KafkaOutputs, TransactionsMissing
 from engine.adapters.kafka_quiet import ComplaintFilter
-from engine.adapters.kafka_sink import KafkaSink
 from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
+from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.worker_slot import WorkerSlot
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
 from engine.lifetime import Lifetime
+from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
 from engine.ports.sink import SinkUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
+from engine.rule_watch import RuleWatch
 from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.machine import PartitionMachine
+from engine.service.rule_sets import RuleLibrary
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
@@ -42,6 +46,7 @@ EMBEDDED: Final[dict[str, Any]] = {
     "session_timeout_s": 3.0,
     "heartbeat_s": 0.5,
     "fetch_wait_ms": 10,
+    "transactions": "off",  # it says that it has them, and does not complete one
 }
 AUTOMATIC: Final = "auto"
 SWITCH_S: Final = 0.0005  # the consumer's thread and the main one hand over ten times faster than by default
@@ -52,8 +57,11 @@ NewPartition = Callable[[int], PartitionMachine]
 logger = logging.getLogger("steward.worker")
 
 
-def run_worker(settings: Settings, new_partition: NewPartition) -> int:
-    """Run a worker until it is told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault."""
+def run_worker(settings: Settings, new_partition: NewPartition, library: RuleLibrary | None = None) -> int:
+    """Run a worker until it is told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault.
+
+    `library`: the rule sets of the partitions; its archive becomes the settings' Redis. None: they know no rules.
+    """
     with ExitStack() as servers:
         redis_url = bootstrap = None
         if settings.redis.url == "embedded":
@@ -73,7 +81,9 @@ def run_worker(settings: Settings, new_partition: NewPartition) -> int:
         sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             store = build_store(settings, redis_url)
-            return runner.run(_Worker(settings, options, store, new_partition, metrics).run())
+            clock = SystemClock()
+            rules = RuleWatch(settings, redis_url or settings.redis.url, library, metrics, clock) if library else None
+            return runner.run(_Worker(settings, options, store, new_partition, rules, metrics, clock).run())
 
 
 class _Worker:
@@ -85,14 +95,17 @@ class _Worker:
         options: KafkaOptions,
         store: RedisStore,
         new_partition: NewPartition,
+        rules: RuleWatch | None,
         metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._options = options
         self._store = store
         self._new_partition = timed(new_partition, metrics)
         self._metrics = metrics
-        self._clock = SystemClock()
+        self._rules = rules
+        self._clock = clock
         self._complaints = ComplaintFilter()
         self._life = Lifetime(
             self._clock,
@@ -106,14 +119,17 @@ class _Worker:
         """Run until stopped or failed."""
         self._life.heed_signals()
         self._complaints.install()
-        sink = KafkaSink(self._options)
+        sink, writer = KafkaOutputs(self._options), KafkaWriter(self._options)
         try:
-            partitions = await self._life.unless_stopped(self._prepare(sink))
+            partitions = await self._life.unless_stopped(self._prepare(sink, writer))
             if partitions is not None:
-                await self._run_app(sink, partitions)
-        except (StoreMisconfigured, TopicsMissing) as error:
+                await self._run_app(sink, writer, partitions)
+        except (StoreMisconfigured, TopicsMissing, TransactionsMissing) as error:
             self._life.fail(error)
         finally:
+            if self._rules is not None:
+                await self._rules.stop()
+            await writer.close()
             await sink.close()
             await self._store.close()
             self._complaints.remove()
@@ -124,7 +140,7 @@ class _Worker:
         logger.info("the worker has stopped")
         return DONE
 
-    async def _run_app(self, sink: KafkaSink, partitions: int) -> None:
+    async def _run_app(self, sink: KafkaOutputs, writer: KafkaWriter, partitions: int) -> None:
         app = StewardApp(self._options, self._life.fail)
         batch = self._settings.batch
         crew = Crew(
@@ -138,6 +154,7 @@ class _Worker:
             on_fenced=self._metrics.fenced,
             on_fatal=self._life.fail,
             topic=self._options.events,
+            rule_sets=self._rules.library if self._rules is not None else None,
             partitions=partitions,
             limits=BatchLimits(batch.events_max, batch.bytes_max, 4 * batch.events_max),
             relay_entries_max=batch.outbox_entries_max,
@@ -148,6 +165,8 @@ class _Worker:
         app.on_contact = crew.log_outage.worked
         owner = crew.assignment()
         app.owner = owner
+        if self._rules is not None:
+            self._rules.start(owner.rulesets, writer)
         gauges = asyncio.ensure_future(self._watch(owner, app))
         crash = await run_app(app, self._life.stopped)
         gauges.cancel()
@@ -163,13 +182,16 @@ class _Worker:
                 self._metrics.outbox(shard, lane.shard.relay.entries)
             await self._clock.sleep(GAUGE_EVERY_S)
 
-    async def _prepare(self, sink: KafkaSink) -> int:
+    async def _prepare(self, sink: KafkaOutputs, writer: KafkaWriter) -> int:
         """Wait for the store and the broker; returns the input topic's number of partitions."""
         await self._life.wait_for(self._store.start, StoreUnavailable, "the state store")
         for note in self._store.notes:
             logger.info("%s", note)
         count = await self._life.wait_for(lambda: ensure_topics(self._options), LogUnavailable, "the event log")
         await self._life.wait_for(sink.start, SinkUnavailable, "the sink of outputs")
+        await self._life.wait_for(writer.start, LogUnavailable, "the event log")
+        if self._rules is not None:
+            await self._life.wait_for(self._rules.library.start, StoreUnavailable, "the state store")
         return count
 
 

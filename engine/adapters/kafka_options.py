@@ -29,7 +29,10 @@ class KafkaOptions:
         commit_every_s: how often the group's offset is written, for lag monitoring; nothing reads it back.
         revoke_s: how long a revoked partition may take to finish its batch and its outputs.
         drain_s: the same for a worker that stops.
-        idempotent: use an idempotent producer; a broker that cannot is found out and used without.
+        transactions: `on`, `off` or `auto`: whether outputs go out in transactions; auto: where the broker has them.
+        relay: the compacted topic in which a transaction says how far a shard's outputs have come.
+        idempotent: without transactions, use an idempotent producer; a broker that cannot is found out and used
+            without.
         security: further arguments of aiokafka's clients, such as `security_protocol`.
     """
 
@@ -51,6 +54,8 @@ class KafkaOptions:
     commit_every_s: float = 3.0
     revoke_s: float = 4.0
     drain_s: float = 7.0
+    transactions: str = "auto"
+    relay: str = "steward.relay"
     idempotent: bool = True
     security: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,12 +1,22 @@
 """The topics of a deployment: looked up, and created where they are missing."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from engine.adapters.kafka_options import KafkaOptions
 from engine.ports.log import LogUnavailable
+
+RELAY_CONFIGS: Final = {
+    "cleanup.policy": "compact",  # the last record of a shard is kept for ever
+    "min.compaction.lag.ms": "3600000",  # those of the last hour too: ids of what was sent, to compare with
+    "segment.bytes": "16777216",  # only closed segments are compacted
+}
 
 logger = logging.getLogger("steward.kafka")
 
@@ -20,14 +30,55 @@ async def ensure_topics(options: KafkaOptions) -> int:
 
     Raises `LogUnavailable` while the broker cannot be reached, `TopicsMissing` where creation is switched off.
     """
+    async with _admin(options) as admin:
+        return await _ensure(admin, options)
+
+
+async def ensure_relay_topic(options: KafkaOptions) -> None:
+    """See that the relay's topic exists, with as many partitions as the input's, and warn where it is not compacted.
+
+    Raises as `ensure_topics` does.
+    """
+    async with _admin(options) as admin:
+        if options.relay not in await admin.list_topics():
+            if not options.create:
+                raise TopicsMissing(
+                    f"topic {options.relay} does not exist, and STEWARD_TOPICS_CREATE is off: create it with "
+                    "cleanup.policy=compact, or set STEWARD_KAFKA_TRANSACTIONS=off"
+                )
+            described = await admin.describe_topics([options.events])
+            count = max(1, len(described[0]["partitions"]))
+            await _create(admin, [NewTopic(options.relay, count, options.replication, topic_configs=RELAY_CONFIGS)])
+        if "compact" not in await _config(admin, options.relay, "cleanup.policy"):
+            logger.warning("topic %s is not compacted: a quiet shard's position is deleted in time", options.relay)
+
+
+@asynccontextmanager
+async def _admin(options: KafkaOptions) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**options.client)
     try:
         await admin.start()
-        return await _ensure(admin, options)
+        yield admin
     except (KafkaError, TimeoutError, OSError) as error:
         raise LogUnavailable(f"Kafka at {options.bootstrap}: {error}") from error
     finally:
         await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    response = await admin.create_topics(topics)
+    for name, code, *reason in response.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise for_code(code)(f"topic {name}: {reason}")
+    for topic in topics:
+        logger.info("created topic %s with %d partitions", topic.name, topic.num_partitions)
+
+
+async def _config(admin: AIOKafkaAdminClient, topic: str, name: str) -> str:
+    """A setting of a topic, as text; empty where the broker does not say."""
+    answers: list[Any] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    entries = [entry for answer in answers for resource in answer.resources for entry in resource[4]]
+    return next((str(entry[1]) for entry in entries if entry[0] == name), "")
 
 
 async def _ensure(admin: AIOKafkaAdminClient, options: KafkaOptions) -> int:
@@ -36,12 +87,7 @@ async def _ensure(admin: AIOKafkaAdminClient, options: KafkaOptions) -> int:
     if missing and not options.create:
         raise TopicsMissing(f"topics do not exist, and STEWARD_TOPICS_CREATE is off: {', '.join(missing)}")
     if missing:
-        topics = [NewTopic(name, options.partitions, options.replication) for name in missing]
-        response = await admin.create_topics(topics)
-        for name, code, *reason in response.topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                raise for_code(code)(f"topic {name}: {reason}")
-        logger.info("created topics %s with %d partitions", ", ".join(missing), options.partitions)
+        await _create(admin, [NewTopic(name, options.partitions, options.replication) for name in missing])
     described = await admin.describe_topics([options.events])
     count = len(described[0]["partitions"])
     if count == 0:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from engine.ports.sink import SinkOutput, SinkUnavailable
+from engine.ports.sink import Sink, SinkOutput, SinkUnavailable
 
 
-class MemorySink:
+class MemorySink(Sink):
     """Keeps what it is sent.
 
     Attributes:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from engine.adapters.cloudevents import cloud_event
 from engine.adapters.redis_client import CLUSTER_SCHEMES, RedisOptions, without_secrets
-from engine.ports.sink import SinkOutput, SinkUnavailable
+from engine.ports.sink import Sink, SinkOutput, SinkUnavailable
 
 LENGTH_MAX: Final = 100_000
 """Entries kept of each stream, more or less: some 100 MB of decisions, hours of an ordinary day."""
@@ -21,7 +21,7 @@ LENGTH_MAX: Final = 100_000
 FIELD: Final = b"event"
 
 
-class RedisStreamSink:
+class RedisStreamSink(Sink):
     """`engine.ports.sink.Sink`: one `XADD` an output, one round trip a call.
 
     A stream entry has one field, `event`, that holds the CloudEvent. Its `id` is for dropping repeats, which a lost

@@ -67,6 +67,9 @@ class KafkaSettings:
         "10s", duration("1s", "10m"), "how long members may take to join when the group changes"
     )
     request_timeout_ms: int = _setting("10s", duration("1s", "10m"), "how long a request to the broker may take")
+    transactions: str = _setting(
+        "auto", kinds.choice("auto", "on", "off"), "outputs in transactions, each once; auto: where the broker can"
+    )
     fetch_wait_ms: int = _setting(
         "200ms", duration("1ms", "10s"), "how long the broker may hold a fetch open while nothing is new"
     )
@@ -84,6 +87,7 @@ class TopicSettings:
     offers: str = _setting("steward.offers", kinds.NAME, "offers issued and withdrawn")
     lifecycle: str = _setting("steward.lifecycle", kinds.NAME, "changes of lifecycle, tier, activity and membership")
     dead_letters: str = _setting("steward.dead-letters", kinds.NAME, "records that were refused, with the reason")
+    relay: str = _setting("steward.relay", kinds.NAME, "how far the outputs of each shard have come; compacted")
     create: bool = _setting("true", kinds.SWITCH, "create topics that are not there")
 
 

@@ -33,7 +33,10 @@ class SinkOutput(Protocol):
 
 
 class Sink(Protocol):
-    """Takes outputs, at least once each and in order per shard. See docs/howto/add-a-sink.md."""
+    """Takes outputs, at least once each and in order per shard. See docs/howto/add-a-sink.md.
+
+    A sink inherits this class; only `send` has to be written.
+    """
 
     async def send(self, shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
         """Return once every output is safely with the receiver. Raises `SinkUnavailable` to be called again.
@@ -42,3 +45,11 @@ class Sink(Protocol):
         after any crash and whatever the batches: a sink that can store a position beside its outputs uses it to skip
         what it already holds.
         """
+
+    def take(self, shard: int) -> None:
+        """This process owns `shard` from now on and may send. Returns at once. Idempotent."""
+        del shard  # most sinks hold nothing for a shard
+
+    async def release(self, shard: int) -> None:
+        """This process sends nothing more of `shard` until it takes it again: let go of what was held for it."""
+        del shard

@@ -70,6 +70,7 @@ class Relay:
     def start(self) -> None:
         """Begin to send. Idempotent."""
         if self._task is None or self._task.done():
+            self._sink.take(self._shard)
             self._task = asyncio.get_running_loop().create_task(self._guarded())
 
     def adopt(self, outbox: Sequence[tuple[int, bytes]], outbox_next: int) -> None:
@@ -119,6 +120,7 @@ class Relay:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+            await self._sink.release(self._shard)
 
     def _put(self, sequence: int, entry: Entry) -> None:
         self._queue.append((sequence, entry))

@@ -12,7 +12,7 @@ from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_log import MemoryLog
 from engine.adapters.memory_sink import MemorySink
 from engine.adapters.memory_store import MemoryStore
-from engine.ports.sink import SinkOutput, SinkUnavailable
+from engine.ports.sink import Sink, SinkOutput, SinkUnavailable
 from engine.ports.store import Commit, Head, StoreUnavailable
 from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
@@ -81,7 +81,7 @@ class ChaoticStore:
             raise StoreUnavailable("simulated")
 
 
-class ChaoticSink:
+class ChaoticSink(Sink):
     """A sink that takes a part and fails, or takes all while its caller dies before it knows."""
 
     def __init__(self, sink: MemorySink, chaos: Chaos) -> None:

@@ -151,3 +151,30 @@ async def test_a_gap_in_the_sequence_and_a_broken_sink_are_faults() -> None:
     assert not await bench.relay.flush(Deadline(bench.clock, 0.01))
     assert [type(error) for error in bench.fatal] == [KeyError]
     await bench.relay.close()
+
+
+async def test_the_sink_is_told_whose_shards_it_serves() -> None:
+    told: list[tuple[str, int]] = []
+
+    class Watching(MemorySink):
+        def take(self, shard: int) -> None:
+            told.append(("take", shard))
+
+        async def release(self, shard: int) -> None:
+            told.append(("release", shard))
+
+    clock = ManualClock()
+    relay = Relay(
+        3,
+        Watching(),
+        clock=clock,
+        backoff=Backoff(lambda: 0.0),
+        outage=Outage("the sink", clock),
+        on_fatal=lambda error: None,
+    )
+    relay.adopt([], 0)
+    relay.start()
+    relay.start()
+    await relay.close()
+    await relay.close()
+    assert told == [("take", 3), ("release", 3)]

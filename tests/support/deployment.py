@@ -73,7 +73,7 @@ class Deployment:
         self.bootstrap = kafka.removeprefix("kafka://")
         self._directory = directory
         self._workers: list[Worker] = []
-        topics = ("EVENTS", "DECISIONS", "ALERTS", "REWARDS", "OFFERS", "LIFECYCLE", "DEAD_LETTERS")
+        topics = ("EVENTS", "DECISIONS", "ALERTS", "REWARDS", "OFFERS", "LIFECYCLE", "DEAD_LETTERS", "RELAY")
         own = {f"STEWARD_TOPICS_{topic}": f"{name}.{topic.lower().replace('_', '-')}" for topic in topics}
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("STEWARD_")},
