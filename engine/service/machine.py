@@ -8,6 +8,13 @@ from engine.core.effects import Effects
 Source = dict[str, Any]
 
 
+class RuleSets(Protocol):
+    """Where rule sets are fetched from (`engine.service.rule_sets.RuleLibrary`), so that a partition finds them."""
+
+    async def fetch(self, ruleset: str) -> object | None:
+        """Have the rule set of a hash at hand; None where nobody knows it. Raises `StoreUnavailable`."""
+
+
 class PartitionMachine(Protocol):
     """The deterministic state machine of one shard (`engine.core.partition.Partition`); no I/O, no clock.
 
@@ -16,20 +23,34 @@ class PartitionMachine(Protocol):
 
     probe: Callable[[str], None]
 
+    @property
+    def ruleset_hash(self) -> str:
+        """Content hash of the rule set in force."""
+
+    def in_force(self, head_state: dict[bytes, bytes]) -> str | None:
+        """Hash of the rule set that `restore` will ask for; None where it needs none but its own."""
+
     def restore(self, head_state: dict[bytes, bytes]) -> None:
         """Start over from the small state of the shard, as the store holds it; `{}` for a new one."""
 
     def decode(self, records: Sequence[bytes | None]) -> Any:
         """Turn raw events into columns and rejects. Changes nothing."""
 
+    def unknown(self, decoded: Any) -> list[str]:
+        """Hashes of the rule sets that a batch names and that are not at hand; to be fetched before `missing`."""
+
     def missing(self, decoded: Any) -> list[bytes]:
-        """State keys that must be loaded before `apply`."""
+        """State keys that must be loaded before `apply`. Adopts the control events of the batch."""
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Take the values of `missing`, in the same order."""
 
-    def apply(self, decoded: Any, source: Callable[[int], Source]) -> Effects:
-        """Process a batch; `source(index)` is where the record came from, for dead letters."""
+    def apply(self, decoded: Any, source: Callable[[int], Source], explain: frozenset[int] = frozenset()) -> Effects:
+        """Process a batch.
+
+        `source(index)` is where the record came from, for dead letters; `explain` names the records whose decisions
+        are to be explained.
+        """
 
     def evict(self) -> None:
         """Bound what is held in memory; only between a commit and the next batch."""

@@ -1,19 +1,18 @@
 """One shard's life with its owner: open, process micro-batches, acknowledge, close."""
 
-import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from engine.core.effects import Effects
-from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.ports.clock import Clock
 from engine.ports.log import LogRecord
 from engine.ports.store import Commit, Fenced, Head, StateStore, StoreUnavailable
-from engine.service import journal
+from engine.service import journal, marks
 from engine.service.backoff import Backoff
-from engine.service.machine import PartitionMachine, Source
+from engine.service.machine import PartitionMachine, RuleSets, Source
 from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, encode
 from engine.service.quarantine import MachineFault, refusal
@@ -21,16 +20,8 @@ from engine.service.relay import Relay
 from engine.service.replies import Call, Outcome, find_calls, payload, resolve
 
 ANSWER_TTL_S: Final = 7 * 86_400  # as long as a repeated event id counts as a duplicate
-KEY_OUTPUTS: Final = KEY_HEAD + b"service/outputs"  # how many outputs the shard ever made
-KEY_PARTITIONS: Final = KEY_HEAD + b"service/partitions"  # of the topic under which its state was made
-NO_LOG: Final = 0  # as the number of partitions
-_COUNT: Final = struct.Struct("<Q")
 
 T = TypeVar("T")
-
-
-class PartitionsChanged(Exception):
-    """The topic has another number of partitions than when the state was made: customers would change shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +53,9 @@ class Shard:
 
     1. Wait until the relay has room, so that a slow sink slows the intake.
     2. Decode the records.
-    3. Load the state the batch touches and the memory does not hold. Nothing has changed so far.
-    4. Apply: the memory is now ahead of the store.
+    3. Fetch the rule sets that the batch names. Nothing has changed so far. Then adopt its control events, and load the
+       state it touches under what is in force now and the memory does not hold.
+    4. Apply: the memory is ahead of the store until the commit.
     5. Frame the outputs and build the commit: operations, offset, outbox entry, what the relay has acknowledged,
        answers and replies for those who wait.
     6. Commit, fenced by the stored offset. `Fenced`: somebody else owns or owned the shard, so the memory is dropped,
@@ -85,11 +77,13 @@ class Shard:
         backoff: Backoff,
         outage: Outage,
         source: Callable[[int], Source],
+        rule_sets: RuleSets | None = None,
         partitions: int = 1,
         answer_ttl_s: int = ANSWER_TTL_S,
     ) -> None:
         """`partitions` of the topic; `NO_LOG` where there is none: the input is journalled with its effects then, and
-        what became of each record is in `BatchOutcome.outcomes` instead of being published.
+        what became of each record is in `BatchOutcome.outcomes` instead of being published. `rule_sets` is where the
+        partition's come from; None where it needs none but its own.
         """
         self.number = number
         self.relay = relay
@@ -99,6 +93,7 @@ class Shard:
         self._backoff = backoff
         self._outage = outage
         self._source = source
+        self._rule_sets = rule_sets
         self._answer_ttl_s = answer_ttl_s
         self._partitions = partitions
         self._stored = -1  # the offset the store holds
@@ -112,13 +107,21 @@ class Shard:
         """The offset after the last committed record; -1 where the shard has never committed."""
         return self._stored
 
+    @property
+    def ruleset(self) -> str:
+        """Content hash of the rule set in force; of the one it would start with while it is not open."""
+        return self._partition.ruleset_hash
+
     async def open(self) -> int:
         """Load the shard and return the offset to read next; -1 where it has never committed.
 
         Waits for a store that is away. A shard that comes back to the owner who last committed it is not loaded again.
+        Raises `PartitionsChanged`, and `engine.core.adoption.UnknownRuleSet` where the rule set in force is lost.
         """
         head = await self._read_head()
         if not self._mirrors(head):
+            needed = self._partition.in_force(head.state)
+            await self._fetch([] if needed is None else [needed])
             self._restore(dict(head.state))
         self._stored = head.offset
         self._adopt(head)
@@ -139,8 +142,11 @@ class Shard:
         with self._faults(records):
             self._partition.evict()
             decoded = self._partition.decode([record.value for record in records])  # 2
+            unknown = self._partition.unknown(decoded)
             decoded_s = self._clock.now_s()
-            missing = self._partition.missing(decoded)  # 3
+        await self._fetch(unknown)  # 3
+        with self._faults(records):
+            missing = self._partition.missing(decoded)
         values = await self._load(missing) if missing else []
         with self._faults(records):
             self._partition.load(missing, values)
@@ -192,14 +198,7 @@ class Shard:
         self._partition.restore({})
 
     def _restore(self, state: dict[bytes, bytes]) -> None:
-        made_under = _count(state.pop(KEY_PARTITIONS, None), self._partitions)
-        if made_under != self._partitions:
-            raise PartitionsChanged(
-                f"the state was made with {made_under} partitions, the topic has {self._partitions} now "
-                "(0: without Kafka, events came over HTTP); "
-                "customers would be looked for in the wrong shard"
-            )
-        self._outputs = _count(state.pop(KEY_OUTPUTS, None), 0)
+        self._outputs = marks.take(state, self._partitions)
         self._partition.restore(state)
 
     def _mirrors(self, head: Head) -> bool:
@@ -216,9 +215,9 @@ class Shard:
         entry = Entry(self._outputs, effects.outputs)
         ops = effects.ops
         if self._stored < 0:
-            ops += pack(Op(SET, KEY_PARTITIONS, _COUNT.pack(self._partitions)))
+            ops += marks.birth(self._partitions)
         if effects.outputs:
-            ops += pack(Op(SET, KEY_OUTPUTS, _COUNT.pack(self._outputs + len(effects.outputs))))
+            ops += marks.outputs(self._outputs + len(effects.outputs))
         calls = find_calls(records) if self._partitions else [Call(row, "", "") for row in range(len(records))]
         answers: list[tuple[bytes, bytes, int]] = []
         told: list[tuple[Call, Outcome]] = []
@@ -281,10 +280,12 @@ class Shard:
     async def _load(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return await self._persist(lambda: self._store.load(self.number, keys))
 
+    async def _fetch(self, rulesets: Sequence[str]) -> None:
+        """Have rule sets at hand, where anybody knows them."""
+        if self._rule_sets is not None:
+            for ruleset in rulesets:
+                await self._persist(partial(self._rule_sets.fetch, ruleset))
+
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Await a call of the store that changes nothing, again and again while the store is away."""
         return await until_it_works(call, StoreUnavailable, self._outage, self._backoff, self._clock)
-
-
-def _count(packed: bytes | None, default: int) -> int:
-    return int(_COUNT.unpack(packed)[0]) if packed else default

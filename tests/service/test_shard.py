@@ -3,9 +3,9 @@ import pytest
 from engine.adapters.memory_log import MemoryRecord
 from engine.ports.store import Fenced
 from engine.service.deadline import Deadline
+from engine.service.marks import PartitionsChanged
 from engine.service.quarantine import MachineFault
 from engine.service.replies import REPLY_TO, REQUEST_ID
-from engine.service.shard import PartitionsChanged
 from tests.service.parts import FlakyStore, Parts, event, records
 from tests.support.counting import replay
 

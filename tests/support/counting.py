@@ -39,7 +39,19 @@ def decode(value: bytes | None) -> Event | None:
         return None
 
 
-class CountingPartition:
+class WithoutRules:
+    """What a partition says of its rule set that has none."""
+
+    ruleset_hash = "0" * 16
+
+    def in_force(self, head_state: dict[bytes, bytes]) -> str | None:
+        return None
+
+    def unknown(self, decoded: Any) -> list[str]:
+        return []
+
+
+class CountingPartition(WithoutRules):
     """`crash` is called at the end of `apply`, where a test can make it raise."""
 
     def __init__(self, shard: int = 0, crash: Callable[[], None] = lambda: None) -> None:
@@ -72,7 +84,9 @@ class CountingPartition:
             else:
                 self.seen[name] = set((value or b"").decode().split())
 
-    def apply(self, decoded: Decoded, source: Callable[[int], dict[str, Any]]) -> Effects:
+    def apply(
+        self, decoded: Decoded, source: Callable[[int], dict[str, Any]], explain: frozenset[int] = frozenset()
+    ) -> Effects:
         effects = Effects()
         ops: list[bytes] = []
         for row, event in enumerate(decoded.events):

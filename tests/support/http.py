@@ -17,9 +17,10 @@ from engine.config import ApiKey
 from engine.ports.store import Commit, Head, StoreUnavailable
 from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
+from engine.service.marks import NO_LOG
 from engine.service.outage import Outage
 from engine.service.relay import Relay
-from engine.service.shard import NO_LOG, Shard
+from engine.service.shard import Shard
 from engine.service.sole import SoleOwner
 from engine.telemetry.metrics import Metrics
 from tests.support.judging import JudgingPartition

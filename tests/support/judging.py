@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.core.effects import Effects, Output
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
+from tests.support.counting import WithoutRules
 
 KEY_SEEN = KEY_HEAD + b"seen"
 
@@ -39,12 +40,13 @@ class Decoded(NamedTuple):
     raw: list[bytes]
     masked: Any
     rejects: list[Reject]
+    controls: Sequence[Any] = ()
 
 
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-class JudgingPartition:
+class JudgingPartition(WithoutRules):
     """Each decision carries a count of all decisions, so that deciding twice would show."""
 
     def __init__(self, shard: int = 0) -> None:
@@ -75,7 +77,9 @@ class JudgingPartition:
         raw = [records[i] or b"" for i in index]
         return Decoded(Columns(events), np.array(index, np.int64), raw, np.zeros(len(index), np.bool_), rejects)
 
-    def apply(self, decoded: Decoded, source: Callable[[int], dict[str, Any]]) -> Effects:
+    def apply(
+        self, decoded: Decoded, source: Callable[[int], dict[str, Any]], explain: frozenset[int] = frozenset()
+    ) -> Effects:
         self.before_apply()
         effects = Effects(dead_lettered=len(decoded.rejects))
         for reject in decoded.rejects:
