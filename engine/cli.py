@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from engine.commands import config, dead_letters, demo, gen, replay, rules, serve, version, worker
+from engine.commands import config, dead_letters, demo, gen, replay, rules, scale, serve, version, worker
 from engine.commands.common import Unusable
 
 DONE: Final = 0
@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "rules": rules,
     "gen": gen,
     "dead-letters": dead_letters,
+    "scale": scale,
     "config": config,
     "version": version,
 }

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine.adapters.kafka_options import KafkaOptions
-from engine.ports.log import LogRecord, LogUnavailable
+from engine.ports.log import LogBounds, LogRecord, LogUnavailable
 
 POLL_MS: Final = 500
 RECORDS_MAX: Final = 1_000  # of one poll
@@ -47,6 +47,16 @@ async def read_topic(options: KafkaOptions, topic: str) -> AsyncIterator[tuple[i
                 for record in records:
                     if record.offset < ends[place]:
                         yield place.partition, record
+
+
+async def topic_bounds(options: KafkaOptions, topic: str) -> dict[int, LogBounds]:
+    """The oldest and the next offset of each partition; empty where there is no such topic. Raises `LogUnavailable`."""
+    async with _consumer(options) as consumer:
+        places = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+        if not places:
+            return {}
+        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        return {place.partition: LogBounds(first[place], end[place]) for place in places}
 
 
 async def read_records(

@@ -76,6 +76,14 @@ class RedisClient:
             return [dict(reply) for reply in found]
         return [dict(await self._connection.info(section))]
 
+    async def node_of(self, key: bytes) -> str:
+        """`host:port` of the primary that holds a key; where there is no cluster, of the server."""
+        if isinstance(self._connection, RedisCluster):
+            await self._connection.initialize()
+            node = self._connection.get_node_from_key(key.decode())
+            return f"{node.host}:{node.port}" if node is not None else "no node"
+        return self.where
+
     async def close(self) -> None:
         """Close every connection."""
         await self._connection.aclose()

@@ -124,6 +124,11 @@ class RedisStore:
             decision: bytes | None = await self._client.call("GET", self._base(shard) + ANSWER + key)
         return decision
 
+    async def node(self, shard: int) -> str:
+        """Which server holds a shard. Raises `StoreUnavailable`."""
+        with translated(self._client.where):
+            return await self._client.node_of(self._base(shard) + HEAD)
+
     def _base(self, shard: int) -> bytes:
         base = self._bases.get(shard)
         if base is None:
