@@ -83,6 +83,24 @@ def _tables() -> tuple[dict[str, frozenset[int]], dict[str, frozenset[int]]]:
 WHOLE_LENGTHS, EMBEDDED_LENGTHS = _tables()
 
 
+def _schemes() -> dict[str, str]:
+    """For every four-digit prefix, the scheme with the longest issuer prefix that covers it."""
+    found: dict[str, str] = {}
+    for row in sorted(SCHEMES, key=lambda row: len(row.low)):
+        tail = _PREFIX_DIGITS_MAX - len(row.low)
+        for prefix in range(int(row.low + "0" * tail), int(row.high + "9" * tail) + 1):
+            found[f"{prefix:04d}"] = row.name
+    return found
+
+
+_SCHEME_OF: Final = _schemes()
+
+
+def scheme(digits: str) -> str | None:
+    """The scheme (`Scheme.name`) whose numbers begin with these digits, four at least; None where there is none."""
+    return _SCHEME_OF.get(digits[:_PREFIX_DIGITS_MAX])
+
+
 def luhn(digits: str) -> bool:
     """Whether the check digit at the end is right."""
     total = 0

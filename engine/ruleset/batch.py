@@ -1,5 +1,6 @@
 """A micro-batch as the evaluators see it, with what they have already worked out for it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
+from engine.ruleset import ir
 from engine.ruleset.lists import ListState
 from engine.ruleset.row import Row
 
@@ -65,11 +67,16 @@ class Batch:
         return found
 
     def texts(self, name: str) -> list[str | None]:
-        """The text of a string field, row by row."""
+        """The text of a string field, or of `metadata.KEY`, row by row."""
         key = f"text {name}"
         found: list[str | None] | None = self.memo.get(key)
         if found is None:
-            found = self.memo[key] = self.columns.text(name)
+            if name.startswith(ir.METADATA):
+                entry = name.removeprefix(ir.METADATA)
+                found = [metadata_text(event, entry) for event in self.columns.events]
+            else:
+                found = self.columns.text(name)
+            self.memo[key] = found
         return found
 
     def row(self, index: int) -> Row:
@@ -86,6 +93,8 @@ class Batch:
                 TextOf(self, index),
                 float(self.anomaly[index]),
                 float(self.fraud[index]),
+                self.lists,
+                self.rates,
             )
         return found
 
@@ -107,5 +116,14 @@ class TextOf:
         event = self._batch.columns.events[self._index]
         if name == "type":
             return str(event.__struct_config__.tag)
+        if name.startswith(ir.METADATA):
+            return metadata_text(event, name.removeprefix(ir.METADATA))
         found: str | None = getattr(event, name, None)
         return found
+
+
+def metadata_text(event: Any, key: str) -> str | None:
+    """An entry of an event's metadata: texts as they are, numbers and truth values as JSON writes them."""
+    entries = getattr(event, "metadata", None)
+    value = entries.get(key) if entries else None
+    return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -3,11 +3,12 @@
 import ast
 from typing import TYPE_CHECKING
 
+from engine.domain.limits import KEY_CHARS_MAX
 from engine.features.definition import AGGREGATES
 from engine.ruleset import build, ir
 from engine.ruleset.errors import suggest
 from engine.ruleset.functions import BUILTINS, INTERNAL, REGISTRY, Function
-from engine.ruleset.types import EVENT_TIME, NUMERIC, Kind
+from engine.ruleset.types import EVENT_TIME, FIELD_KINDS, NUMERIC, Kind
 
 if TYPE_CHECKING:
     from engine.ruleset.check import Checker
@@ -49,13 +50,18 @@ def _unknown(checker: "Checker", tree: ast.Call, name: str) -> Exception:
 
 
 def _builtin(checker: "Checker", tree: ast.Call, name: str) -> ir.Node:
-    if not tree.args or (name != "coalesce" and len(tree.args) != 1):
+    wanted = {"coalesce": len(tree.args), "lookup": 2}.get(name, 1)
+    if not tree.args or len(tree.args) != wanted:
         raise checker.fail(tree, f"{name} is called as {BUILTINS[name][0]}")
     nodes = [checker.node(arg) for arg in tree.args]
     match name:
         case "missing":
             return build.FALSE if nodes[0].kind is Kind.COND or isinstance(nodes[0], ir.Const) else \
                 ir.Missing(Kind.COND, nodes[0])  # fmt: skip
+        case "metadata":
+            return _metadata(checker, tree, nodes[0])
+        case "lookup":
+            return _lookup(checker, tree, nodes)
         case "coalesce":
             return _coalesce(checker, tree, nodes)
         case "number" if nodes[0].kind is Kind.STRING:
@@ -68,6 +74,35 @@ def _builtin(checker: "Checker", tree: ast.Call, name: str) -> ir.Node:
     if nodes[0].kind in (Kind.BOOL, Kind.COND):
         return nodes[0]
     return _fold(checker, tree, ir.Call(Kind.BOOL, "bool", (nodes[0],), True), INTERNAL["bool"])
+
+
+def _metadata(checker: "Checker", tree: ast.Call, key: ir.Node) -> ir.Node:
+    if not isinstance(key, ir.Const) or not isinstance(key.value, str):
+        raise checker.fail(tree.args[0], "the key of metadata must be a literal", "metadata('ip_type')")
+    if not 0 < len(key.value) <= KEY_CHARS_MAX:
+        raise checker.fail(tree.args[0], f"a key of metadata has 1 to {KEY_CHARS_MAX} characters")
+    return ir.Metadata(Kind.STRING, key.value)
+
+
+def _lookup(checker: "Checker", tree: ast.Call, nodes: list[ir.Node]) -> ir.Node:
+    table, key = nodes
+    tables = checker.scope.tables
+    if checker.scope.place == "a where filter":
+        raise checker.fail(tree, "a where filter sees event fields only, not tables", "use the table in the rule")
+    if not isinstance(table, ir.Const) or not isinstance(table.value, str):
+        raise checker.fail(tree.args[0], "the table of lookup must be a literal", "lookup('table', key)")
+    if table.value not in tables:
+        hint = suggest(table.value, list(tables)) or "declare it under tables:"
+        raise checker.fail(tree.args[0], f"unknown table '{table.value}'", hint)
+    if key.kind is not Kind.STRING:
+        raise checker.fail(tree.args[1], f"a table is looked up by text, but this is {key.kind.value}", "quote it")
+    if isinstance(key, ir.Const):
+        found = tables[table.value].get(str(key.value))
+        if found is None:
+            hint = suggest(str(key.value), list(tables[table.value]))
+            raise checker.fail(tree.args[1], f"the table '{table.value}' has nothing for '{key.value}'", hint)
+        return ir.Const(Kind.STRING, found)
+    return ir.Lookup(Kind.STRING, table.value, key, tables[table.value])
 
 
 def _coalesce(checker: "Checker", tree: ast.Call, nodes: list[ir.Node]) -> ir.Node:
@@ -86,11 +121,13 @@ def _coalesce(checker: "Checker", tree: ast.Call, nodes: list[ir.Node]) -> ir.No
 
 def _function(checker: "Checker", tree: ast.Call, function: Function) -> ir.Node:
     args = [checker.node(arg) for arg in tree.args]
+    fields = function.fields
     if function.name in ("hour", "weekday") and (not args or args[0].kind is Kind.STRING):
-        args.insert(0, ir.Field(Kind.NUMBER, EVENT_TIME))  # the event's own time where none is given
-        trees: list[ast.expr] = [tree.func, *tree.args]
-    else:
-        trees = list(tree.args)
+        fields = (EVENT_TIME,)  # the event's own time where none is given
+    if function.rated and checker.scope.place == "a where filter":
+        raise checker.fail(tree, "a where filter has no exchange rates", "amount_base is in the base currency")
+    args[:0] = [ir.Field(FIELD_KINDS[name], name) for name in fields]
+    trees: list[ast.expr] = [*[tree.func] * len(fields), *tree.args]
     params = list(function.params)
     if params and params[-1].repeated:
         params += [params[-1]] * (len(args) - len(params))
@@ -119,9 +156,9 @@ def _function(checker: "Checker", tree: ast.Call, function: Function) -> ir.Node
 
 def _fold(checker: "Checker", tree: ast.Call, call: ir.Call, function: Function) -> ir.Node:
     values = [arg.value for arg in call.args if isinstance(arg, ir.Const)]
-    if len(values) < len(call.args):
+    if len(values) < len(call.args) or function.rated:
         return call
     found = function.scalar(*values)
-    if found != found:
+    if found is None or found != found:
         raise checker.fail(tree, "this is always missing: the function has no value here")
     return ir.Const(call.kind, found if isinstance(found, str) else float(found))

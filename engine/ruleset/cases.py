@@ -1,27 +1,36 @@
 """In-file tests: an event written out beside its rule, and whether the rule hits."""
 
 import ast
+import json
 import math
+from collections.abc import Mapping as ListsByName
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+from engine.domain.rates import Rates, RatesError
 from engine.ruleset import aggregates
 from engine.ruleset.check import Checker, Scope
 from engine.ruleset.errors import suggest
+from engine.ruleset.ir import METADATA
+from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import Case
 from engine.ruleset.parser import Text, parse
-from engine.ruleset.reader import Reader, fail, mapping
+from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, Kind
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
-CASE_KEYS: Final = ("given", "with", "expect", "description")
+Lists = ListsByName[str, ValueList]
+CASE_KEYS: Final = ("given", "with", "lists", "rates", "expect", "description")
 TIME_MS_DEFAULT: Final = 1_767_268_800_000  # 2026-01-01T12:00:00Z, a Thursday
 SCORE_NAMES: Final = ("score.anomaly", "score.fraud")
 EXPECTS: Final = ("hit", "miss")
 
 
-def read_case(node: Mapping, type_name: str, kinds: dict[str, Kind], catalogue: aggregates.Catalogue) -> Case:
+def read_case(
+    node: Mapping, type_name: str, kinds: dict[str, Kind], catalogue: aggregates.Catalogue, lists: Lists
+) -> Case:
     """A test, its names and types checked; its event is a `type_name` unless it says otherwise. Raises `RuleError`."""
     reader = Reader(node, "a test", CASE_KEYS)
     expect = reader.text("expect")
@@ -32,6 +41,9 @@ def read_case(node: Mapping, type_name: str, kinds: dict[str, Kind], catalogue: 
     time_ms = TIME_MS_DEFAULT
     given = mapping(reader.need("given"), "'given'").items if reader.has("given") else {}
     for name, (key, value) in given.items():
+        if name == "metadata":
+            case.texts.update(_metadata(value))
+            continue
         if not isinstance(value, Scalar):
             raise fail(value, f"the value of {name} must be a single value")
         if name == EVENT_TIME:
@@ -47,7 +59,53 @@ def read_case(node: Mapping, type_name: str, kinds: dict[str, Kind], catalogue: 
         case.features[_inline(key, catalogue)] = _feature(value, name)
     nan = math.nan
     anomaly, fraud = scores.get("score.anomaly", nan), scores.get("score.fraud", nan)
-    return Case(case.texts, case.numbers, case.flags, time_ms, case.features, anomaly, fraud, case.hit, case.line)
+    return replace(
+        case,
+        time_ms=time_ms,
+        anomaly=anomaly,
+        fraud=fraud,
+        lists={name: _list(lists, name, *pair) for name, pair in _items(reader, "lists")},
+        rates=_rates(reader) if reader.has("rates") else None,
+    )
+
+
+def _items(reader: Reader, key: str) -> list[tuple[str, tuple[Scalar, Node]]]:
+    return list(mapping(reader.need(key), f"'{key}'").items.items()) if reader.has(key) else []
+
+
+def _metadata(node: Node) -> dict[str, str]:
+    """Entries as `metadata()` reads them."""
+    found = {}
+    for name, (_, value) in mapping(node, "'metadata'").items.items():
+        if not isinstance(value, Scalar):
+            raise fail(value, f"the value of {name} must be a single value")
+        if value.value is not None:
+            found[f"{METADATA}{name}"] = value.value if isinstance(value.value, str) else json.dumps(value.value)
+    return found
+
+
+def _list(lists: Lists, name: str, key: Scalar, node: Node) -> ListState:
+    """A list with what the test puts on it, in place of what is declared."""
+    if name not in lists:
+        raise fail(key, f"unknown list '{name}'", suggest(name, list(lists)))
+    items = sequence(node, f"'{name}'")
+    for item in items:
+        if not isinstance(item, Scalar) or item.value is None or isinstance(item.value, bool):
+            raise fail(item, "a value must be text or a number")
+    values = {item.raw: None for item in items if isinstance(item, Scalar)}
+    return ListState(lists[name], values, replaced=True)
+
+
+def _rates(reader: Reader) -> Rates:
+    items = _items(reader, "rates")
+    texts = {name: value.raw for name, (_, value) in items if isinstance(value, Scalar)}
+    base = texts.pop("base", None)
+    if base is None:
+        raise fail(reader.need("rates"), "'rates' needs 'base'", "{base: EUR, USD: 1.085}")
+    try:
+        return Rates(base, texts)
+    except RatesError as fault:
+        raise fail(reader.need("rates"), str(fault)) from None
 
 
 def _field(case: Case, name: str, key: Scalar, value: Scalar) -> None:

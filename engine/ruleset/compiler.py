@@ -22,7 +22,7 @@ from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.types import TRUTHS, Kind
 from engine.ruleset.yaml_loader import Node, Scalar, load
 
-SECTIONS: Final = ("features", "lists", "rules", "models")
+SECTIONS: Final = ("features", "lists", "tables", "rules", "models")
 RULES_MAX: Final = 2_000
 ERRORS_MAX: Final = 50  # nobody reads more at once
 
@@ -75,6 +75,8 @@ class _Compiler:
             self.attempt(lambda name=name: self.file(name, files[name], sections))  # type: ignore[misc]
         for _, node in sections["lists"]:
             self.attempt(lambda node=node: self.read_lists(node))  # type: ignore[misc]
+        for _, node in sections["tables"]:
+            self.attempt(lambda node=node: self.read_tables(node))  # type: ignore[misc]
         for _, node in sections["features"]:
             self.attempt(lambda node=node: self.declare_features(node))  # type: ignore[misc]
         for entry in self.declared.values():
@@ -123,6 +125,15 @@ class _Compiler:
     def read_list(self, key: Scalar, item: Node) -> None:
         self.lists[key.raw] = ValueList(key.raw, [])  # known, whatever is wrong with its values
         self.lists[key.raw] = declarations.value_list(key, item, self.files)
+
+    def read_tables(self, node: Node) -> None:
+        for name, (key, item) in mapping(node, "'tables'").items.items():
+            if name in self.tables:
+                raise fail(key, f"the table '{name}' is declared twice")
+            if len(self.tables) == declarations.TABLES_MAX:
+                raise fail(key, f"more than {declarations.TABLES_MAX} tables")
+            self.tables[name] = {}  # known, whatever is wrong with its entries
+            self.attempt(lambda key=key, item=item: self.tables.update({key.raw: declarations.table(key, item)}))  # type: ignore[misc]
 
     def declare_features(self, node: Node) -> None:
         for item in sequence(node, "'features'"):
@@ -218,7 +229,7 @@ class _Compiler:
             raise fail(reader.need("id"), f"the rule '{name}' is declared twice", f"first in {place}")
         if len(seen) >= RULES_MAX:
             raise fail(node, f"more than {RULES_MAX:,} rules")
-        case = partial(read_case, kinds=self.kinds, catalogue=self.catalogue)
+        case = partial(read_case, kinds=self.kinds, catalogue=self.catalogue, lists=self.lists)
         rule, enabled = read_rule(reader, self.scope("a rule", scores=True), self.uses_of, case)
         seen[name] = rule
         if enabled:

@@ -20,6 +20,9 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 FEATURE_KEYS: Final = ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags")
 LIST_KEYS: Final = ("values", "file", "description", "owner")
+TABLES_MAX: Final = 100
+ENTRIES_MAX: Final = 10_000
+ENTRY_CHARS_MAX: Final = 256  # as of the fields that are looked up
 MODEL_KEYS: Final = ("anomaly", "fraud")
 ANOMALY_KEYS: Final = ("detector", "trees", "height", "window", "seed", "inputs")
 ANOMALY_BOUNDS: Final = {
@@ -109,6 +112,25 @@ def value_list(name: Scalar, node: Node, files: FilesMapping[str, str]) -> Value
     except ValueError as fault:
         culprit = next((item for item in items if isinstance(item, Scalar) and f"'{item.raw}'" in str(fault)), node)
         raise fail(culprit, str(fault)) from None
+
+
+def table(name: Scalar, node: Node) -> dict[str, str]:
+    """A table of `tables:`: text to text, numbers as they are written. Raises `RuleError`."""
+    if not NAME.fullmatch(name.raw):
+        raise fail(name, f"'{name.raw}' is not a name", "letters, digits and _, at most 64")
+    if not isinstance(node, Mapping):
+        raise fail(node, f"the table {name.raw} must be a mapping of texts to texts", "{key: value, …}")
+    if len(node.items) > ENTRIES_MAX:
+        raise fail(node, f"the table has {len(node.items):,} entries; at most {ENTRIES_MAX:,} are allowed")
+    found: dict[str, str] = {}
+    for key, (place, value) in node.items.items():
+        if not isinstance(value, Scalar) or value.value is None:
+            raise fail(value, f"the value of {key} must be a single text or number")
+        for part in (place, value):
+            if len(part.raw) > ENTRY_CHARS_MAX:
+                raise fail(part, f"{len(part.raw):,} characters in a table; at most {ENTRY_CHARS_MAX}")
+        found[key] = value.raw
+    return found
 
 
 def anomaly(node: Node, known: list[str]) -> AnomalyConfig:

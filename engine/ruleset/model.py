@@ -1,9 +1,12 @@
 """What a compiled rule set is made of: plain data, no behaviour."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from engine.domain.rates import Rates
 from engine.ruleset import ir
+from engine.ruleset.lists import ListState
 
 OUTCOMES: Final = ("approve", "review", "step_up", "decline")
 """Weakest first; an outcome is held as its index."""
@@ -39,12 +42,14 @@ class Case:
     """An in-file test of a rule.
 
     Attributes:
-        texts, numbers, flags: the event's fields; what is not there is missing.
+        texts, numbers, flags: the event's fields, metadata as `metadata.KEY`; what is not there is missing.
         time_ms: its event time.
         features: given values of features, inline aggregates by their name in the rule set; None for missing.
         anomaly, fraud: scores, NaN for not ready.
         hit: what is expected.
         line: where it is, from 1.
+        lists: contents of lists that the test gives; others are as declared.
+        rates: exchange rates that the test gives.
     """
 
     texts: dict[str, str]
@@ -56,6 +61,8 @@ class Case:
     fraud: float
     hit: bool
     line: int
+    lists: Mapping[str, ListState] = field(default_factory=dict)
+    rates: Rates | None = None
 
 
 ALERT_KINDS: Final = ("operations", "abuse", "fraud")

@@ -1,12 +1,13 @@
 """What `steward rules check` and `steward rules test` print."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from engine.ruleset import files, testing
 from engine.ruleset.compiler import compile
 from engine.ruleset.errors import RuleErrors
-from engine.ruleset.model import LIVE
+from engine.ruleset.model import LIVE, Rule
 from engine.ruleset.ruleset import RuleSet
 
 
@@ -31,12 +32,13 @@ def check(directory: Path) -> Report:
         ruleset = load(Path(directory))
     except RuleErrors as faults:
         return Report(False, f"{faults}\n{_count(len(faults.errors), 'error')}")
-    aside = sum(rule.mode != LIVE for rule in ruleset.rules)
     parts = [
-        _count(len(ruleset.rules), "rule") + (f" ({aside} not live)" if aside else ""),
+        _rules(ruleset.rules, "rule"),
+        *([_rules(ruleset.observers, "observer")] if ruleset.observers else []),
         _count(len(ruleset.declared), "declared feature"),
         _count(len(ruleset.features), "aggregate"),
         _count(len(ruleset.lists), "list"),
+        *([_count(len(ruleset.tables), "table")] if ruleset.tables else []),
     ]
     return Report(True, f"ok: {', '.join(parts)}; rule set {ruleset.hash}")
 
@@ -55,12 +57,17 @@ def run_tests(directory: Path) -> Report:
             place = f"{outcome.rule.file}:{outcome.case.line}"
             lines.append(f"{place}: rule {outcome.rule.id}: expected {wanted}, got {said}")
             lines.extend(f"    {line}" for line in outcome.steps.lines())
-    untested = [rule.id for rule in ruleset.rules if not rule.tests]
+    untested = [rule.id for rule in (*ruleset.rules, *ruleset.observers) if not rule.tests]
     if untested:
         lines.append(f"without a test: {', '.join(untested)}")
     failed = sum(not outcome.ok for outcome in outcomes)
     lines.append(f"{_count(len(outcomes), 'test')}, {failed} failed")
     return Report(failed == 0, "\n".join(lines))
+
+
+def _rules(rules: Sequence[Rule], word: str) -> str:
+    aside = sum(rule.mode != LIVE for rule in rules)
+    return _count(len(rules), word) + (f" ({aside} not live)" if aside else "")
 
 
 def _count(number: int, word: str) -> str:

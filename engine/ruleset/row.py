@@ -1,10 +1,12 @@
 """One event as the scalar evaluator sees it, and the closures that evaluator is made of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
+from engine.domain.rates import Rates
+from engine.ruleset.lists import ListState
 from engine.ruleset.types import EVENT_TIME
 
 NAN: Final = math.nan
@@ -20,10 +22,11 @@ class Row:
         features: by row of the rule set's feature matrix, NaN where missing.
         time_ms: event time.
         anomaly, fraud: the models' scores, NaN where not ready.
-        text: the text of a string field, None where missing.
+        text: the text of a string field, or of `metadata.KEY`, None where missing.
+        lists, rates: as of a `Batch`.
     """
 
-    __slots__ = ("anomaly", "bools", "features", "fraud", "numbers", "strings", "text", "time_ms")
+    __slots__ = ("anomaly", "bools", "features", "fraud", "lists", "numbers", "rates", "strings", "text", "time_ms")
 
     def __init__(
         self,
@@ -35,6 +38,8 @@ class Row:
         text: Callable[[str], str | None],
         anomaly: float = NAN,
         fraud: float = NAN,
+        lists: Mapping[str, ListState] | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.strings = strings
         self.numbers = numbers
@@ -44,6 +49,8 @@ class Row:
         self.text = text
         self.anomaly = anomaly
         self.fraud = fraud
+        self.lists = lists
+        self.rates = rates
 
 
 NumberOf: TypeAlias = Callable[[Row], float]

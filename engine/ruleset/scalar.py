@@ -112,9 +112,12 @@ class Scalar:
             case ir.Const():
                 constant = str(node.value)
                 return lambda row: constant
-            case ir.Field():
+            case ir.Field() | ir.Metadata():
                 name = node.name
                 return lambda row: row.text(name)
+            case ir.Lookup():
+                content, key = node.content, self.text(node.key)
+                return lambda row: None if (x := key(row)) is None else content.get(x)
             case ir.If():
                 test, then, other = self.condition(node.test), self.text(node.then), self.text(node.other)
                 return lambda row: then(row) if test(row) else other(row)
@@ -183,6 +186,8 @@ class Scalar:
         getters: list[Callable[[Row], Any]] = [
             self.text(arg) if arg.kind is Kind.STRING else self.number(arg) for arg in args
         ]
+        if find(node.name).rated:
+            return self._rated(function, getters)
         if len(getters) == 1:
             only = getters[0]
             return lambda row: None if (x := only(row)) is None or x != x else function(x)
@@ -193,6 +198,16 @@ class Scalar:
                 if value is None or value != value:
                     return None
             return function(*values)
+
+        return call
+
+    @staticmethod
+    def _rated(function: Callable[..., Any], getters: list[Callable[[Row], Any]]) -> Callable[[Row], Any]:
+        """A function of the exchange rates and present arguments."""
+
+        def call(row: Row) -> Any:
+            values = [getter(row) for getter in getters]
+            return None if any(x is None or x != x for x in values) else function(row.rates, *values)
 
         return call
 

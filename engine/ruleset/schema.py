@@ -12,7 +12,7 @@ from typing import Any, Final
 from engine.domain.durations import UNITS_MS
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.schema import BASE_URI, DIALECT
-from engine.features.definition import AGGREGATES
+from engine.features.definition import AGGREGATES, OF_FIELDS
 from engine.ruleset import declarations, observers, rules, templates
 from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
 from engine.ruleset.compiler import RULES_MAX, SECTIONS
@@ -40,6 +40,7 @@ def document() -> Schema:
             "propertyNames": {"pattern": _whole(declarations.NAME.pattern)},
             "additionalProperties": {"$ref": "#/$defs/list"},
         },
+        "tables": _tables(),
         "rules": {"type": "array", "maxItems": RULES_MAX, "items": {"$ref": "#/$defs/rule"}},
         "models": _closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
     }
@@ -200,6 +201,7 @@ def _test() -> Schema:
         "type": {"enum": [*EVENT_TYPES, None]},
         **{name: {"type": ["number", "null"]} for name in (*NUMBER_FIELDS, *SCORE_NAMES)},
         **{name: {"type": ["boolean", "null"]} for name in BOOL_FIELDS},
+        "metadata": {"type": "object", "additionalProperties": {"type": ["string", *_SINGLE]}},
         EVENT_TIME: {"type": ["string", "integer"], "examples": ["2026-01-31T23:00:00Z"]},
     }
     aggregate = {"pattern": rf"^\s*(?:{'|'.join(AGGREGATES)})\s*\("}
@@ -216,6 +218,17 @@ def _test() -> Schema:
             "description": "Values of aggregates written inside expressions, by their text.",
             "propertyNames": aggregate,
             "additionalProperties": single,
+        },
+        "lists": {
+            "type": "object",
+            "description": "What is on a list in this test, in place of what is declared.",
+            "additionalProperties": {"type": "array", "items": {"type": ["string", "number"]}},
+        },
+        "rates": {
+            "type": "object",
+            "description": "Exchange rates in force: the base currency, and how much of each other one of it buys.",
+            "required": ["base"],
+            "additionalProperties": {"type": ["string", "number"]},
         },
         "expect": {"enum": list(EXPECTS)},
         "description": {"description": "For people."},
@@ -249,13 +262,12 @@ def _feature() -> Schema:
 
 def _of_aggregates() -> list[Schema]:
     """What each aggregate needs beside its entities."""
-    fields = {"number": list(NUMBER_FIELDS), "string": list(STRING_FIELDS)}
     found: list[Schema] = []
     for of in dict.fromkeys(row.of for row in AGGREGATES.values()):
         names = [name for name, row in AGGREGATES.items() if row.of == of]
         then: Schema = {"properties": {"of": False}}
         if of:
-            then = {"required": ["of"], "properties": {"of": {"enum": fields[of]}}}
+            then = {"required": ["of"], "properties": {"of": {"enum": list(OF_FIELDS[of])}}}
         found.append({"if": {"properties": {"agg": {"enum": names}}}, "then": then})
     windowed = [name for name, row in AGGREGATES.items() if row.window]
     found.append({"if": {"properties": {"agg": {"enum": windowed}}}, "then": {"required": ["window"]}})
@@ -272,6 +284,21 @@ def _list() -> Schema:
     }
     either = [{"required": ["values"]}, {"required": ["file"]}]
     return {**_closed({key: keys[key] for key in declarations.LIST_KEYS}), "oneOf": either}
+
+
+def _tables() -> Schema:
+    entry = {"type": ["string", "number", "boolean"], "maxLength": declarations.ENTRY_CHARS_MAX}
+    return {
+        "type": "object",
+        "description": "What lookup('table', key) and templates with {table[field]} read.",
+        "propertyNames": {"pattern": _whole(declarations.NAME.pattern)},
+        "maxProperties": declarations.TABLES_MAX,
+        "additionalProperties": {
+            "type": "object",
+            "maxProperties": declarations.ENTRIES_MAX,
+            "additionalProperties": entry,
+        },
+    }
 
 
 def _inputs() -> Schema:

@@ -1,7 +1,7 @@
 """Texts of a hit: its reason code, and templates with `{name}` where a value of the event goes.
 
-A template names event fields and features, and tables through a field: `{backup_route[acquirer]}`. What is missing on
-the event reads "missing".
+A template names event fields, `metadata.KEY`, features, and tables through a field: `{backup_route[acquirer]}`. What is
+missing on the event reads "missing".
 """
 
 import re
@@ -39,6 +39,8 @@ def read(then: Reader, key: str, default: str, scope: Scope) -> str:
     found = then.text(key, default)
     for place in _PLACE.findall(found):
         looked_up = _LOOKED_UP.fullmatch(place)
+        if place.startswith(ir.METADATA) and len(place) > len(ir.METADATA):
+            continue
         if looked_up is None:
             _known(then, key, place, [*scope.features, *FIELD_KINDS])
             continue
@@ -73,7 +75,7 @@ def fill(ruleset: "RuleSet", frame: "Frame", row: int, template: str) -> str:
 
 
 def _shown(name: str, row: Row, scalar: Scalar) -> str:
-    kind = FIELD_KINDS.get(name, Kind.NUMBER)
+    kind = Kind.STRING if name.startswith(ir.METADATA) else FIELD_KINDS.get(name, Kind.NUMBER)
     if kind is Kind.STRING:
         text = row.text(name)
         return MISSING if text is None else text

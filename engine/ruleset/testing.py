@@ -41,6 +41,8 @@ def row_of(ruleset: RuleSet, case: Case) -> Row:
         case.texts.get,
         case.anomaly,
         case.fraud,
+        case.lists,
+        case.rates,
     )
     for name, given in case.features.items():
         features[ruleset.rows[name]] = math.nan if given is None else given
@@ -55,7 +57,7 @@ def run(ruleset: RuleSet) -> list[Outcome]:
     """Run every in-file test, in order."""
     scalar = Scalar(ruleset.rows, ruleset.lists)
     outcomes = []
-    for rule in ruleset.rules:
+    for rule in (*ruleset.rules, *ruleset.observers):
         node = hit_of(rule)
         holds = scalar.condition(node)
         for case in rule.tests:

@@ -7,6 +7,7 @@ for the rows that are still in question.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -194,9 +195,12 @@ class Vector:
 
     def texts(self, node: ir.Node) -> TextsOf:
         """Any string: its text row by row, None where missing."""
-        if isinstance(node, ir.Field):
+        if isinstance(node, (ir.Field, ir.Metadata)):
             name = node.name
             return lambda batch: batch.texts(name)
+        if isinstance(node, ir.Lookup):
+            content, keys = node.content, self.texts(node.key)
+            return lambda batch: [None if key is None else content.get(key) for key in keys(batch)]
         if isinstance(node, ir.Const):
             constant = str(node.value)
             return lambda batch: [constant] * batch.n
@@ -211,15 +215,12 @@ class Vector:
         columns: list[Callable[[Batch], list[Any]]] = [
             self.texts(arg) if arg.kind is Kind.STRING else vector_ops.listed(self.number(arg)) for arg in args
         ]
+        if find(node.name).rated:
+            return lambda batch: vector_ops.each(partial(function, batch.rates), [column(batch) for column in columns])
         if len(columns) == 1:
             only = columns[0]
             return lambda batch: [None if x is None or x != x else function(x) for x in only(batch)]
-
-        def run(batch: Batch) -> list[Any]:
-            rows = zip(*(column(batch) for column in columns), strict=True)
-            return [None if any(x is None or x != x for x in row) else function(*row) for row in rows]
-
-        return run
+        return lambda batch: vector_ops.each(function, [column(batch) for column in columns])
 
     def compare(self, node: ir.Compare) -> MaskOf:
         """A comparison, false where an operand is missing."""

@@ -101,6 +101,12 @@ def listed(number: NumbersOf) -> Callable[[Batch], list[Any]]:
     return run
 
 
+def each(function: Callable[..., Any], columns: list[list[Any]]) -> list[Any]:
+    """A function row by row, None where an argument is missing."""
+    rows = zip(*columns, strict=True)
+    return [None if any(x is None or x != x for x in row) else function(*row) for row in rows]
+
+
 def compare_numbers(word: str, left: NumbersOf, right: NumbersOf) -> MaskOf:
     """A comparison, false where an operand is missing."""
     if word == "!=":

@@ -4,7 +4,10 @@ The oracle walks Python's own syntax tree with None for what is missing, exactly
 """
 
 import ast
+import datetime as dt
+import json
 import math
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +15,13 @@ from hypothesis import strategies as st
 NUMBERS = ("amount", "lat", "f_number", "g_number")
 STRINGS = ("ip", "card_country", "ip_country", "merchant_id")
 BOOLS = ("three_ds", "f_bool")
-TEXTS = ("", "a", "ab", "FR", "fr", "10.0.0.1", "10.1.0.1", "2001:db8::1", "Straße")
+TEXTS = ("", "a", "ab", "FR", "fr", "10.0.0.1", "10.1.0.1", "2001:db8::1", "Straße", "411", "3782", "2001-01-02", "EUR")
+TABLES = {"words": {"a": "ab", "FR": "", "411": "4111", "": "10.0.0.1"}, "none": {}}
+CURRENCIES = {"EUR": 2, "USD": 2, "JPY": 0, "KWD": 3, "CHF": 2}
+RATES = {"EUR": "1", "USD": "1.25", "JPY": "160", "KWD": "0.3"}  # no CHF
+METADATA = st.none() | st.dictionaries(
+    st.sampled_from(["a", "b"]), st.sampled_from(["ab", "FR", "7", 7, 2.5, 1e21, True, False]), max_size=2
+)
 LISTS: dict[str, list[Any]] = {"nets": ["10.0.0.0/16", "2001:db8::/32"], "words": ["FR", "ab"], "nums": [1, 2.5, 40]}
 NETS = ("10.0.0.1", "2001:db8::1")  # of TEXTS, those within the networks
 
@@ -45,6 +54,10 @@ def number_expr(depth: int, exact: bool) -> st.SearchStrategy[str]:
         b.map(lambda x: f"number({x})"),
         s.map(lambda x: f"number({x})"),
         st.tuples(b, n).map(lambda t: f"({t[0]}) * ({t[1]})"),
+        st.tuples(n, st.sampled_from(["EUR", "USD", "CHF"])).map(lambda t: f"convert({t[0]}, '{t[1]}', '{t[1]}')"),
+        st.sampled_from(["EUR", "USD", "JPY", "KWD", "CHF"]).map(lambda code: f"in_currency('{code}')"),
+        s.map(lambda x: f"years_since({x})"),
+        st.just("local_hour() + local_weekday()"),
         st.just("hour()"),
         st.just("weekday('Europe/Berlin')"),
     ]
@@ -54,19 +67,24 @@ def number_expr(depth: int, exact: bool) -> st.SearchStrategy[str]:
             n.map(lambda x: f"sqrt({x})"),
             st.tuples(n, st.sampled_from(["2", "0.5", "-1", "3"])).map(lambda t: f"({t[0]}) ** {t[1]}"),
             st.tuples(n, n).map(lambda t: f"distance_km({t[0]}, {t[1]}, 52.5, 13.4)"),
+            st.tuples(n, n, n).map(lambda t: f"speed_kmh({t[0]}, 13.4, {t[1]}, 52.5, {t[2]})"),
+            st.tuples(n, s).map(lambda t: f"convert({t[0]}, currency, 'JPY') + convert({t[0]}, {t[1]}, currency)"),
         ]
     return st.one_of(choices)
 
 
 def text_expr(depth: int, exact: bool) -> st.SearchStrategy[str]:
     """A text."""
-    leaf = st.sampled_from(STRINGS) | literal_text
+    leaf = st.sampled_from([*STRINGS, "metadata('a')", "metadata('b')"]) | literal_text
     if depth == 0:
         return leaf
     s, b = text_expr(depth - 1, exact), bool_expr(depth - 1, exact)
     return st.one_of(
         leaf,
         st.tuples(st.sampled_from(["lower", "upper"]), s).map(lambda t: f"{t[0]}({t[1]})"),
+        st.tuples(s, st.integers(1, 4)).map(lambda t: f"bin({t[0]}, {t[1]})"),
+        s.map(lambda x: f"card_scheme({x})"),
+        st.tuples(st.sampled_from(list(TABLES)), s).map(lambda t: f"lookup('{t[0]}', {t[1]})"),
         st.tuples(s, s).map(lambda t: f"coalesce({t[0]}, {t[1]})"),
         st.tuples(s, b, s).map(lambda t: f"({t[0]}) if ({t[1]}) else ({t[2]})"),
     )
@@ -148,6 +166,13 @@ class Oracle:
                 items = [tree.left, *tree.comparators]
                 pairs = zip(items, tree.ops, items[1:], strict=False)
                 return all(self.compare(left, op, right) for left, op, right in pairs)
+            case ast.Call(func=ast.Name(id="in_currency"), args=[code]):
+                return self.in_currency(self.of(code))
+            case ast.Call(func=ast.Name(id="local_hour" | "local_weekday" as name)):
+                local = {"hour": 13.0, "weekday": 3.0}[name.removeprefix("local_")]
+                return local if self.row.get("timezone") == "Europe/Berlin" else None
+            case ast.Call(func=ast.Name(id="metadata"), args=[key]):
+                return self.metadata(self.of(key))
             case ast.Call(func=ast.Name(id=name)):
                 return self.call(name, [self.of(arg) for arg in tree.args])
         raise AssertionError(ast.dump(tree))
@@ -183,6 +208,22 @@ class Oracle:
         table: dict[str, bool] = {"Lt": a < b, "LtE": a <= b, "Gt": a > b, "GtE": a >= b, "Eq": a == b, "NotEq": a != b}
         return table[type(op).__name__]
 
+    def in_currency(self, code: str) -> float | None:
+        """The amount at `RATES`, as a decimal of the other currency's minor units."""
+        amount, currency = self.row.get("amount"), self.row.get("currency")
+        if amount is None or currency is None or abs(amount) >= 1e15:
+            return None
+        if code != currency and not (code in RATES and currency in RATES):
+            return None
+        rate = Decimal(1) if code == currency else Decimal(RATES[code]) / Decimal(RATES[currency])
+        exact = Decimal(str(amount)).quantize(Decimal(1).scaleb(-CURRENCIES[currency]), ROUND_HALF_EVEN) * rate
+        return float(exact.quantize(Decimal(1).scaleb(-CURRENCIES[code]), ROUND_HALF_EVEN))
+
+    def metadata(self, key: str) -> str | None:
+        """An entry as text."""
+        value = (self.row.get("metadata") or {}).get(key)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
     @staticmethod
     def call(name: str, args: list[Any]) -> Any:
         """A function; missing with a missing argument, a predicate false."""
@@ -193,6 +234,17 @@ class Oracle:
         if any(arg is None for arg in args):
             return False if name in ("startswith", "endswith", "contains", "matches") else None
         match name:
+            case "lookup":
+                return TABLES[args[0]].get(args[1])
+            case "bin":
+                head = args[0][: int(args[1])]
+                return head if len(head) == args[1] and all(char in "0123456789" for char in head) else None
+            case "card_scheme":
+                return {"3782": "amex"}.get(args[0][:4])
+            case "convert":
+                return float(args[0])
+            case "years_since":
+                return Oracle.years(args[0])
             case "hour":
                 return 12.0
             case "weekday":
@@ -217,6 +269,16 @@ class Oracle:
             "round": lambda x, digits=0: round(x, int(digits)),
         }  # fmt: skip
         return float(table[name](*numbers))
+
+    @staticmethod
+    def years(day: str) -> float | None:
+        """Birthdays until 2026-01-01, the day of every event here."""
+        try:
+            born = dt.date.fromisoformat(day)
+        except ValueError:
+            return None
+        return float(sum(dt.date(year, born.month, born.day) <= dt.date(2026, 1, 1)
+                         for year in range(born.year + 1, 2027)))  # fmt: skip
 
     @staticmethod
     def number(value: Any) -> float | None:

@@ -11,7 +11,8 @@ from tests.ruleset.helpers import faults, rule_file, ruleset_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 EXAMPLES = {name: entry[2] for name, entry in BUILTINS.items()} | {n: f.example for n, f in REGISTRY.items()}
-HEAD = """features:
+HEAD = """tables: {risk_class: {"5411": low}}
+features:
   - {name: cust_mean_30d, agg: mean, of: amount, by: customer, window: 30d}
 """
 

@@ -10,7 +10,7 @@ Path: TypeAlias = tuple[str, ...]
 
 EXPRESSIONS: Final = ("when", "unless", "where", "expr")
 ORDERS: Final[dict[Path, tuple[str, ...]]] = {
-    (): ("lists", "features", "models", "rules"),
+    (): ("lists", "tables", "features", "models", "rules"),
     ("lists", "*"): ("description", "owner", "file", "values"),
     ("features", "*"): ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags"),
     ("models",): ("anomaly", "fraud"),
@@ -23,17 +23,19 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("rules", "*", "then"): (
         "decision", "score", "allow", "alert", "severity", "reason", "detail", "title", "action", "by", "every",
     ),
-    ("rules", "*", "tests", "*"): ("description", "given", "with", "expect"),
+    ("rules", "*", "tests", "*"): ("description", "given", "with", "lists", "rates", "expect"),
 }  # fmt: skip
 """Keys in their order; others follow as they stand."""
 
 _ALWAYS_BLOCK: Final = frozenset({
-    (), ("lists",), ("features",), ("models",), ("rules",), ("models", "anomaly"), ("models", "fraud"), ("rules", "*"),
-    ("rules", "*", "tests"),
+    (), ("lists",), ("tables",), ("features",), ("models",), ("rules",), ("models", "anomaly"), ("models", "fraud"),
+    ("rules", "*"), ("rules", "*", "tests"),
 })  # fmt: skip
 _SPACED: Final = frozenset({(), ("rules",)})
 """Whose entries have a blank line between them."""
-_LOOSE: Final = frozenset({("lists",), ("features",), ("lists", "*", "values"), ("rules", "*", "tests")})
+_LOOSE: Final = frozenset(
+    {("lists",), ("tables",), ("tables", "*"), ("features",), ("lists", "*", "values"), ("rules", "*", "tests")}
+)
 """Whose entries keep the blank lines they had, one at most."""
 
 
@@ -128,7 +130,7 @@ def _ordered(branch: Branch, path: Path) -> list[Entry]:
 
 def _step(entry: Entry, path: Path) -> str:
     """The last part of an entry's path."""
-    return entry.key.text if entry.key is not None and path != ("lists",) else "*"
+    return entry.key.text if entry.key is not None and path != ("lists",) and path[:1] != ("tables",) else "*"
 
 
 def inline_key(key: Leaf) -> str:

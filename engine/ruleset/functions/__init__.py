@@ -1,16 +1,16 @@
 """The functions of the rule language: one registry, one place a function.
 
-Four more words look like functions and are part of the language itself, for they look at what is missing or take any
-type: `missing`, `coalesce`, `number` and `bool` (`BUILTINS`).
+Six more words look like functions and are part of the language itself (`BUILTINS`), for they look at what is missing,
+take any type, or read something else than their arguments.
 """
 
 from typing import Final
 
-from engine.ruleset.functions import numbers, texts, times
+from engine.ruleset.functions import cards, money, numbers, texts, times
 from engine.ruleset.functions.base import Function, Param
 
 REGISTRY: Final[dict[str, Function]] = {
-    function.name: function for module in (numbers, texts, times) for function in module.FUNCTIONS
+    function.name: function for module in (numbers, texts, cards, money, times) for function in module.FUNCTIONS
 }
 
 BUILTINS: Final[dict[str, tuple[str, str, str]]] = {
@@ -26,6 +26,16 @@ BUILTINS: Final[dict[str, tuple[str, str, str]]] = {
         "number(three_ds) + number(amount > 100)",
     ),
     "bool": ("bool(x)", "a number as a condition: not 0; missing stays missing", "bool(score)"),
+    "metadata": (
+        "metadata(key)",
+        "an entry of the event's metadata as text, numbers and truth values as in JSON; missing where there is none",
+        "metadata('ip_type') in ['tor', 'vpn'] or number(metadata('basket_items')) > 50",
+    ),
+    "lookup": (
+        "lookup(table, key)",
+        "what a table of `tables` has for a text; missing where it has nothing",
+        "lookup('risk_class', merchant_category) == 'high'",
+    ),
 }
 """Name to signature, meaning and example."""
 

@@ -44,6 +44,8 @@ class Function:
             `ValueError` with a line for the author.
         prepare: called when rules are loaded with the literal arguments; gives the implementation over the remaining
             arguments (those that are not `constant`).
+        fields: event fields that are put before the arguments as written; the first of `params` are theirs.
+        rated: `scalar` (not prepared) takes the rates in force, or None, before its arguments.
     """
 
     name: str
@@ -55,12 +57,14 @@ class Function:
     vector: Callable[..., Any] | None = None
     check: Callable[..., None] | None = None
     prepare: Callable[..., Callable[..., Any]] | None = None
+    fields: tuple[str, ...] = ()
+    rated: bool = False
 
     @property
     def signature(self) -> str:
         """As in the documentation: `clamp(x, low, high)`, `round(x, [digits])`, `min(x, …)`."""
         words = []
-        for param in self.params:
+        for param in self.params[len(self.fields) :]:
             word = param.name + (", …" if param.repeated else "")
             words.append(f"[{word}]" if param.optional else word)
         return f"{self.name}({', '.join(words)})"

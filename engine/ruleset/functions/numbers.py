@@ -94,7 +94,18 @@ def _distance_one(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
         return float(_distance(lat1, lon1, lat2, lon2))
 
 
+def _speed(lat1: Any, lon1: Any, lat2: Any, lon2: Any, seconds: Any) -> Any:
+    span = np.where(seconds < 0, np.nan, np.maximum(seconds, 1.0))
+    return _finite(_distance(lat1, lon1, lat2, lon2) / span * 3600.0)
+
+
+def _speed_one(lat1: float, lon1: float, lat2: float, lon2: float, seconds: float) -> float:
+    with np.errstate(all="ignore"):
+        return float(_speed(lat1, lon1, lat2, lon2, seconds))
+
+
 _X: Final = (number("x"),)
+_PLACES: Final = (number("lat1"), number("lon1"), number("lat2"), number("lon2"))
 
 FUNCTIONS: Final = (
     Function("abs", _X, Kind.NUMBER, abs, "the number without its sign", "abs(amount - cust_mean_30d)", np.abs),
@@ -114,9 +125,12 @@ FUNCTIONS: Final = (
     Function("log1p", _X, Kind.NUMBER, _log1p_one, "the natural logarithm of 1 + x; missing from -1 down",
              "log1p(amount)", _log1p),
     Function("sqrt", _X, Kind.NUMBER, _sqrt, "the square root; missing below 0", "sqrt(amount)", np.sqrt),
-    Function("distance_km", (number("lat1"), number("lon1"), number("lat2"), number("lon2")), Kind.NUMBER,
-             _distance_one, "great-circle distance in kilometres, of degrees (haversine)",
+    Function("distance_km", _PLACES, Kind.NUMBER, _distance_one,
+             "great-circle distance in kilometres, of degrees (haversine)",
              "distance_km(lat, lon, 52.52, 13.405) > 500", _distance),
+    Function("speed_kmh", (*_PLACES, number("seconds")), Kind.NUMBER, _speed_one,
+             "kilometres an hour between two places; less than a second counts as one, below 0 is missing",
+             "speed_kmh(lat, lon, 52.52, 13.405, since_last(by=customer, window='7d')) > 900", _speed),
 )  # fmt: skip
 
 TO_BOOL: Final = Function(
