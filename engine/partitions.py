@@ -14,6 +14,8 @@ from engine.features.definition import FeatureLimits
 from engine.resources import rules_directory
 from engine.ruleset import report
 from engine.ruleset.ruleset import RuleSet
+from engine.service.rule_sets import RuleLibrary
+from engine.warm_up import try_out
 
 RATES_BYTES_MAX: Final = 1 << 20
 
@@ -38,17 +40,30 @@ def core_settings(settings: Settings) -> CoreSettings:
 
 
 def partition_factory(
-    settings: Settings, *, backed: bool = True, features_out: bool = False
+    settings: Settings, library: RuleLibrary | None = None, *, backed: bool = True, features_out: bool = False
 ) -> Callable[[int], Partition]:
-    """A maker of partitions by shard number, all with one rule set. Raises `RuleErrors`, `ConfigError`.
+    """A maker of partitions by shard number, all beginning under one rule set. Raises `RuleErrors`, `ConfigError`.
 
     Args:
+        library: begins with that rule set and finds those that control events name; None: that of `settings` alone.
         backed: a state store stands behind.
         features_out: also render every declared feature of every event.
     """
-    ruleset = load_ruleset(settings)
     core = core_settings(settings)
-    return lambda shard: Partition(ruleset, core, shard=shard, backed=backed, features_out=features_out)
+    library = library or rule_library(settings)
+    first, rulesets = library.first, library.get
+    return lambda shard: Partition(
+        first, core, shard=shard, backed=backed, features_out=features_out, rulesets=rulesets
+    )
+
+
+def rule_library(settings: Settings) -> RuleLibrary:
+    """A library that begins with the rule set of `settings`, without an archive. Raises `RuleErrors`, `ConfigError`.
+
+    It tries a new rule set by running made-up events through it.
+    """
+    core = core_settings(settings)
+    return RuleLibrary(None, load_ruleset(settings), lambda ruleset: try_out(Partition(ruleset, core)))
 
 
 def _rates(money: MoneySettings) -> Rates:

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeVar
 
+from engine.adapters.backtest_process import BacktestProcess
 from engine.adapters.clocks import SystemClock
 from engine.adapters.embedded import RedisServer
 from engine.adapters.http_api import AddressUnusable, HttpServer, application
@@ -17,16 +19,22 @@ from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
+from engine.config.show import environment
 from engine.generator.stream import generate
 from engine.lifetime import Lifetime
+from engine.ports.announce import Announcer
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider
+from engine.rule_watch import RuleWatch
 from engine.service.batching import BatchLimits
+from engine.service.desk import ShardDesk
 from engine.service.machine import PartitionMachine
+from engine.service.marks import NO_LOG
 from engine.service.outage import Outage
 from engine.service.relay import Relay
-from engine.service.shard import NO_LOG, Shard
+from engine.service.rule_sets import RuleLibrary
+from engine.service.shard import Shard
 from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
 from engine.telemetry.metrics import Metrics
@@ -35,6 +43,7 @@ from engine.warm_up import EVENTS, keep_from_collector, warm_up
 
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
+BACKTEST_GROUPS: Final = ("money", "state", "risk", "rewards")  # settings that what a backtest says depends on
 QUEUED_EVENTS_MAX: Final = 4_000  # more would wait longer than any caller does
 
 T = TypeVar("T")
@@ -54,8 +63,11 @@ def alone(settings: Settings) -> bool:
     return not settings.kafka.url.startswith("kafka://")
 
 
-def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachine]) -> int:
-    """Serve until told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault."""
+def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachine], library: RuleLibrary) -> int:
+    """Serve until told to stop (SIGTERM, SIGINT). Returns the exit code: 0 done, 1 a fault.
+
+    `library`: the rule sets of the partitions; its archive becomes the settings' Redis.
+    """
     if alone(settings):
         warm_up(new_partition(SHARD))
     else:
@@ -67,18 +79,26 @@ def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachin
             directory = settings.redis.embedded_directory
             redis_url = servers.enter_context(RedisServer(directory=directory, append_only=bool(directory))).start().url
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_Server(settings, redis_url, new_partition).run())
+            return runner.run(_Server(settings, redis_url, new_partition, library).run())
 
 
 class _Server:
     """One run of `serve`: listen, wait for what it needs, decide, stop in time."""
 
-    def __init__(self, settings: Settings, redis_url: str, new_partition: Callable[[int], PartitionMachine]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis_url: str,
+        new_partition: Callable[[int], PartitionMachine],
+        library: RuleLibrary,
+    ) -> None:
         self._settings = settings
         self._redis_url = redis_url
         self._new_partition = new_partition
         self._clock = SystemClock()
         self._metrics = Metrics()
+        self._rules = RuleWatch(settings, redis_url, library, self._metrics, self._clock)
+        self._shards = 1
         self._life = Lifetime(
             self._clock,
             drain_ms=settings.worker.drain_ms,
@@ -94,13 +114,16 @@ class _Server:
             store = build_store(self._settings, self._redis_url)
             stack.push_async_callback(store.close)
             build = self._sole_owner if alone(self._settings) else self._log_decider
-            decider, prepare = build(store, stack)
-            server = HttpServer(self._application(decider), self._settings.http.address)
+            decider, announcer, prepare = build(store, stack)
+            stack.push_async_callback(self._rules.stop)
+            server = HttpServer(self._application(decider, self._desk(store, announcer)), self._settings.http.address)
             try:
                 await server.start()
                 stack.push_async_callback(server.close)
                 if await self._life.unless_stopped(self._prepare(store, prepare)):
                     decider.start()
+                    if isinstance(decider, SoleOwner):
+                        self._rules.start(lambda: decider.rulesets, decider)
                     await self._life.stopped.wait()
             except (StoreMisconfigured, TopicsMissing, AddressUnusable) as error:
                 self._life.fail(error)
@@ -113,12 +136,30 @@ class _Server:
         logger.info("the API has stopped")
         return DONE
 
-    def _application(self, decider: Decider) -> Any:
+    def _application(self, decider: Decider, desk: ShardDesk) -> Any:
         http = self._settings.http
         limits = SyncLimits(http.deadline_ms / 1000, http.body_bytes_max)
-        return application(decider, self._metrics, keys=http.api_keys, limits=limits)
+        return application(decider, self._metrics, keys=http.api_keys, limits=limits, desk=desk)
 
-    def _sole_owner(self, store: RedisStore, stack: AsyncExitStack) -> tuple[_Startable, "_Prepare"]:
+    def _desk(self, store: RedisStore, announcer: Announcer) -> ShardDesk:
+        http = self._settings.http
+        backtester = BacktestProcess(
+            environment(self._settings, BACKTEST_GROUPS),
+            http.backtest_directory,
+            seconds=http.backtest_ms / 1000,
+            events_max=http.backtest_events_max,
+        )
+        return ShardDesk(
+            store,
+            self._rules.library,
+            self._rules.registry,
+            announcer,
+            backtester,
+            shards=lambda: self._shards,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
+    def _sole_owner(self, store: RedisStore, stack: AsyncExitStack) -> "_Built":
         sink = RedisStreamSink(self._redis_url, prefix=self._settings.redis.prefix)
         stack.push_async_callback(sink.close)
         batch = self._settings.batch
@@ -141,6 +182,7 @@ class _Server:
             backoff=self._life.backoff(),
             outage=store_outage,
             source=lambda offset: {"journal": self._settings.redis.prefix, "shard": SHARD, "offset": offset},
+            rule_sets=self._rules.library,
             partitions=NO_LOG,
             answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
         )
@@ -153,9 +195,9 @@ class _Server:
             on_batch=self._metrics.batch,
             on_fatal=self._on_fatal,
         )
-        return owner, _nothing
+        return owner, owner, _nothing
 
-    def _log_decider(self, store: RedisStore, stack: AsyncExitStack) -> tuple[_Startable, "_Prepare"]:
+    def _log_decider(self, store: RedisStore, stack: AsyncExitStack) -> "_Built":
         options = build_kafka_options(self._settings)
         writer, replies = KafkaWriter(options), RedisReplies(self._redis_url)
         stack.push_async_callback(replies.close)
@@ -172,16 +214,18 @@ class _Server:
         )
 
         async def prepare() -> None:
-            await self._life.wait_for(lambda: ensure_topics(options), LogUnavailable, "the event log")
+            self._shards = await self._life.wait_for(lambda: ensure_topics(options), LogUnavailable, "the event log")
             await self._life.wait_for(writer.start, LogUnavailable, "the event log")
 
-        return decider, prepare
+        return decider, writer, prepare
 
-    async def _prepare(self, store: RedisStore, prepare: "_Prepare") -> bool:
+    async def _prepare(self, store: RedisStore, prepare: Callable[[], Awaitable[None]]) -> bool:
         await self._life.wait_for(store.start, StoreUnavailable, "the state store")
         for note in store.notes:
             logger.info("%s", note)
         await prepare()
+        if alone(self._settings):
+            await self._life.wait_for(self._rules.library.start, StoreUnavailable, "the state store")
         return True
 
     def _on_fatal(self, error: BaseException) -> None:
@@ -189,7 +233,8 @@ class _Server:
         self._life.fail(error)
 
 
-_Prepare = Callable[[], Awaitable[None]]
+_Built = tuple[_Startable, Announcer, Callable[[], Awaitable[None]]]
+"""What decides, what control events go through, and what has to be waited for besides the store."""
 
 
 async def _nothing() -> None:

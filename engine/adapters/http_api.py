@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from engine.adapters.http_auth import ADMIN, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_auth import ADMIN, ANALYST, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_desk import DeskHandlers
 from engine.adapters.http_openapi import openapi
 from engine.adapters.http_problem import Problem, problems
 from engine.adapters.http_sync import SyncHandlers, SyncLimits, SyncMetrics
+from engine.ports.desk import Desk
 from engine.ports.sync import Decider
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,6 +35,7 @@ def application(
     *,
     keys: Iterable[KeyWithRole] = (),
     limits: SyncLimits | None = None,
+    desk: Desk | None = None,
 ) -> web.Application:
     """The web application over whatever decides.
 
@@ -40,6 +44,7 @@ def application(
         metrics: counts the calls and is shown at `/metrics`.
         keys: API keys and their roles; without any, none is asked for.
         limits: bounds of a call.
+        desk: answers analysts; without one, their routes are not there.
     """
     limits = limits or SyncLimits()
     sync = SyncHandlers(decider, metrics, limits)
@@ -47,6 +52,8 @@ def application(
     app[ROLES] = {DECISIONS: frozenset((GATEWAY, ADMIN)), EVENTS: frozenset((GATEWAY, ADMIN))}
     app.router.add_post("/v1/decisions", sync.decision, name=DECISIONS)
     app.router.add_post("/v1/events", sync.events, name=EVENTS)
+    if desk is not None:
+        _add_desk(app, DeskHandlers(desk, limits.bulk_bytes_max))
     app.on_response_prepare.append(_unnamed)
     health = _Health(decider, metrics)
     app.router.add_get("/healthz", health.alive)
@@ -54,6 +61,21 @@ def application(
     app.router.add_get("/metrics", health.metrics)
     app.router.add_get("/openapi.json", health.openapi)
     return app
+
+
+def _add_desk(app: web.Application, desk: DeskHandlers) -> None:
+    routes: tuple[tuple[str, str, str, Handler], ...] = (
+        ("GET", "/v1/rules", "rules", desk.rules),
+        ("POST", "/v1/rules/backtest", "backtest", desk.backtest),
+        ("POST", "/v1/rules/{rule}/snooze", "snooze", desk.snooze),
+        ("DELETE", "/v1/rules/{rule}/snooze", "wake", desk.wake),
+        ("GET", "/v1/lists", "lists", desk.lists),
+        ("GET", "/v1/lists/{name}", "list", desk.list_values),
+        ("POST", "/v1/lists/{name}", "change_list", desk.change_list),
+    )
+    for method, path, name, handler in routes:
+        app.router.add_route(method, path, handler, name=name)
+        app[ROLES][name] = frozenset((ANALYST, ADMIN))
 
 
 async def _unnamed(request: web.Request, response: web.StreamResponse) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.ruleset.ruleset import RuleSet
     from engine.service.backtest import Labels, Options
+    from engine.service.replay import Chunk
 
 NAME: Final = "steward rules backtest"
 SUMMARY: Final = "what a change of rules would have done: one history through two rules directories"
@@ -46,6 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page that opens offline")
     parser.add_argument("--max-insult-rate", type=share, metavar="X", help="fail above this share of honest payments")
     parser.add_argument("--min-recall", type=share, metavar="X", help="fail below this share of fraud caught")
+    parser.add_argument(
+        "--max-events", type=whole(1, 10**9), metavar="N", help="fail where the history is longer than N events"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, and no report on standard output")
     parser.add_argument("--map", metavar="FILE|NAME", help="columns of Parquet and CSV")
     parser.add_argument("--base-currency", metavar="CODE", help="currency of amount_base")
@@ -109,12 +113,22 @@ def _report(args: argparse.Namespace, loaded: "Settings", progress: "Progress") 
     options = _options(args, candidate, loaded.risk.label_maturity_ms)
     test = Backtest(baseline, candidate, core, _labels(args), options)
     mapping = read_mapping(args.map) if args.map else None
-    chunks = chunks_of(args.sources, mapping, BATCH_EVENTS, progress)
+    chunks = _bounded(chunks_of(args.sources, mapping, BATCH_EVENTS, progress), args.max_events)
     report = backtest(chunks, test, progress.events)
     report["sources"] = args.sources
     for side, where in (("baseline", args.baseline), ("candidate", args.candidate)):
         report[side]["directory"] = str(where)
     return report
+
+
+def _bounded(chunks: "Iterable[Chunk]", events_max: int | None) -> "Iterator[Chunk]":
+    """The chunks as they are; raises `Unusable` where there are more events than allowed."""
+    events = 0
+    for chunk in chunks:
+        events += len(chunk.records)
+        if events_max is not None and events > events_max:
+            raise Unusable(f"{NAME}: the history is longer than --max-events {events_max}")
+        yield chunk
 
 
 def _load(where: Path) -> "RuleSet":

@@ -28,10 +28,11 @@ def run(args: argparse.Namespace) -> int:
         "STEWARD_RULES": args.rules,
     }
     loaded = settings(args, overrides)
-    from engine.partitions import partition_factory
+    from engine.partitions import partition_factory, rule_library
     from engine.serving import run_serve
     from engine.telemetry.logs import configure
 
     configure(loaded.log.level, loaded.log.format)
     with usable_rules():
-        return run_serve(loaded, partition_factory(loaded))
+        library = rule_library(loaded)
+        return run_serve(loaded, partition_factory(loaded, library), library)

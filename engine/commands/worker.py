@@ -19,10 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop."""
     loaded = settings(args, {"STEWARD_KAFKA": args.kafka, "STEWARD_REDIS": args.redis, "STEWARD_RULES": args.rules})
-    from engine.partitions import partition_factory
+    from engine.partitions import partition_factory, rule_library
     from engine.telemetry.logs import configure
     from engine.working import run_worker
 
     configure(loaded.log.level, loaded.log.format)
     with usable_rules():
-        return run_worker(loaded, partition_factory(loaded))
+        library = rule_library(loaded)
+        return run_worker(loaded, partition_factory(loaded, library), library)

@@ -1,5 +1,6 @@
 """The settings as a table and as JSON, secrets masked, with where each value came from."""
 
+from collections.abc import Collection
 from typing import Any
 
 from engine.config.settings import ENTRIES, Entry, Settings
@@ -35,3 +36,12 @@ def table(settings: Settings) -> str:
 def masked(entry: Entry, value: Any) -> str:
     """A value as text that may be printed or logged."""
     return (entry.spec.kind.mask or entry.spec.kind.show)(value)
+
+
+def environment(settings: Settings, groups: Collection[str]) -> dict[str, str]:
+    """The settings of some groups as environment variables of another process; secrets are not masked."""
+    return {
+        entry.spec.env: entry.spec.kind.show(getattr(getattr(settings, entry.group), entry.attribute))
+        for entry in ENTRIES.values()
+        if entry.group in groups
+    }

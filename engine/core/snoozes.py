@@ -46,6 +46,11 @@ class Snoozes:
         """Whether any is in force."""
         return bool(self._until)
 
+    @property
+    def entries(self) -> Mapping[tuple[str, str, str], int]:
+        """Until when each rule lets whom be, by rule, entity and value."""
+        return self._until
+
     def change(self, event: ControlSnooze, time_ms: int, until_ms: int | None) -> None:
         """Set a snooze, or lift it with None; those that have ended by `time_ms` are dropped. Raises `SnoozesFull`."""
         key = (event.rule, event.entity, event.value)

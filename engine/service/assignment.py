@@ -61,6 +61,10 @@ class Assignment:
         """The partitions to fetch from."""
         return {partition for partition, lane in self._lanes.items() if lane.wanting}
 
+    def rulesets(self) -> dict[int, str]:
+        """The hash of the rule set in force, of every shard that is open."""
+        return {partition: lane.shard.ruleset for partition, lane in self._lanes.items() if lane.opened}
+
     def offsets(self) -> dict[int, int]:
         """The next input offset of every partition that has committed, those just revoked included."""
         shards = {**self._parked, **{partition: lane.shard for partition, lane in self._lanes.items()}}

@@ -64,6 +64,11 @@ class Lane:
         """Whether records of this partition should be fetched."""
         return self._accepting and not self._stopping.is_set() and len(self._queue) < self._limits.queued_events_max
 
+    @property
+    def opened(self) -> bool:
+        """Whether the shard is loaded: what it holds is what the store holds."""
+        return self._accepting
+
     def start(self) -> None:
         """Begin: open, seek, process. Idempotent."""
         if self._task is None:

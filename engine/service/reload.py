@@ -18,7 +18,7 @@ import msgspec
 from engine.ports.announce import Announcer
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
-from engine.ports.store import StoreUnavailable
+from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ruleset.compiler import content_hash
 from engine.ruleset.errors import RuleErrors
 from engine.ruleset.ruleset import RuleSet
@@ -31,7 +31,9 @@ LOADED: Final = "loaded"
 EMPTY: Final = "{}: the file is empty (a file that is not needed is deleted; an empty one is taken for half written)"
 ERRORS_MAX: Final = 10  # lines of one refusal: the first few tell what to mend, `steward rules check` tells all
 ERROR_CHARS_MAX: Final = 512
-REPEAT_S: Final = 60.0  # a shard that was told and has not adopted yet is told again: it may be far behind on its log
+REPEAT_S: Final = 60.0
+"""A shard that was told and has not adopted yet is told again after so long, then twice as long, and so on: it is far
+behind on its log, or the rule set does not fit its state, which its dead letters say."""
 REFRESH_S: Final = 86_400.0  # the archive is shown once a day what is in force, for it forgets what nobody asks for
 
 logger = logging.getLogger("steward.rules")
@@ -47,7 +49,8 @@ class _Content(NamedTuple):
 
 class _Told(NamedTuple):
     ruleset: str
-    at_s: float
+    again_s: float  # when to say it again
+    wait_s: float
 
 
 @dataclass(slots=True)
@@ -133,7 +136,7 @@ class Reloader:
         try:
             await self._look()
             await self._tell()
-        except (LogUnavailable, StoreUnavailable) as error:
+        except (LogUnavailable, StoreUnavailable, StoreMisconfigured) as error:
             self._outage.failed(error)
         except Exception:
             # A fault of ours must not end the watch: the rules in force stay, and the log says why.
@@ -154,7 +157,7 @@ class Reloader:
                 ruleset = await self._library.add(content.files)
             except RuleErrors as errors:
                 self._refuse(content._replace(errors=tuple(errors.lines())))
-            except (LogUnavailable, StoreUnavailable):
+            except (StoreUnavailable, StoreMisconfigured):
                 raise  # not judged: the next look does it
             except Exception as error:
                 logger.exception("a rules directory made the compiler fail")
@@ -206,10 +209,11 @@ class Reloader:
             return
         for shard, ruleset in in_force.items():
             told = progress.told.get(shard)
-            if ruleset == wanted.hash or (told and told.ruleset == wanted.hash and now_s - told.at_s < REPEAT_S):
+            told = told if told and told.ruleset == wanted.hash else _Told(wanted.hash, now_s, REPEAT_S)
+            if ruleset == wanted.hash or now_s < told.again_s:
                 continue
             await self._announcer.announce(shard, self._rules(shard, wanted.hash))
-            progress.told[shard] = _Told(wanted.hash, now_s)
+            progress.told[shard] = _Told(wanted.hash, now_s + told.wait_s, 2 * told.wait_s)
         if now_s - progress.refreshed_s >= REFRESH_S:
             await self._library.refresh([wanted.hash, *in_force.values()])
             progress.refreshed_s = now_s

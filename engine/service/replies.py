@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.core.controls import may_be_control
 from engine.core.effects import Effects, Output
 from engine.ports.log import LogRecord
 
@@ -42,6 +43,27 @@ def _call(index: int, headers: Iterable[tuple[str, bytes]]) -> Iterable[Call]:
     if channel and len(channel) <= CHANNEL_BYTES_MAX:
         request = (found.get(REQUEST_ID) or b"")[:REQUEST_ID_BYTES_MAX]
         yield Call(index, channel.decode("utf-8", "replace"), request.decode("utf-8", "replace"))
+
+
+NO_CONTROL: Final = b'{"reason":"unknown_type","detail":"control events are not taken over HTTP"}'
+"""What a caller is told who sends one: a gateway may not change rules, lists or rates."""
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_TYPED: Final = msgspec.json.Decoder(_Typed)
+
+
+def is_control(value: bytes) -> bool:
+    """Whether a record says that it is a control event."""
+    if not may_be_control(value):
+        return False
+    try:
+        return _TYPED.decode(value).type.startswith("control.")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
 
 
 class _Identity(msgspec.Struct):

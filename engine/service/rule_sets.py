@@ -24,6 +24,7 @@ class RuleLibrary:
 
     Attributes:
         first: the rule set this process started with; a new shard begins under it.
+        archive: where rule sets outlive the process; it may be named after the library is made, and before it is used.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class RuleLibrary:
         `trial` runs a new rule set over made-up events and lets any exception through; called in a thread by `add`.
         """
         self.first = first
-        self._archive = archive
+        self.archive = archive
         self._trial = trial
         self._held: OrderedDict[str, RuleSet] = OrderedDict()
 
@@ -54,9 +55,9 @@ class RuleLibrary:
         is logged and counts as unknown. Raises `StoreUnavailable`.
         """
         found = self.get(ruleset)
-        if found is not None or self._archive is None:
+        if found is not None or self.archive is None:
             return found
-        files = await self._archive.get(ruleset)
+        files = await self.archive.get(ruleset)
         if files is None:
             return None
         if content_hash(files) != ruleset:
@@ -77,8 +78,8 @@ class RuleLibrary:
         found = self.get(content_hash(files))
         if found is None:
             found = await asyncio.to_thread(self._tried, dict(files))
-        if self._archive is not None:
-            await self._archive.put(found.hash, files)
+        if self.archive is not None:
+            await self.archive.put(found.hash, files)
         return self._keep(found)
 
     async def start(self) -> None:
@@ -89,8 +90,8 @@ class RuleLibrary:
         """Archive the rule sets of these hashes again, as far as they are in memory. Raises `StoreUnavailable`."""
         for name in dict.fromkeys(rulesets):
             found = self.get(name)
-            if found is not None and self._archive is not None:
-                await self._archive.put(found.hash, found.texts)
+            if found is not None and self.archive is not None:
+                await self.archive.put(found.hash, found.texts)
 
     def _tried(self, files: Mapping[str, str]) -> RuleSet:
         ruleset = compile_rules(files)

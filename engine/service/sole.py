@@ -11,10 +11,11 @@ from engine.core.controls import may_be_control
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
 from engine.ports.store import Fenced, StoreUnavailable
-from engine.ports.sync import Busy, SyncResult, Undecided
+from engine.ports.sync import REJECTED, Busy, SyncResult, Undecided
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
+from engine.service.replies import NO_CONTROL, is_control
 from engine.service.shard import BatchOutcome, Shard
 
 PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
@@ -83,6 +84,11 @@ class SoleOwner:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def rulesets(self) -> dict[int, str]:
+        """The hash of the rule set in force, by shard; empty while the shard is not open."""
+        return {self.shard.number: self.shard.ruleset} if self._opened else {}
+
+    @property
     def queued(self) -> int:
         """Events that wait for a batch."""
         return len(self._queue)
@@ -100,7 +106,11 @@ class SoleOwner:
             raise Busy("too many events are waiting" if not self._outage.down else "the store is not available")
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(event, loop.create_future()) for event in events]
-        self._queue.extend(waiting)
+        for item in waiting:
+            if is_control(item.value):
+                item.answer.set_result(SyncResult(REJECTED, NO_CONTROL))
+            else:
+                self._queue.append(item)
         self._wake.set()
         try:
             async with asyncio.timeout(seconds):

@@ -17,7 +17,7 @@ from engine.ports.sync import REJECTED, Busy, EventWriter, ReplyChannel, SyncRes
 from engine.service.backoff import Backoff
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
-from engine.service.replies import REPLY_TO, REQUEST_ID, event_key
+from engine.service.replies import NO_CONTROL, REPLY_TO, REQUEST_ID, event_key
 
 PROBE_S: Final = 1.0
 LOOK_UP_S: Final = 0.1  # of the stored answer, once the time for a reply is over
@@ -105,7 +105,7 @@ class LogDecider:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        refused = SyncResult(REJECTED, b'{"reason":"unknown_type","detail":"control events are not taken over HTTP"}')
+        refused = SyncResult(REJECTED, NO_CONTROL)
         return [results.get(index, refused) for index in range(len(events))]
 
     async def _call(

@@ -1,0 +1,394 @@
+"""The routes of analysts, over a real shard without a log: rules, lists, snoozes, backtests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from engine.adapters.backtest_process import BacktestProcess
+from engine.adapters.clocks import SystemClock
+from engine.adapters.http_api import application
+from engine.adapters.memory_rules import MemoryRules
+from engine.adapters.memory_sink import MemorySink
+from engine.adapters.memory_store import MemoryStore
+from engine.adapters.memory_workers import MemoryWorkers
+from engine.config import ApiKey, load
+from engine.core.partition import Partition
+from engine.partitions import core_settings
+from engine.ports.desk import BacktestOrder, Unusable
+from engine.ports.workers import Worker
+from engine.ruleset import compile
+from engine.service.backoff import Backoff
+from engine.service.batching import BatchLimits
+from engine.service.desk import ShardDesk
+from engine.service.marks import NO_LOG
+from engine.service.outage import Outage
+from engine.service.relay import Relay
+from engine.service.rule_sets import RuleLibrary
+from engine.service.shard import Shard
+from engine.service.sole import SoleOwner
+from engine.telemetry.metrics import Metrics
+
+NOW_MS = 1_800_000_000_000
+RULES = {
+    "a.yaml": """
+lists:
+  blocked: {values: [evil, worse]}
+  codes: {values: [5411, 6051]}
+  nets: {values: [203.0.113.0/24]}
+  later: {values: []}
+rules:
+  - id: big
+    description: a big payment
+    owner: risk
+    when: amount > 100
+    then: {decision: review, score: 10, reason: BIG}
+    tests: [{given: {amount: 500}, expect: hit}]
+  - id: blocked_merchant
+    when: merchant_id in lists.blocked
+    then: {decision: decline, reason: BLOCKED}
+    mode: live
+    valid_from: 2020-01-01T00:00:00Z
+  - {id: later_merchant, when: merchant_id in lists.later, then: {decision: step_up, reason: LATER}, mode: shadow}
+"""
+}
+
+
+class Bench:
+    """An API over one shard, its partition a real one."""
+
+    def __init__(self, keys: tuple[ApiKey, ...], histories: Path | None) -> None:
+        settings, clock = load({}), SystemClock()
+        self.store, self.sink, self.registry = MemoryStore(), MemorySink(), MemoryWorkers()
+        self.library = RuleLibrary(MemoryRules(), compile(RULES))
+        core, fatal = core_settings(settings), []
+        relay = Relay(
+            0,
+            self.sink,
+            clock=clock,
+            backoff=Backoff(lambda: 0.0),
+            outage=Outage("sink", clock),
+            on_fatal=fatal.append,
+        )
+        self.owner = SoleOwner(
+            Shard(
+                0,
+                Partition(self.library.first, core, rulesets=self.library.get),
+                self.store,
+                relay,
+                clock=clock,
+                backoff=Backoff(lambda: 0.0),
+                outage=Outage("store", clock),
+                source=lambda offset: {"offset": offset},
+                rule_sets=self.library,
+                partitions=NO_LOG,
+            ),
+            lambda: self.store.answer(0, b"probe"),
+            limits=BatchLimits(),
+            clock=clock,
+            store_outage=Outage("store", clock),
+            on_batch=lambda outcome: None,
+            on_fatal=fatal.append,
+        )
+        self.fatal = fatal
+        desk = ShardDesk(
+            self.store,
+            self.library,
+            self.registry,
+            self.owner,
+            BacktestProcess({}, histories, seconds=120.0, events_max=500),
+            shards=lambda: 1,
+            now_ms=lambda: NOW_MS,
+        )
+        self.app = application(self.owner, Metrics(), keys=keys, desk=desk)
+        self.client: TestClient[Any, Any]
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        given = {"data": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
+        async with self.client.request(method, path, headers=headers, **given) as response:
+            if response.status >= 400:
+                assert response.content_type == "application/problem+json"
+            return response.status, orjson.loads(await response.read())
+
+    async def pay(self, number: int, merchant: str, *, amount: int = 5, at_ms: int = NOW_MS) -> dict[str, Any]:
+        event = {
+            "event_id": f"e{number}",
+            "type": "payment.requested",
+            "event_time": at_ms,
+            "customer_id": "c1",
+            "payment_id": f"p{number}",
+            "amount": amount,
+            "currency": "EUR",
+            "merchant_id": merchant,
+        }
+        status, decision = await self.call("POST", "/v1/decisions", event)
+        assert status == 200, decision
+        return decision
+
+
+@asynccontextmanager
+async def bench(keys: tuple[ApiKey, ...] = (), histories: Path | None = None) -> AsyncIterator[Bench]:
+    made = Bench(keys, histories)
+    async with TestClient(TestServer(made.app)) as client:
+        made.client = client
+        made.owner.start()
+        yield made
+        await made.owner.drain(5.0)
+        assert made.fatal == []
+
+
+def on_bench(body: Callable[[Bench], Coroutine[Any, Any, None]], **options: Any) -> None:
+    async def run() -> None:
+        async with bench(**options) as made:
+            await body(made)
+
+    asyncio.run(run())
+
+
+def test_the_rules_in_force():
+    async def body(made: Bench) -> None:
+        assert (await made.call("GET", "/v1/rules"))[1]["shards"] == {"0": None}  # nothing was ever committed
+        await made.registry.sign_in(
+            Worker(worker="host:1", version="9", started_ms=0, shards={0: "ab" * 8}, errors=("a.yaml:1:1: no",))
+        )
+        await made.pay(1, "shop")
+        status, found = await made.call("GET", "/v1/rules")
+        ruleset = made.library.first.hash
+        assert status == 200
+        assert found["ruleset"] == ruleset
+        assert found["shards"] == {"0": ruleset}
+        (worker,) = found["workers"]
+        assert worker["errors"] == ["a.yaml:1:1: no"]
+        assert worker["started_at"] == "1970-01-01T00:00:00.000Z"
+        (shown,) = found["rule_sets"]
+        assert shown["lists"] == {"blocked": 2, "codes": 2, "later": 0, "nets": 1}
+        rules = {rule["id"]: rule for rule in shown["rules"]}
+        assert list(rules) == ["big", "blocked_merchant", "later_merchant"]
+        assert rules["big"] == {
+            "id": "big", "description": "a big payment", "owner": "risk", "tags": [], "mode": "live", "share": 1.0,
+            "reason": "BIG", "file": "a.yaml", "line": 8, "valid_from": None, "valid_to": None, "tests": 1,
+            "decision": "review", "score": 10.0, "allow": False, "hard": False,
+        }  # fmt: skip
+        assert rules["blocked_merchant"]["valid_from"] == "2020-01-01T00:00:00.000Z"
+        assert rules["later_merchant"]["mode"] == "shadow"
+
+    on_bench(body)
+
+
+def test_a_list_changes_decisions_until_its_entry_expires():
+    async def body(made: Bench) -> None:
+        assert (await made.pay(1, "shop"))["rules"] == []
+        status, told = await made.call("POST", "/v1/lists/blocked", {"add": ["shop"], "ttl": "7d"})
+        assert (status, len(told["event_ids"])) == (202, 1)
+        assert (await made.pay(2, "shop"))["rules"] == ["blocked_merchant"]
+        assert (await made.pay(3, "shop", at_ms=NOW_MS + 7 * 86_400_000))["rules"] == []
+        status, shown = await made.call("GET", "/v1/lists/blocked")
+        assert (status, shown["kind"], shown["declared"], shown["changed"]) == (200, "text", True, True)
+        assert shown["entries"] == [
+            {"value": "evil", "expires_at": None},
+            {"value": "shop", "expires_at": "2027-01-22T08:00:00.000Z"},
+            {"value": "worse", "expires_at": None},
+        ]
+        assert (await made.call("POST", "/v1/lists/blocked", {"remove": ["evil", "shop"]}))[0] == 202
+        assert (await made.pay(4, "evil"))["rules"] == (await made.pay(5, "shop"))["rules"] == []
+        assert (await made.call("POST", "/v1/lists/blocked", {"values": ["only"], "add": ["and"]}))[0] == 202
+        shown = (await made.call("GET", "/v1/lists/blocked"))[1]
+        assert [entry["value"] for entry in shown["entries"]] == ["and", "only"]
+        assert (await made.pay(6, "worse"))["rules"] == []
+        assert (await made.pay(7, "only"))["rules"] == ["blocked_merchant"]
+
+    on_bench(body)
+
+
+def test_all_lists_and_a_page_at_a_time():
+    async def body(made: Bench) -> None:
+        assert (await made.call("POST", "/v1/lists/of_no_rule", {"add": ["x"]}))[0] == 202
+        listed = {shown["name"]: shown for shown in (await made.call("GET", "/v1/lists"))[1]["lists"]}
+        assert {name: (shown["kind"], shown["values"]) for name, shown in listed.items()} == {
+            "blocked": ("text", 2), "codes": ("number", 2), "later": ("text", 0), "nets": ("network", 1),
+            "of_no_rule": ("text", 1),
+        }  # fmt: skip
+        assert listed["of_no_rule"]["declared"] is False
+        values = [f"v{n:05}" for n in range(9_000)]  # more than one record holds
+        status, told = await made.call("POST", "/v1/lists/later", {"values": values, "add": ["last"]})
+        assert status == 202
+        assert len(told["event_ids"]) > 1
+        seen, after = [], ""
+        while after is not None:
+            page = (await made.call("GET", f"/v1/lists/later?limit=4000&after={after}"))[1]
+            seen += [entry["value"] for entry in page["entries"]]
+            after = page["next"]
+        assert seen == ["last", *values]
+
+    on_bench(body)
+
+
+def test_a_snooze_and_its_end():
+    async def body(made: Bench) -> None:
+        assert (await made.pay(1, "shop", amount=500))["rules"] == ["big"]
+        snooze = {"entity": "merchant", "value": "shop", "for": "1h"}
+        assert (await made.call("POST", "/v1/rules/big/snooze", snooze))[0] == 202
+        decision = await made.pay(2, "shop", amount=500)
+        assert (decision["rules"], decision["shadow"]) == ([], ["big"])
+        assert (await made.pay(3, "other", amount=500))["rules"] == ["big"]
+        snoozed = (await made.call("GET", "/v1/rules"))[1]["snoozes"]
+        assert snoozed == [{"rule": "big", "entity": "merchant", "value": "shop", "until": "2027-01-15T09:00:00.000Z"}]
+        assert (await made.call("DELETE", "/v1/rules/big/snooze?entity=merchant&value=shop"))[0] == 202
+        assert (await made.pay(4, "shop", amount=500))["rules"] == ["big"]
+        assert (await made.call("GET", "/v1/rules"))[1]["snoozes"] == []
+
+    on_bench(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/lists/blocked", b"{", 400),
+        ("POST", "/v1/lists/blocked", b"\xff", 400),
+        ("POST", "/v1/lists/blocked", {}, 422),
+        ("POST", "/v1/lists/blocked", {"add": "x"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": [""]}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"] * 10_001}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x" * 1_001]}, 422),
+        ("POST", "/v1/lists/blocked", {"added": ["x"]}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "ttl": "soon"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "ttl": "0s"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "ttl": "999999999999w"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "expires_at": "2027-13-01T00:00:00Z"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "expires_at": "2020-01-01T00:00:00Z"}, 422),
+        ("POST", "/v1/lists/blocked", {"add": ["x"], "ttl": "1d", "expires_at": "2029-01-01T00:00:00Z"}, 422),
+        ("POST", "/v1/lists/codes", {"add": ["12", "twelve"]}, 422),
+        ("POST", "/v1/lists/no-name", {"add": ["x"]}, 404),
+        ("GET", "/v1/lists/unheard_of", None, 404),
+        ("GET", "/v1/lists/blocked?limit=0", None, 422),
+        ("GET", "/v1/lists/blocked?limit=99999999999999999999", None, 422),
+        ("PUT", "/v1/lists/blocked", {"add": ["x"]}, 405),
+        ("POST", "/v1/rules/no_rule/snooze", {"entity": "card", "value": "x", "for": "1h"}, 404),
+        ("POST", "/v1/rules/big/snooze", {"entity": "planet", "value": "x", "for": "1h"}, 422),
+        ("POST", "/v1/rules/big/snooze", {"entity": "card", "value": "x"}, 422),
+        ("POST", "/v1/rules/big/snooze", {"entity": "card", "value": "", "for": "1h"}, 422),
+        ("POST", "/v1/rules/big/snooze", {"entity": "card", "value": "x", "until": "2020-01-01T00:00:00Z"}, 422),
+        ("DELETE", "/v1/rules/big/snooze?entity=card", None, 422),
+        ("DELETE", "/v1/rules/big/snooze?value=x", None, 422),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(method, path, body, status):
+    async def run(made: Bench) -> None:
+        found, problem = await made.call(method, path, body)
+        assert found == status, problem
+        assert problem["detail"]
+        assert made.owner.shard.next_offset == -1  # nothing reached the shard
+
+    on_bench(run)
+
+
+@pytest.mark.parametrize("kind", ["control.rules", "control.list", "control.rates", r"\u0063ontrol.snooze"])
+def test_a_gateway_cannot_send_control_events(kind):
+    event = f'{{"event_id": "x", "event_time": 5, "type": "{kind}", "name": "blocked", "values": []}}'.encode()
+
+    async def run(made: Bench) -> None:
+        status, problem = await made.call("POST", "/v1/decisions", event)
+        assert (status, problem["reason"]) == (422, "unknown_type")
+        assert (await made.pay(1, "evil"))["rules"] == ["blocked_merchant"]
+        assert made.owner.shard.next_offset == 1
+
+    on_bench(run)
+
+
+def test_only_analysts_and_admins_are_let_in():
+    keys = (ApiKey("gateway", "g" * 8), ApiKey("analyst", "a" * 8), ApiKey("admin", "r" * 8))
+    body = {"add": ["x"]}
+
+    async def run(made: Bench) -> None:
+        for method, path, sent in [
+            ("GET", "/v1/rules", None), ("GET", "/v1/lists", None), ("GET", "/v1/lists/blocked", None),
+            ("POST", "/v1/lists/blocked", body), ("POST", "/v1/rules/backtest", {}),
+            ("POST", "/v1/rules/big/snooze", {}), ("DELETE", "/v1/rules/big/snooze", None),
+        ]:  # fmt: skip
+            assert (await made.call(method, path, sent))[0] == 401
+            assert (await made.call(method, path, sent, **{"X-API-Key": "g" * 8}))[0] == 403
+            for key in ("a" * 8, "r" * 8):
+                assert (await made.call(method, path, sent, **{"X-API-Key": key}))[0] in (200, 202, 422)
+        status, _ = await made.call("POST", "/v1/decisions", {}, **{"X-API-Key": "a" * 8})
+        assert status == 403
+
+    on_bench(run, keys=keys)
+
+
+def history(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": f"e{n}", "type": "payment.requested", "event_time": NOW_MS + 60_000 * n, "customer_id": f"c{n}",
+            "payment_id": f"p{n}", "amount": 90 + n, "currency": "EUR", "merchant_id": "shop",
+        }
+        for n in range(count)
+    ]  # fmt: skip
+
+
+CANDIDATE = {"a.yaml": RULES["a.yaml"].replace("amount > 100", "amount > 95")}
+
+
+def test_a_backtest_against_the_rules_in_force(tmp_path):
+    (tmp_path / "month.ndjson").write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in history(20)))
+
+    async def run(made: Bench) -> None:
+        order = {"events": history(20), "candidate": CANDIDATE, "sweep": ["big:#1=92..98:3"]}
+        first = asyncio.ensure_future(made.call("POST", "/v1/rules/backtest", order))
+        await asyncio.sleep(0.05)
+        assert (await made.call("POST", "/v1/rules/backtest", order))[0] == 429
+        status, report = await first
+        assert status == 200, report
+        assert report["baseline"]["ruleset"] == made.library.first.hash
+        assert report["candidate"]["ruleset"] == compile(CANDIDATE).hash
+        named = {**order, "source": "month.ndjson"}
+        del named["events"], named["sweep"]
+        status, other = await made.call("POST", "/v1/rules/backtest", named)
+        assert status == 200, other
+        assert other["candidate"]["totals"] == report["candidate"]["totals"]
+        assert await made.pay(1, "shop")
+
+    on_bench(run, histories=tmp_path)
+
+
+def test_a_backtest_that_cannot_be(tmp_path):
+    broken = {"sub/b.yaml": "rules: [{id: big, when: amunt > 3, then: {decision: review, reason: B}}]"}
+    events = history(3)
+    (tmp_path / "long.ndjson").write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in history(501)))
+
+    async def run(made: Bench) -> None:
+        status, problem = await made.call("POST", "/v1/rules/backtest", {"events": events, "candidate": broken})
+        assert status == 422
+        (error,) = problem["errors"]
+        assert (error["side"], error["file"], error["line"], error["column"]) == ("candidate", "sub/b.yaml", 1, 25)
+        assert (error["message"], error["hint"]) == ("unknown name 'amunt'", "did you mean 'amount'?")
+        for wrong, told in [
+            ({"candidate": CANDIDATE}, "a history is needed"),
+            ({"candidate": CANDIDATE, "events": events, "source": "x"}, "a history is needed"),
+            ({"candidate": {}, "events": events}, "length"),
+            ({"candidate": CANDIDATE, "source": "../secret.ndjson"}, "is no name of a file"),
+            ({"candidate": CANDIDATE, "source": "absent.ndjson"}, "there is no history"),
+            ({"candidate": CANDIDATE, "source": "long.ndjson"}, "longer than --max-events 500"),
+            ({"candidate": CANDIDATE, "events": history(501)}, "at most 500"),
+            ({"candidate": {"../../x.yaml": RULES["a.yaml"]}, "events": events}, "is no name of a file"),
+            ({"candidate": CANDIDATE, "events": events, "sweep": ["nothing"]}, "--sweep"),
+            ({"candidate": CANDIDATE, "events": events, "sweep": ["--json=/tmp/x"]}, "--sweep"),
+        ]:
+            status, problem = await made.call("POST", "/v1/rules/backtest", wrong)
+            assert (status, told in problem["detail"]) == (422, True), problem
+            assert str(tmp_path) not in problem["detail"] or "long" in problem["detail"]
+
+    on_bench(run, histories=tmp_path)
+
+
+def test_a_backtest_that_takes_too_long_is_ended(tmp_path):
+    async def run() -> None:
+        process = BacktestProcess({}, tmp_path, seconds=0.05, events_max=10)
+        with pytest.raises(Unusable, match=r"took longer than 0\.05 s"):
+            await process.run(BacktestOrder([b"{}"], "", CANDIDATE, None, ()), RULES)
+
+    asyncio.run(run())
