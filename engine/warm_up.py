@@ -26,7 +26,8 @@ def try_out(partition: PartitionMachine) -> None:
     for size in (1, EVENTS):
         decoded = partition.decode(list(generate(size)))
         missing = partition.missing(decoded)
-        partition.load(missing, [None] * len(missing))
+        while missing:
+            missing = partition.load(missing, [None] * len(missing))
         partition.apply(decoded, lambda index: {"offset": index})
 
 

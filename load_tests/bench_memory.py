@@ -67,7 +67,8 @@ async def fill(store: RedisStore, partition: Partition, records: list[bytes]) ->
     for start in range(0, len(records), BATCH):
         decoded = partition.decode(records[start : start + BATCH])
         keys = partition.missing(decoded)
-        partition.load(keys, await store.load(0, keys))
+        while keys:
+            keys = partition.load(keys, await store.load(0, keys))
         effects = partition.apply(decoded, lambda index: {"line": index})
         outbox = b"".join(output.data for output in effects.outputs)
         upto = min(start + BATCH, len(records))

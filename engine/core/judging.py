@@ -131,6 +131,21 @@ def declined(verdicts: Verdicts, judged: NDArray[np.intp]) -> set[int]:
     return set(judged[verdicts.outcome == _DECLINE].tolist())
 
 
+def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame | None) -> Frame:
+    """What rules see of some accepted events; `judged` is what they saw of those that carry a decision."""
+    decides = rows.columns.decides
+    if judged is not None and np.array_equal(some, np.flatnonzero(decides)):
+        return judged
+    picked = rows.columns.take(some)
+    values = rows.matrix[:, some]
+    if len(values) != len(ruleset.rows):
+        values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
+    anomaly = np.full(rows.columns.n, np.nan)
+    if judged is not None and judged.score_anomaly is not None:
+        anomaly[decides] = judged.score_anomaly
+    return Frame(picked, values, anomaly[some], lists=rows.lists, rates=rows.rates)
+
+
 def new_detector(ruleset: RuleSet) -> Detector | None:
     """The anomaly detector a rule set asks for, which has learned nothing; None where it has none."""
     model = ruleset.models.anomaly

@@ -143,29 +143,30 @@ class Observers:
         snoozed: Snoozed,
         positions: Sequence[int],
         effects: Effects,
-    ) -> list[Part]:
+    ) -> tuple[list[Part], list[Part]]:
         """Take in the accepted rows of a batch.
 
         Args:
             columns: the rows, at least one.
-            frame: what rules see of the given rows.
-            snoozed: where hits of a rule are to count as shadow hits; None for nowhere.
+            frame: what rules see of the given rows, where an observer looks at some.
+            snoozed: where hits of a rule are to count as shadow hits.
             positions: index of each row's record in the batch as received.
             effects: gets the counts.
 
         Returns:
-            Alerts, each with the position of the row before or at which it stands.
+            Alerts that stand before what comes of a row, and those that stand after it, with the row's position.
         """
         clock = self._clock.advance(columns.time_ms, columns.string("customer_id"))
         believed = columns.time_ms <= clock + self._late
         if len(clock) > 1 and clock[1] < clock[0]:
             clock[0] = clock[1]  # the second event of a shard set the clock back: nothing could fire before it
         seen = Seen(self._ruleset, columns, frame, snoozed)
-        parts = self._endings(columns, clock, self._followers(seen, clock, believed), seen, positions, effects)
+        before = self._endings(columns, clock, self._followers(seen, clock, believed), seen, positions, effects)
+        after: list[Part] = []
         for place, rule in enumerate(self._ruleset.observers):
             if rule.follow is None:
-                parts += self._at_once(place, rule, seen, clock, positions, effects)
-        return parts
+                after += self._at_once(place, rule, seen, clock, positions, effects)
+        return before, after
 
     def _followers(self, seen: Seen, clock: NDArray[np.int64], believed: NDArray[np.bool_]) -> list[_Follower]:
         """The rules with `unless_followed_by` that the batch has something for."""

@@ -18,10 +18,13 @@ from engine.core.adoption import Adopted, InForce, in_force
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
-from engine.core.judging import Rows, declined
+from engine.core.instants import parse_time
+from engine.core.judging import Rows, declined, seen_by
+from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
 from engine.core.rewards import Rewards, ledger_rows
 from engine.core.settings import CoreSettings
+from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
@@ -29,7 +32,7 @@ from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_RATES: Final = KEY_HEAD + b"rates"
 
-STAGES: Final = ("admit", "features", "score", "rules", "decide", "engage")
+STAGES: Final = ("admit", "features", "score", "rules", "decide", "engage", "observe")
 """The stages of `apply`, in order; those after features are left out where no event of a batch carries a decision."""
 
 
@@ -94,6 +97,13 @@ class Partition:
         self._force.restore(head)
         self._admission = Admission(settings.admission, backed=self._backed)
         self._rewards = Rewards(settings.earn, backed=self._backed)
+        self._observers = Observers(
+            self.ruleset,
+            head,
+            backed=self._backed,
+            lateness_ms=settings.admission.lateness_ms,
+            jump_ms=settings.clock_jump_ms,
+        )
         self._adopted: tuple[Decoded, Adopted] | None = None
 
     def decode(self, records: Sequence[bytes | None]) -> Decoded:
@@ -116,10 +126,14 @@ class Partition:
             *self._admission.missing(columns),
             *self._force.features.missing(columns),
             *self._rewards.missing(columns),
+            *self._observers.missing(columns, _ticks(decoded)),
         ]
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take stored state into memory; `None` for a key the store does not have."""
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
+        """Take stored state into memory; `None` for a key the store does not have.
+
+        Returns further keys that the batch turns out to need, to be loaded likewise: most often none.
+        """
         rooms: tuple[tuple[bytes, Any], ...] = (
             (KEY_ADMISSION, self._admission),
             (KEY_FEATURE, self._force.features),
@@ -129,12 +143,19 @@ class Partition:
             picked = [i for i, key in enumerate(keys) if key[:1] == prefix]
             if picked:
                 room.load([keys[i] for i in picked], [values[i] for i in picked])
+        return self._observers.load(keys, values)
+
+    @property
+    def waiting(self) -> int | None:
+        """Event time this shard has come to, where timers wait for it to go on; None where none do."""
+        return self._observers.waiting
 
     def evict(self) -> None:
         """Bound what is held in memory. After a commit, never between `missing` and `apply`."""
         self._admission.evict(self._settings.customers_max)
         self._force.features.evict(self._settings.entities_max)
         self._rewards.evict(self._settings.customers_max)
+        self._observers.evict(self._settings.customers_max)
 
     def apply(
         self,
@@ -167,12 +188,13 @@ class Partition:
         effects.duplicates = decoded.index[admitted.duplicate].tolist()
         effects.accepted = columns.n + len(decoded.controls) - len(adopted.rejects)
         effects.late = int(np.count_nonzero(columns.late))
-        parts = dead_letters(rejects, source) + adopted.outputs
+        parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
         self.probe("admit")
         if columns.n:
             parts += self._stages(columns, decoded.masked[rows], positions, decoded.rates, explain, ops, effects)
         parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
         effects.outputs = [output for _, output in parts]
+        ops += self._observers.flush()
         if self._backed:
             ops += [*self._force.ops(effects), *self._rates_op(decoded.rates)]
         effects.ops = b"".join(ops)
@@ -183,7 +205,10 @@ class Partition:
         if self._adopted is None or self._adopted[0] is not decoded:
             if any(placed.row for placed in decoded.controls):
                 raise ValueError("a control event stands behind an event of its batch; batches begin with them")
+            before = self.ruleset
             self._adopted = decoded, self._force.adopt(decoded.controls)
+            if self.ruleset is not before:
+                self._observers.adopt(self.ruleset)
         return self._adopted[1]
 
     def _stages(
@@ -207,21 +232,26 @@ class Partition:
             matrix = force.ruleset.derive(columns, matrix, lists=lists, rates=rates)
             effects.features = feature_lines(force.ruleset, columns, matrix)
         rows = Rows(columns, matrix, masked, positions, lists, rates, explain)
-        parts, refused = self._judge(rows, effects)
+        parts, refused, judged = self._judge(rows, effects)
         # In row order, whatever the batch: a payment that settled before it was declined has earned.
         for row in sorted({*refused, *ledger_rows(columns)}):
             moved, outputs = self._rewards.move(columns, row, declined=row in refused)
             ops.append(moved)
             parts += [(positions[row], output) for output in outputs]
         self.probe("engage")
-        return parts
+        before, after = self._observers.observe(
+            columns, lambda some: seen_by(force.ruleset, rows, some, judged), force.snoozes.of, positions, effects
+        )
+        self.probe("observe")
+        return before + parts + after
 
-    def _judge(self, rows: Rows, effects: Effects) -> tuple[list[tuple[int, Output]], set[int]]:
-        """Score and decide the rows that carry a decision. Returns their outputs and the rows that were declined."""
+    def _judge(self, rows: Rows, effects: Effects) -> tuple[list[tuple[int, Output]], set[int], Frame | None]:
+        """Score and decide the rows that carry a decision. Returns their outputs, the rows that were declined, and what
+        the rules saw; None where there is no such row."""
         force, columns = self._force, rows.columns
         judged = np.flatnonzero(columns.decides)
         if len(judged) == 0:
-            return [], set()
+            return [], set(), None
         everything = len(judged) == columns.n
         picked = columns if everything else columns.take(judged)
         values = rows.matrix if everything else rows.matrix[:, judged]
@@ -234,7 +264,7 @@ class Partition:
         self.probe("rules")
         parts = force.judge.write(frame, verdicts, judged, rows, force.warming, effects)
         self.probe("decide")
-        return parts, declined(verdicts, judged)
+        return parts, declined(verdicts, judged), frame
 
     def _rates_op(self, rates: Rates | None) -> list[bytes]:
         """The rates in force, where they changed."""
@@ -242,6 +272,11 @@ class Partition:
             return []
         self._rates = rates
         return [pack(Op(SET, HEAD_RATES, json.dumps(rates.to_dict()).encode()))]
+
+
+def _ticks(decoded: Decoded) -> list[int]:
+    """The times of the ticks of a batch."""
+    return [parse_time(p.event.event_time) for p in decoded.controls if isinstance(p.event, ControlTick)]
 
 
 def _ignore(stage: str) -> None:

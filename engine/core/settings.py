@@ -17,6 +17,7 @@ class CoreSettings:
         features: limits of the feature plan.
         earn: the base-earn campaign.
         rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
+        clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
         anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. Half-space trees are not
             calibrated, so they only nudge; a rule that names `score.anomaly` decides.
         entities_max: entities of one feature group held in memory before the least recently used go (with a store
@@ -28,6 +29,7 @@ class CoreSettings:
     features: FeatureLimits = field(default_factory=FeatureLimits)
     earn: BaseEarnSettings = field(default_factory=BaseEarnSettings)
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
+    clock_jump_ms: int = 8 * 86_400_000
     anomaly_weight: float = 0.2
     entities_max: int = 1_000_000
     customers_max: int = 1_000_000

@@ -42,8 +42,8 @@ class PartitionMachine(Protocol):
     def missing(self, decoded: Any) -> list[bytes]:
         """State keys that must be loaded before `apply`. Adopts the control events of the batch."""
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take the values of `missing`, in the same order."""
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
+        """Take the values of `missing`, in the same order. Returns what is missing now, as those values show."""
 
     def apply(self, decoded: Any, source: Callable[[int], Source], explain: frozenset[int] = frozenset()) -> Effects:
         """Process a batch.

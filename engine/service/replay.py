@@ -12,6 +12,7 @@ from engine.core.effects import OUTPUT_KINDS, Effects, Output
 from engine.core.partition import Partition
 from engine.ports.store import Commit, StateStore
 from engine.service.ahead import ahead
+from engine.service.machine import RuleSets
 
 Batch = tuple[int, Decoded, Callable[[int], dict[str, Any]]]
 
@@ -42,7 +43,7 @@ class ReplaySink(Protocol):
 
 @dataclass(slots=True)
 class Report:
-    """What a replay did; `as_dict` is `report.json`."""
+    """What a replay did; `as_dict` is `report.json`. `ruleset` is the one in force at the end."""
 
     events: int = 0
     accepted: int = 0
@@ -93,6 +94,7 @@ async def replay(
     sink: ReplaySink,
     *,
     store: StateStore | None = None,
+    rule_sets: RuleSets | None = None,
     events_max: int = 1_000,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Report:
@@ -103,23 +105,27 @@ async def replay(
         partition: backed exactly where `store` is given.
         sink: takes the outputs.
         store: keeps the state; the replay goes on from what it holds. In memory without one.
+        rule_sets: where the rule sets come from that the history puts in force; None where it changes none.
         events_max: events of a micro-batch.
         progress: told how many more records are done.
     """
-    report = Report(ruleset=partition.ruleset.hash)
+    report = Report()
     began = time.perf_counter()
     offset = 0
     if store is not None:
         head = await store.open(partition.shard)
+        needed = partition.in_force(head.state)
+        await _fetch(rule_sets, [] if needed is None else [needed])
         partition.restore(head.state)
         offset = head.offset
     batches = _batches(chunks, partition, events_max)
     # Decoding runs ahead in memory only: with a store, the rates in force are stored with the batch they belong to.
     for records, decoded, source in ahead(batches) if store is None else batches:
+        await _fetch(rule_sets, partition.unknown(decoded))
         if store is not None:
             keys = partition.missing(decoded)
-            if keys:
-                partition.load(keys, await store.load(partition.shard, keys))
+            while keys:
+                keys = partition.load(keys, await store.load(partition.shard, keys))
         effects = partition.apply(decoded, source)
         if store is not None:
             following = max(offset, 0) + records
@@ -132,7 +138,15 @@ async def replay(
         progress(records)
     report.seconds = time.perf_counter() - began
     report.digest = sink.digest()
+    report.ruleset = partition.ruleset_hash
     return report
+
+
+async def _fetch(rule_sets: RuleSets | None, named: Iterable[str]) -> None:
+    """Have the rule sets at hand that are named, where they are known."""
+    if rule_sets is not None:
+        for ruleset in named:
+            await rule_sets.fetch(ruleset)
 
 
 def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int) -> Iterator[Batch]:

@@ -147,9 +147,11 @@ class Shard:
         await self._fetch(unknown)  # 3
         with self._faults(records):
             missing = self._partition.missing(decoded)
-        values = await self._load(missing) if missing else []
+        while missing:
+            values = await self._load(missing)
+            with self._faults(records):
+                missing = self._partition.load(missing, values)
         with self._faults(records):
-            self._partition.load(missing, values)
             loaded_s = self._clock.now_s()
             effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
             applied_s = self._clock.now_s()

@@ -23,7 +23,8 @@ from engine import __version__
 from engine.domain.reasons import MEANINGS
 
 STAGES: Final = (
-    "decode", "load", "admit", "features", "score", "rules", "decide", "engage", "apply", "commit", "relay", "total",
+    "decode", "load", "admit", "features", "score", "rules", "decide", "engage", "observe", "apply", "commit",
+    "relay", "total",
 )  # fmt: skip
 _SECONDS: Final = (
     0.0001,

@@ -110,7 +110,8 @@ class Rig:
             return Frame(picked, self.ruleset.derive(picked, np.full((len(self.ruleset.features), picked.n), np.nan)))
 
         if columns.n:
-            parts += self.observers.observe(columns, frame, lambda *_: None, range(columns.n), effects)
+            before, after = self.observers.observe(columns, frame, lambda *_: None, range(columns.n), effects)
+            parts += before + after
         self.store.take(b"".join(self.observers.flush()))
         self.observers.evict(self.watches_max)
         for name, count in effects.observed.items():

@@ -81,7 +81,8 @@ def run_backed(ruleset: RuleSet, records: list[bytes | None], size: int, restart
             partition.restore(store.head())
         decoded = partition.decode(records[start : start + size])
         keys = partition.missing(decoded)
-        partition.load(keys, [store.get(key) for key in keys])
+        while keys:
+            keys = partition.load(keys, [store.get(key) for key in keys])
         effects = partition.apply(decoded, lambda i, start=start: source(start + i))
         store.apply(effects.ops)
         partition.evict()

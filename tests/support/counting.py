@@ -76,13 +76,14 @@ class CountingPartition(WithoutRules):
         names = dict.fromkeys(e.customer_id for e in decoded.events if e and e.customer_id not in self.counts)
         return [key + name.encode() for name in names for key in (KEY_CUSTOMER, KEY_ADMISSION)]
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         for key, value in zip(keys, values, strict=True):
             name = key[1:].decode()
             if key[:1] == KEY_CUSTOMER:
                 self.counts[name] = COUNT.unpack(value)[0] if value else 0
             else:
                 self.seen[name] = set((value or b"").decode().split())
+        return []
 
     def apply(
         self, decoded: Decoded, source: Callable[[int], dict[str, Any]], explain: frozenset[int] = frozenset()

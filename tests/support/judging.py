@@ -62,8 +62,9 @@ class JudgingPartition(WithoutRules):
     def missing(self, decoded: Decoded) -> list[bytes]:
         return []
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         assert not keys
+        return []
 
     def decode(self, records: Sequence[bytes | None]) -> Decoded:
         events, index, rejects = [], [], []
