@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from engine.adapters.files import Chunk, Mapping
     from engine.commands.progress import Progress
     from engine.config import Settings
+    from engine.ports.rules import RuleArchive
+    from engine.ports.store import StateStore
     from engine.service.replay import Report
 
 SUMMARY: Final = "run history through the engine, offline and deterministic"
@@ -26,6 +28,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kinds = ".ndjson or .jsonl, plain, .gz or .zst; .parquet; .csv; - is standard input"
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=kinds)
     parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
+    parser.add_argument(
+        "--rule-sets",
+        type=directory,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where the rule sets are that the history puts in force: a rules directory, or one that contains such",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"write the outputs and {REPORT} here")
     parser.add_argument("--features", action="store_true", help="also write features.ndjson, a line an accepted event")
     parser.add_argument(
@@ -57,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
     from engine.adapters.files import OutputError, SourceError
     from engine.commands.progress import Progress
+    from engine.core.adoption import UnknownRuleSet
 
     try:
         with usable_rules(), Progress(quiet=args.quiet) as progress:
             report = asyncio.run(_replay(args, loaded, progress))
-    except (SourceError, OutputError) as error:
+    except (SourceError, OutputError, UnknownRuleSet) as error:
         raise Unusable(f"steward replay: {error}") from error
     text = json.dumps(report.as_dict(), indent=2)
     if args.out is not None:
@@ -73,28 +84,44 @@ def run(args: argparse.Namespace) -> int:
 
 async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progress") -> "Report":
     from engine.adapters.files import DirectorySink, read_mapping
-    from engine.partitions import partition_factory
+    from engine.partitions import partition_factory, rule_library
     from engine.service.replay import replay
+    from engine.service.rule_directories import RuleDirectories
     from engine.warm_up import warm_up
 
     mapping = read_mapping(args.map) if args.map else None
     batch = args.batch_size or BATCH_EVENTS
-    new_partition = partition_factory(loaded, backed=args.redis is not None, features_out=args.features)
+    library = rule_library(loaded)
+    new_partition = partition_factory(loaded, library, backed=args.redis is not None, features_out=args.features)
     warm_up(new_partition(0))  # so that the report's seconds are those of the history
-    store = None
-    if args.redis is not None:
-        from engine.bootstrap import build_store
+    async with AsyncExitStack() as stack:
+        store, archive = await _backing(loaded, stack) if args.redis is not None else (None, None)
+        library.archive = RuleDirectories(args.rule_sets, archive)
+        await library.start()  # before a shard in that store begins under it
+        sink = DirectorySink(args.out, args.features)
+        stack.callback(sink.close)
+        return await replay(
+            chunks_of(args.sources, mapping, batch, progress),
+            new_partition(0),
+            sink,
+            store=store,
+            rule_sets=library,
+            events_max=batch,
+            progress=progress.events,
+        )
 
-        store = build_store(loaded)
-        await store.start()
-    sink = DirectorySink(args.out, args.features)
-    try:
-        chunks = chunks_of(args.sources, mapping, batch, progress)
-        return await replay(chunks, new_partition(0), sink, store=store, events_max=batch, progress=progress.events)
-    finally:
-        sink.close()
-        if store is not None:
-            await store.close()
+
+async def _backing(loaded: "Settings", stack: AsyncExitStack) -> "tuple[StateStore, RuleArchive]":
+    """The state store and the archive of rule sets in the Redis of the settings."""
+    from engine.adapters.redis_rules import RedisRules
+    from engine.bootstrap import build_redis_options, build_store
+
+    store = build_store(loaded)
+    stack.push_async_callback(store.close)
+    await store.start()
+    archive = RedisRules(loaded.redis.url, prefix=loaded.redis.prefix, options=build_redis_options(loaded))
+    stack.push_async_callback(archive.close)
+    return store, archive
 
 
 def chunks_of(names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress") -> "Iterator[Chunk]":
