@@ -300,10 +300,8 @@ class Checker:
         if found is None:
             hint = suggest(right.attr, list(self.scope.lists)) or "declare it under lists:"
             raise self.fail(right, f"unknown list '{right.attr}'", hint)
-        if not found.texts and not found.numbers:
-            present = ir.Missing(Kind.COND, node) if node.kind is not Kind.COND else build.FALSE
-            return build.negation(present) if negated else build.FALSE
-        if found.numeric != (node.kind is not Kind.STRING):
+        empty = not found.texts and not found.numbers  # filled while the engine runs, with text or numbers
+        if not empty and found.numeric != (node.kind is not Kind.STRING):
             kind = "numbers" if found.numeric else "text"
             hint = "quote the values of the list" if found.numeric else ""
             raise self.fail(left, f"{node.text} is {node.kind.value} and lists.{right.attr} holds {kind}", hint)

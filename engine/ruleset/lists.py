@@ -183,6 +183,19 @@ class ListState:
         return np.array(ordered, np.float64), ends
 
 
+def unusable(declared: ValueList, text: str) -> str:
+    """Why a value would never match on this list, in one line; "" where it can. For whoever takes changes in."""
+    if declared.numeric:
+        return "" if math.isfinite(to_number(text)) else f"'{text}' is not a number, and the list holds numbers"
+    if not declared.networks and not is_network(text):
+        return ""
+    try:
+        network(text)
+    except ValueError as fault:
+        return str(fault)
+    return ""
+
+
 def _entry(text: str) -> tuple[int, int, int] | None:
     """A text as `network` reads it, None where it is no address and no network."""
     try:

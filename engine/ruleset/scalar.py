@@ -4,6 +4,7 @@ Used where a batch is too small for columns to pay, for the few rows that reach 
 tests and for explanations. Equal to `engine.ruleset.vector` value by value.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from engine.domain.hashing import hash64
 from engine.ruleset import ir
 from engine.ruleset import row as row_ops
 from engine.ruleset.functions import find
-from engine.ruleset.lists import ValueList
+from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.row import NAN, HashOf, Holds, NumberOf, Row, TextOf
 from engine.ruleset.semantics import ARITHMETIC, COMPARISONS
 from engine.ruleset.types import Kind
@@ -158,9 +159,18 @@ class Scalar:
         return lambda row: (x := hashed(row)) != 0 and (x in hashes) != negated
 
     def listed(self, node: ir.InList) -> Holds:
-        """Membership of a named list."""
+        """Membership of a named list, as declared or as control events left it."""
+        declared, changed, name = self._declared(node), self._changed(node), node.name
+
+        def run(row: Row) -> bool:
+            state = row.lists.get(name) if row.lists else None
+            return declared(row) if state is None else changed(row, state)
+
+        return run
+
+    def _declared(self, node: ir.InList) -> Holds:
         found, negated = self.lists[node.name], node.negated
-        if found.numeric:
+        if node.value.kind is not Kind.STRING:
             numbers, number = frozenset(found.numbers), self.number(node.value)
             return lambda row: (x := number(row)) == x and (x in numbers) != negated
         if node.networks or node.value.by_text:
@@ -168,6 +178,15 @@ class Scalar:
             return lambda row: (x := text(row)) is not None and has(x) != negated
         hashes, hashed = found.hashes, self.hash(node.value)
         return lambda row: (x := hashed(row)) != 0 and (x in hashes) != negated
+
+    def _changed(self, node: ir.InList) -> Callable[[Row, ListState], bool]:
+        negated = node.negated
+        if node.value.kind is not Kind.STRING:
+            number = self.number(node.value)
+            return lambda row, state: (x := number(row)) == x and (
+                row.time_ms < state.numbers.get(x, -math.inf)) != negated  # fmt: skip
+        text = self.text(node.value)
+        return lambda row, state: (x := text(row)) is not None and state.has_text(x, row.time_ms) != negated
 
     def missing(self, node: ir.Node) -> Holds:
         """`missing(x)`."""

@@ -18,7 +18,7 @@ from engine.features.columns import Columns
 from engine.ruleset import ir, vector_ops
 from engine.ruleset.batch import Batch
 from engine.ruleset.functions import find
-from engine.ruleset.lists import ValueList
+from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.scalar import Scalar, implementation
 from engine.ruleset.semantics import COMPARISONS
 from engine.ruleset.types import Kind
@@ -252,13 +252,34 @@ class Vector:
         return vector_ops.among_hashes(self.hash(node.value), [hash64(str(m)) for m in node.members], node.negated)
 
     def listed(self, node: ir.InList) -> MaskOf:
-        """Membership of a named list."""
+        """Membership of a named list, as declared or as control events left it."""
+        declared, changed, name = self._declared(node), self._changed(node), node.name
+
+        def run(batch: Batch) -> Mask:
+            state = batch.lists.get(name) if batch.lists else None
+            return declared(batch) if state is None else changed(batch, state)
+
+        return run
+
+    def _declared(self, node: ir.InList) -> MaskOf:
         found = self.lists[node.name]
-        if found.numeric:
+        if node.value.kind is not Kind.STRING:
             return vector_ops.among_numbers(self.number(node.value), np.array(found.numbers, np.float64), node.negated)
         if node.networks or node.value.by_text:
             return vector_ops.among_texts(self.texts(node.value), found.has_text, node.negated)
         return vector_ops.among_hashes(self.hash(node.value), list(found.hashes), node.negated)
+
+    def _changed(self, node: ir.InList) -> Callable[[Batch, ListState], Mask]:
+        if node.value.kind is not Kind.STRING:
+            number = self.number(node.value)
+            return lambda batch, state: vector_ops.until(number(batch), state.number_columns, batch, node.negated)
+        texts = self.texts(node.value)
+        if node.value.by_text:
+            return lambda batch, state: vector_ops.among_state(texts(batch), state, batch, node.negated)
+        hashes = self.hash(node.value)
+        return lambda batch, state: (
+            vector_ops.among_state(texts(batch), state, batch, node.negated) if state.networks else
+            vector_ops.until(hashes(batch), state.hash_columns, batch, node.negated))  # fmt: skip
 
     def missing(self, node: ir.Node) -> MaskOf:
         """`missing(x)`."""

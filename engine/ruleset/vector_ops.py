@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.ruleset.batch import Batch
+from engine.ruleset.lists import ListState
 from engine.ruleset.types import EVENT_TIME
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -128,8 +129,11 @@ def among_numbers(number: NumbersOf, members: NDArray[np.float64], negated: bool
 
     def run(batch: Batch) -> Mask:
         values = number(batch)
+        if not len(members):
+            found = np.zeros(batch.n, np.bool_)
+            return ~found & (values == values) if negated else found
         places = np.minimum(np.searchsorted(members, values), len(members) - 1)
-        found: Mask = members[places] == values
+        found = members[places] == values
         return ~found & (values == values) if negated else found
 
     return run
@@ -156,3 +160,22 @@ def among_hashes(hashes: HashesOf, members: list[int], negated: bool) -> MaskOf:
 def among_texts(texts: TextsOf, has: Callable[[str], bool], negated: bool) -> MaskOf:
     """Membership by text, row by row."""
     return lambda batch: np.array([t is not None and has(t) != negated for t in texts(batch)], np.bool_)
+
+
+def among_state(texts: list[str | None], state: ListState, batch: Batch, negated: bool) -> Mask:
+    """Membership of a changed list by text, row by row."""
+    times = batch.columns.time_ms.tolist()
+    found = [t is not None and state.has_text(t, at) != negated for t, at in zip(texts, times, strict=True)]
+    return np.array(found, np.bool_)
+
+
+def until(values: Any, columns: tuple[NDArray[Any], NDArray[np.float64]], batch: Batch, negated: bool) -> Mask:
+    """Membership of a changed list: `columns` are its members, ascending, and the event time at which each ends."""
+    members, ends = columns
+    found = np.zeros(batch.n, np.bool_)
+    if len(members):
+        places = np.minimum(np.searchsorted(members, values), len(members) - 1)
+        found = (members[places] == values) & (batch.time_ms < ends[places])
+    present = values == values if members.dtype == np.float64 else values != 0
+    result: Mask = ~found & present if negated else found
+    return result
