@@ -1,7 +1,9 @@
 """`steward gen`."""
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,12 @@ from typing import Final
 from engine.commands.common import Unusable, whole
 
 SUMMARY: Final = "write a labelled stream of payments with injected fraud, NDJSON on standard output"
+FILES: Final = {
+    "labels": ("payment_id,label,pattern of every payment", "payment_id,label,pattern\n"),
+    "incidents": ("kind,subject,start,end of outages and silences", "kind,subject,start,end\n"),
+    "rates": ("the exchange rates of the amounts, as STEWARD_RATES reads them", ""),
+}
+"""Files beside the stream: what goes into each, and its first line."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,30 +28,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fraud-rate", type=float, help="share of payments that are fraud")
     parser.add_argument("--late-share", type=float, help="share of events sent out of order")
     parser.add_argument("--duplicate-share", type=float, help="share of events sent twice")
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="write payment_id,label,pattern of every payment here"
-    )
+    parser.add_argument("--incident-rate", type=float, help="acquirer outages and silent sources a day")
+    parser.add_argument("--drift-day", type=float, metavar="N", help="fraud changes its habits N days after the start")
+    for name, (said, _) in FILES.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {said} here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the stream."""
     from engine.generator.stream import Settings, generate
+    from engine.generator.world import rates
 
-    names = ("seed", "customers", "rate", "fraud_rate", "late_share", "duplicate_share")
+    names = ("seed", "customers", "rate", "fraud_rate", "late_share", "duplicate_share", "incident_rate", "drift_day")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         chosen = Settings(**given)
     except ValueError as error:
         raise Unusable(f"steward gen: {error}") from error
     with ExitStack() as stack:
-        labels = None
-        if args.labels is not None:
-            try:
-                file = stack.enter_context(args.labels.open("w", encoding="ascii"))
-            except OSError as error:
-                raise Unusable(f"steward gen: cannot write {args.labels}: {error.strerror}") from error
-            file.write("payment_id,label,pattern\n")
-            labels = file.write
-        sys.stdout.buffer.writelines(generate(args.events, chosen, labels=labels))
+        files = {name: _opened(stack, getattr(args, name), header) for name, (_, header) in FILES.items()}
+        if files["rates"] is not None:
+            files["rates"](json.dumps(rates()) + "\n")
+        stream = generate(args.events, chosen, labels=files["labels"], incidents=files["incidents"])
+        sys.stdout.buffer.writelines(stream)
         sys.stdout.buffer.flush()
     return 0
+
+
+def _opened(stack: ExitStack, path: Path | None, header: str) -> Callable[[str], object] | None:
+    """What writes a line to the file, its header written; `None` where no file is asked for."""
+    if path is None:
+        return None
+    try:
+        file = stack.enter_context(path.open("w", encoding="ascii"))
+    except OSError as error:
+        raise Unusable(f"steward gen: cannot write {path}: {error.strerror}") from error
+    file.write(header)
+    return file.write

@@ -3,11 +3,12 @@
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.domain.money import format_minor
 from engine.domain.times import DAY_MS, rfc3339
 from engine.generator.draw import Draw, token
+from engine.generator.incidents import Incidents
 from engine.generator.world import Card, Customer, Merchant, World
 
 SECOND_MS: Final = 1000
@@ -15,6 +16,19 @@ MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
 DELAY_MS_MAX: Final = 50 * MINUTE_MS
 """The longest an event is held back with `late_share`: within the default allowed lateness of an hour."""
+
+
+LEDGER: Final = ("payment.captured", "payment.settled", "payment.refunded", "payment.chargeback")
+"""Types that the source `settlements` reports; the others of a payment come from where it began."""
+
+
+class Origin(NamedTuple):
+    """Where an action comes from: a device, an address, its country and what kind of network it belongs to."""
+
+    device: str
+    ip: str
+    ip_country: str
+    ip_type: str
 
 
 @dataclass(slots=True)
@@ -25,6 +39,8 @@ class Payment:
         common: the JSON members of every event of it, without the amount; ends with a comma.
         minor: the amount in minor units of a currency with `exponent`.
         fraud: the planted pattern, empty for a legitimate one.
+        mishap: what goes wrong with an honest one later on, `settlement_missing` or `settlement_differs`; else empty.
+        source: the system that reports it until it is captured.
     """
 
     id: str
@@ -34,21 +50,26 @@ class Payment:
     minor: int
     common: str
     fraud: str = ""
+    mishap: str = ""
+    source: str = "checkout"
 
 
 @dataclass(slots=True)
 class Simulation:
     """The world, its randomness, and events in the order they are to be sent.
 
-    `haste` divides the long delays of a life cycle (capture, settlement, refund, labels).
+    `haste` divides the long delays of a life cycle (capture, settlement, refund, labels). From `drift_ms` on frauds
+    are told in their later manner.
     """
 
     world: World
     draw: Draw
     noise: Draw
+    incidents: Incidents
     haste: float = 1.0
     late_share: float = 0.0
     duplicate_share: float = 0.0
+    drift_ms: int = 1 << 63
     queue: list[tuple[int, int, str, str]] = field(default_factory=list)
     events: int = 0
     payments: int = 0
@@ -85,9 +106,11 @@ class Simulation:
         """An account event; `members` are further JSON members, each with a comma before it."""
         self.push(time_ms, f"account.{kind}", f'"customer_id":"{who.id}"{members}')
 
-    def access(self, time_ms: int, kind: str, who: Customer, device: str, ip: str, ip_country: str) -> None:
+    def access(self, time_ms: int, kind: str, who: Customer, where: Origin) -> None:
         """A login, a failed one or a change, with where it came from."""
-        self.account(time_ms, kind, who, f',"device_id":"{device}","ip":"{ip}","ip_country":"{ip_country}"')
+        device, ip, ip_country, _ = where
+        origin = f',"device_id":"{device}","ip":"{ip}","ip_country":"{ip_country}","source":"accounts"'
+        self.account(time_ms, kind, who, origin)
 
     def introduce(self, time_ms: int, who: Customer, kind: str = "updated") -> None:
         """The profile of a customer: `registered` for a new one, `updated` for one whose account is older.
@@ -121,18 +144,23 @@ class Simulation:
         amount = format_minor(minor or payment.minor, payment.exponent)
         truth = ""
         if kind in ("payment.requested", "transfer.sent", "transfer.received"):
-            truth = f"{payment.id},{'fraud' if payment.fraud else 'legitimate'},{payment.fraud}\n"
-        self.push(time_ms, kind, f'{payment.common}"amount":"{amount}"{members}', truth)
+            label = "fraud" if payment.fraud else "legitimate"
+            truth = f"{payment.id},{label},{payment.fraud or payment.mishap}\n"
+        source = "settlements" if kind in LEDGER else payment.source
+        self.push(time_ms, kind, f'{payment.common}"amount":"{amount}","source":"{source}"{members}', truth)
+
+    def drifted(self, time_ms: int) -> bool:
+        """Whether the frauds of that time are told in their later manner."""
+        return time_ms >= self.drift_ms
 
 
 def purchase_members(
-    merchant: Merchant, card: Card | None, method: str, channel: str, where: tuple[str, str, str], who: Customer
+    merchant: Merchant, card: Card | None, method: str, channel: str, where: Origin | None, who: Customer
 ) -> tuple[str, str]:
     """The JSON members of a purchase: those every event of it carries, and those of its request.
 
-    `where` is the device, the address and the address's country; a sale on site has no address.
+    `where` is missing for a sale on site.
     """
-    device, ip, ip_country = where
     common = (
         f'"method":"{method}","channel":"{channel}","merchant_id":"{merchant.id}",'
         f'"merchant_category":"{merchant.category}","merchant_country":"{merchant.country.code}",'
@@ -141,8 +169,6 @@ def purchase_members(
     if card is not None:
         common += f'"card_id":"{card.id}","card_bin":"{card.bin}","card_country":"{card.country}",'
     request = f',"email_hash":"{who.email}"'
-    if device:
-        request += f',"device_id":"{device}"'
-    if ip:
-        request += f',"ip":"{ip}","ip_country":"{ip_country}"'
+    if where is not None:
+        request += f',"device_id":"{where.device}","ip":"{where.ip}","ip_country":"{where.ip_country}"'
     return common, request

@@ -6,6 +6,7 @@ from typing import Final
 
 from engine.generator.draw import Draw
 from engine.generator.fraud import PAYMENTS_PER_STORY, tell_one
+from engine.generator.incidents import Incidents
 from engine.generator.lifecycle import EVENTS_PER_SESSION, PURCHASES_PER_SESSION, session
 from engine.generator.rhythm import ACCEPTANCE, DAY_MS, weight
 from engine.generator.simulation import Simulation
@@ -30,6 +31,9 @@ class Settings:
         late_share: this share of events is sent up to 50 minutes after its time, so out of order.
         duplicate_share: this share of events is sent again within ten minutes.
         haste: divides the days between a payment and its settlement, refunds and labels; for short live streams.
+        incident_rate: about so many acquirer outages and silent sources a day, from the fourth day on; 0 for none.
+        drift_day: fraud changes its habits so many days after the start; None for never. The stream up to then is
+            that of the same settings without it.
     """
 
     seed: int = 0
@@ -40,6 +44,8 @@ class Settings:
     late_share: float = 0.0
     duplicate_share: float = 0.0
     haste: float = 1.0
+    incident_rate: float = 0.25
+    drift_day: float | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` on a setting out of its range."""
@@ -52,6 +58,8 @@ class Settings:
             ("late_share", self.late_share, 0.0, 1.0),
             ("duplicate_share", self.duplicate_share, 0.0, 1.0),
             ("haste", self.haste, 1.0, 1e6),
+            ("incident_rate", self.incident_rate, 0.0, 24.0),
+            ("drift_day", self.drift_day or 0.0, 0.0, 36_500.0),
         )
         for name, value, low, high in checks:
             if not low <= value <= high:
@@ -59,7 +67,11 @@ class Settings:
 
 
 def generate(
-    events: int, settings: Settings | None = None, *, labels: Callable[[str], object] | None = None
+    events: int,
+    settings: Settings | None = None,
+    *,
+    labels: Callable[[str], object] | None = None,
+    incidents: Callable[[str], object] | None = None,
 ) -> Iterator[bytes]:
     """Yield `events` events as NDJSON lines, each with its newline, in the order they are sent.
 
@@ -67,16 +79,23 @@ def generate(
     settings begins with the shorter one. Legitimate time goes by each customer's own time zone.
 
     `labels` is called with the lines of the truth, `payment_id,label,pattern` and a newline, as the first event of
-    each payment is sent (`label` is `fraud` or `legitimate`; a file's `write` will do). Raises `ValueError` where
-    `events` is negative or 2**32 and more.
+    each payment is sent (`label` is `fraud` or `legitimate`; a file's `write` will do). `pattern` names the kind of
+    fraud, or what went wrong with the settlement of a legitimate payment. `incidents` is called with a line,
+    `kind,subject,start,end` and a newline, as an outage or a silence begins. Raises `ValueError` where `events` is
+    negative or 2**32 and more.
     """
     if not 0 <= events < EVENTS_MAX:
         raise ValueError(f"events must be from 0 to {EVENTS_MAX - 1}, not {events}")
-    return _lines(events, settings or Settings(), labels)
+    return _lines(events, settings or Settings(), labels, incidents)
 
 
-def _lines(events: int, settings: Settings, labels: Callable[[str], object] | None) -> Iterator[bytes]:
-    sent = 0
+def _lines(
+    events: int,
+    settings: Settings,
+    labels: Callable[[str], object] | None,
+    incidents: Callable[[str], object] | None,
+) -> Iterator[bytes]:
+    sent = reported = 0
     batch: list[bytes] = []
     truths: list[str] = []
 
@@ -85,6 +104,11 @@ def _lines(events: int, settings: Settings, labels: Callable[[str], object] | No
         truths.append(truth)
 
     for now_ms, simulation in _attempts(settings):
+        if incidents is not None:
+            begun = simulation.incidents.begun(now_ms)
+            for incident in begun[reported:]:
+                incidents(incident.line())
+            reported = len(begun)
         simulation.drain(now_ms, take)
         for line, truth in zip(batch, truths, strict=True):
             if sent == events:
@@ -107,10 +131,13 @@ def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
         World(seed, settings.customers),
         draw,
         Draw(seed << 64 | 4),
+        Incidents(Draw(seed << 64 | 5), settings.start_ms, settings.incident_rate),
         settings.haste,
         settings.late_share,
         settings.duplicate_share,
     )
+    if settings.drift_day is not None:
+        simulation.drift_ms = settings.start_ms + int(settings.drift_day * DAY_MS)
     gap_ms = DAY_MS * EVENTS_PER_SESSION * ACCEPTANCE / settings.rate
     honest = PURCHASES_PER_SESSION * ACCEPTANCE * (1.0 - settings.fraud_rate)
     fraud_chance = settings.fraud_rate * honest / (1.0 - settings.fraud_rate) ** 2 / PAYMENTS_PER_STORY
@@ -121,6 +148,8 @@ def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
         yield now_ms, simulation
         if draw.chance(fraud_chance):
             tell_one(simulation, now_ms)
+        if draw.chance(0.0002):
+            simulation.world.opening(draw)
         if draw.chance(0.002):
             newcomer = simulation.world.newcomer()
             simulation.introduce(now_ms, newcomer, "registered")

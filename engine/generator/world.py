@@ -49,6 +49,16 @@ TRADES: Final = (  # merchant category code, typical amount against the customer
     ("4511", 6.0, False), ("5816", 0.4, False), ("7011", 4.0, True), ("5947", 1.5, False), ("4829", 3.0, False),
 )  # fmt: skip
 SCHEMES: Final = ("4", "5", "4", "5", "3")
+ACQUIRERS: Final = ("acq_1", "acq_2", "acq_3", "acq_4")
+MAILBOXES: Final = ("post.example", "post.example", "mail.example", "mail.example", "letters.example", "corp.example")
+THROWAWAY: Final = ("ten-minutes.example", "trash.example", "nobody.example")
+"""Domains of e-mail addresses: those people keep, and those anybody gets for a quarter of an hour."""
+
+
+def rates() -> dict[str, object]:
+    """The exchange rates behind the amounts, in the form of the file of `STEWARD_RATES`."""
+    per_euro = {c.currency: str(c.per_euro) for c in COUNTRIES.values() if c.currency != "EUR"}
+    return {"base": "EUR", "rates": per_euro}
 
 
 class Merchant(NamedTuple):
@@ -89,6 +99,7 @@ class Customer:
     favourites: list[Merchant]
     friends: list[int]
     email: str
+    email_domain: str
     shipping: list[str]
     place: tuple[float, float]
     birth_date: str
@@ -119,6 +130,7 @@ class World:
     customers: dict[int, Customer] = field(default_factory=dict)
     newcomers: list[int] = field(default_factory=list)
     signed_up: int = 0
+    opened: int = 0
     things: int = 0
 
     def __post_init__(self) -> None:
@@ -129,10 +141,28 @@ class World:
             category, price, on_site = draw.pick(TRADES)
             terminals = draw.whole(1, 6) if on_site else 0
             merchant = Merchant(
-                f"m_{number:04d}", COUNTRIES[home], category, price, on_site, terminals, f"acq_{draw.whole(1, 4)}"
+                f"m_{number:04d}", COUNTRIES[home], category, price, on_site, terminals, draw.pick(ACQUIRERS)
             )
             self.merchants.append(merchant)
             self.by_country.setdefault(home, []).append(merchant)
+
+    @property
+    def euro(self) -> Country:
+        """A country whose money is the euro."""
+        return COUNTRIES["FR"]
+
+    def opening(self, draw: Draw, home: str = "") -> Merchant:
+        """A shop that has just opened, of any trade; one without `home` is found by whoever looks for shops."""
+        category, price, on_site = draw.pick(TRADES)
+        country = home or draw.pick(HOMES)
+        self.opened += 1
+        number = MERCHANTS + self.opened
+        place = COUNTRIES[country]
+        merchant = Merchant(f"m_{number:04d}", place, category, price, on_site, 1, draw.pick(ACQUIRERS))
+        if not home:
+            self.merchants.append(merchant)
+            self.by_country[country].append(merchant)
+        return merchant
 
     def thing(self, prefix: str) -> str:
         """A fresh id for something that is no customer's own yet."""
@@ -189,6 +219,7 @@ class World:
             favourites=[shops[draw.rank(len(shops), 10.0)] for _ in range(draw.whole(3, 8))],
             friends=[draw.whole(0, self.size - 1) for _ in range(draw.whole(1, 5))],
             email=token("em", base),
+            email_domain=draw.pick(THROWAWAY if draw.chance(0.004) else MAILBOXES),
             shipping=[token("sh", base + i) for i in range(draw.pick((1, 1, 1, 2)))],
             place=(home.lat + draw.between(-1.0, 1.0), home.lon + draw.between(-1.0, 1.0)),
             birth_date=f"{draw.whole(1945, 2007)}-{draw.whole(1, 12):02d}-{draw.whole(1, 28):02d}",
