@@ -129,11 +129,10 @@ def among_numbers(number: NumbersOf, members: NDArray[np.float64], negated: bool
 
     def run(batch: Batch) -> Mask:
         values = number(batch)
-        if not len(members):
-            found = np.zeros(batch.n, np.bool_)
-            return ~found & (values == values) if negated else found
-        places = np.minimum(np.searchsorted(members, values), len(members) - 1)
-        found = members[places] == values
+        found: Mask = np.zeros(batch.n, np.bool_)
+        if len(members):
+            places = np.minimum(np.searchsorted(members, values), len(members) - 1)
+            found = members[places] == values
         return ~found & (values == values) if negated else found
 
     return run

@@ -10,7 +10,7 @@ import pytest
 from engine.features.definition import FeatureDef
 from engine.ruleset import AnomalyConfig, Frame, RuleErrors, compile, defaults, ir
 from engine.ruleset.compiler import content_hash
-from engine.ruleset.explain import detail, explain_rule
+from engine.ruleset.explain import detail, explain_rule, explanation
 from tests.ruleset.helpers import columns_of, faults, rule_file, ruleset_of
 
 CONTRACT = """
@@ -203,6 +203,47 @@ def test_an_explanation_names_every_part_and_its_value() -> None:
                                                             "203.0.113.5"]  # fmt: skip
     assert lines[1] == "  cards_per_ip_1h >= 4: True"
     assert lines[-1] == "      ip: 203.0.113.5"
+
+
+EXPLAINED = """
+features: [{name: n, agg: count, by: customer, window: 1h}, {name: new, agg: is_new, of: ip, by: customer, window: 1h}]
+rules:
+  - {id: a, when: n > 3 and new, then: {decision: decline}}
+  - {id: b, when: amount > 5, then: {decision: review}, mode: shadow}
+  - {id: c, when: amount > 50, then: {decision: review}}
+  - {id: d, when: "ip == '10.0.0.1'", then: {allow: true}}
+  - {id: o, when: n > 3, then: {alert: abuse}}
+  - {id: p, on: payment.settled, when: n > 3, then: {alert: abuse}}
+"""
+
+
+def test_an_explanation_as_data_has_what_hit_and_what_it_saw() -> None:
+    ruleset = compile({"t.yaml": EXPLAINED})
+    columns = columns_of([{"ip": "10.0.0.9", "amount": 1.0}, {"ip": "10.0.0.1", "amount": 12.5}])
+    matrix = np.full((len(ruleset.rows), 2), np.nan)
+    matrix[:2] = [[1.0, 4.0], [np.nan, 1.0]]
+    frame = Frame(columns, matrix)
+    verdicts = ruleset.decide(ruleset.evaluate(frame))
+    found = json.loads(json.dumps(explanation(ruleset, frame, 1, verdicts)))
+    assert found["ruleset"] == ruleset.hash
+    assert [(entry["rule"], entry["outcome"]) for entry in found["rules"]] == [
+        ("a", "set_aside"), ("b", "shadow"), ("d", "in_force"),
+    ]  # fmt: skip
+    assert found["rules"][0] | {"line": 0} == {
+        "rule": "a", "file": "t.yaml", "line": 0, "mode": "live", "outcome": "set_aside", "reason": "A",
+        "condition": {"node": "(n > 3) and (new is true)", "value": True, "parts": [
+            {"node": "n > 3", "value": True, "parts": [{"node": "n", "value": 4.0}]},
+            {"node": "new is true", "value": True, "parts": [{"node": "new", "value": True}]},
+        ]},
+        "features": {"n": 4, "new": True},
+    }  # fmt: skip
+    assert [(entry["rule"], entry["outcome"]) for entry in found["observers"]] == [("o", "hit")]
+    everything = explanation(ruleset, frame, 0, verdicts, everything=True)
+    assert {entry["outcome"] for kind in ("rules", "observers") for entry in everything[kind]} == {"miss"}
+    assert [entry["rule"] for entry in everything["rules"]] == ["a", "b", "c", "d"]
+    assert everything["rules"][0]["features"] == {"n": 1, "new": None}
+    columns.decides[:] = False
+    assert explanation(ruleset, frame, 1, ruleset.decide(ruleset.evaluate(frame)))["observers"] == []
 
 
 def test_the_detail_of_a_hit_is_filled_in() -> None:
