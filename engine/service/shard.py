@@ -120,9 +120,7 @@ class Shard:
         """
         head = await self._read_head()
         if not self._mirrors(head):
-            needed = self._partition.in_force(head.state)
-            await self._fetch([] if needed is None else [needed])
-            self._restore(dict(head.state))
+            await self._restore(head)
         self._stored = head.offset
         self._adopt(head)
         self._fresh = True
@@ -199,7 +197,10 @@ class Shard:
         self._fresh = False
         self._partition.restore({})
 
-    def _restore(self, state: dict[bytes, bytes]) -> None:
+    async def _restore(self, head: Head) -> None:
+        needed = self._partition.in_force(head.state)
+        await self._fetch([] if needed is None else [needed])
+        state = dict(head.state)
         self._outputs = marks.take(state, self._partitions)
         self._partition.restore(state)
 
@@ -257,19 +258,25 @@ class Shard:
                 if commit.outbox:
                     self.relay.offer(self._sequence, entry)
                     self._sequence += 1
+                self._outputs += len(entry.outputs)
                 break
         self._acknowledged = max(self._acknowledged, commit.relayed)
-        self._outputs += len(entry.outputs)
         self._stored = commit.next_offset
 
     async def _took_effect(self, commit: Commit) -> bool:
-        """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`."""
+        """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`.
+
+        The step may be one that another owner made, while this one read state that was half before it and half after
+        it: so what this one made of it is dropped, and the memory is what the store holds.
+        """
         head = await self._read_head()
         if head.offset not in (commit.expected, commit.next_offset):
             self.forget()
             raise Fenced(self.number, commit.expected, head.offset)
         if head.offset != commit.next_offset:
             return False
+        if commit.next_offset != commit.expected:
+            await self._restore(head)
         self._adopt(head)
         return True
 

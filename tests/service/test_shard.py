@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from engine.adapters.memory_log import MemoryRecord
@@ -40,6 +42,35 @@ async def test_a_commit_whose_answer_was_lost_is_not_sent_again_and_its_outputs_
     assert await shard.relay.flush(Deadline(parts.clock, 1.0))
     assert [output.id for _, _, output in parts.sink.sent] == replay([event(n) for n in range(4)])
     await shard.relay.close()
+
+
+async def test_a_step_that_another_owner_made_meanwhile_is_not_taken_for_ones_own() -> None:
+    """State is loaded after the head: what is read then may already hold the events of the batch."""
+
+    class Overtaken(FlakyStore):
+        overtake = False
+
+        async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+            if self.overtake:
+                self.overtake = False
+                await other.process(records(1, 2))
+                self.lost_requests = 1
+            return await super().load(shard, keys)
+
+    store = Overtaken()
+    mine, theirs = Parts(store), Parts(store)
+    shard, other = mine.crew.shard(0), theirs.crew.shard(0)
+    await shard.open()
+    await shard.process(records(0, 1))
+    await other.open()
+    shard._partition.evict = shard._partition.counts.clear
+    store.overtake = True
+    await shard.process(records(1, 2))
+    await shard.process(records(3, 1))
+    assert await shard.relay.flush(Deadline(mine.clock, 1.0))
+    assert sorted({output.id for _, _, output in mine.sink.sent}) == sorted(replay([event(n) for n in range(4)]))
+    await shard.relay.close()
+    await other.relay.close()
 
 
 async def test_a_commit_that_never_arrived_is_sent_again_with_growing_waits() -> None:
