@@ -11,7 +11,8 @@ from engine.ruleset.batch import Batch
 from engine.ruleset.hits import hit_of, in_share
 from engine.ruleset.lists import ValueList
 from engine.ruleset.model import ANY, CANARY, SHADOW, Rule
-from engine.ruleset.program import Program
+from engine.ruleset.program import ROWS_SCALAR_MAX, Program
+from engine.ruleset.scalar import Scalar
 
 
 class Observing:
@@ -28,6 +29,8 @@ class Observing:
         self._deciding = [i for i, rule in enumerate(observers) if not rule.on]
         self._others = [i for i, rule in enumerate(observers) if rule.on]
         self._types = sorted({name for rule in observers for name in rule.on})
+        scalar = Scalar(rows, lists)
+        self._one = [scalar.condition(hit_of(rule)) for rule in observers]
         self._programs = [
             Program(rows, lists, [hit_of(observers[i]) for i in places]) for places in (self._deciding, self._others)
         ]
@@ -35,9 +38,17 @@ class Observing:
     def hits(self, batch: Batch) -> NDArray[np.bool_]:
         """Hits of every observer, bool `(observers, n)`."""
         found = np.zeros((len(self._observers), batch.n), np.bool_)
-        everything = np.ones(batch.n, np.bool_)
+        if not self._observers:
+            return found
+        decides, everything = batch.columns.decides, np.ones(batch.n, np.bool_)
+        if batch.n <= ROWS_SCALAR_MAX:
+            for index in range(batch.n):
+                row = batch.row(index)
+                for place, (rule, hit) in enumerate(zip(self._observers, self._one, strict=True)):
+                    found[place, index] = bool(rule.on or decides[index]) and hit(row)
+            return found
         for program, places, among in zip(
-            self._programs, (self._deciding, self._others), (batch.columns.decides, everything), strict=True
+            self._programs, (self._deciding, self._others), (decides, everything), strict=True
         ):
             if places:
                 found[places] = program.run(batch, among)

@@ -1,6 +1,7 @@
 """All rules of a rule set over a micro-batch: each a row of conditions, the cheap ones first."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from engine.ruleset import ir
 from engine.ruleset.batch import Batch
 from engine.ruleset.lists import ValueList
 from engine.ruleset.vector import ROWS_SHARE, Vector
+
+ROWS_SCALAR_MAX: Final = 8
+"""Batches up to so many events are evaluated one by one: columns only pay beyond."""
 
 
 class Program:

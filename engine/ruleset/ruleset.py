@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,10 @@ from engine.ruleset.hits import hit_of, in_share
 from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
 from engine.ruleset.observing import Observing
-from engine.ruleset.program import Program
+from engine.ruleset.program import ROWS_SCALAR_MAX, Program
 from engine.ruleset.scalar import Scalar
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
-
-ROWS_SCALAR_MAX: Final = 8
-"""Batches up to so many events are evaluated one by one: columns only pay beyond."""
 
 
 @dataclass(slots=True)
@@ -191,4 +187,4 @@ class RuleSet:
         return self._verdicts.decide(hits)
 
 
-__all__ = ["OUTCOMES", "Frame", "Hits", "RuleSet", "Verdicts"]
+__all__ = ["OUTCOMES", "ROWS_SCALAR_MAX", "Frame", "Hits", "RuleSet", "Verdicts"]
