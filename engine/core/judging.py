@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +15,14 @@ from engine.core.warming import Warming
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.ruleset import meaning
+from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
 from engine.ruleset.ruleset import OUTCOMES, Frame, Hits, RuleSet, Verdicts
 from engine.scoring.base import Detector
 from engine.scoring.registry import create
 
 Matrix = NDArray[np.float64]
+_encode: Final = msgspec.json.Encoder().encode
 _DECLINE: Final = OUTCOMES.index("decline")
 
 
@@ -103,6 +106,9 @@ class Judge:
             for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
                 degraded[row] = ["anomaly_not_ready", *degraded[row]]
         places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
+        for row, place in enumerate(places) if rows.explain else ():
+            if place in rows.explain:
+                effects.explanations[place] = _encode(explanation(self.ruleset, frame, row, verdicts))
         return self._writer.write(frame, verdicts, degraded, places, effects)
 
     def _degraded(
