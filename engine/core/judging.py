@@ -106,9 +106,9 @@ class Judge:
             for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
                 degraded[row] = ["anomaly_not_ready", *degraded[row]]
         places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
-        for row, place in enumerate(places) if rows.explain else ():
+        for at, place in enumerate(places) if rows.explain else ():
             if place in rows.explain:
-                effects.explanations[place] = _encode(explanation(self.ruleset, frame, row, verdicts))
+                effects.explanations[place] = _encode(explanation(self.ruleset, frame, at, verdicts))
         return self._writer.write(frame, verdicts, degraded, places, effects)
 
     def _degraded(
