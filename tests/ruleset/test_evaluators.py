@@ -35,7 +35,7 @@ features:
   - {{name: g_number, agg: count, by: customer, window: 1d}}
   - {{name: f_bool, agg: is_new, of: device_id, by: customer, window: 1d}}
 """
-REFUSED = ("always missing", "has nothing for", "not a currency in use", "parts", "deeper")
+REFUSED = ("always missing", "has nothing for", "not a currency in use", "is not a date", "parts", "deeper")
 rates_in_force = Rates("EUR", RATES)
 number = st.none() | st.sampled_from([0.0, 1.0, -1.0, 2.5, 40.0, 0.1, 1e300, -7.25])
 row = st.fixed_dictionaries(

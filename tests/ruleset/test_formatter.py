@@ -75,6 +75,46 @@ rules:
 """
 
 
+OBSERVER = """rules:
+  - {then: {every: 30m, by: acquirer, title: 'less of {acquirer}', alert: operations}, when: amount > 1, id: p}
+  - then: {title: x, alert: operations}
+    unless_followed_by:
+       within: 3d
+       same: payment_id
+       types: [payment.settled,
+          payment.cancelled]
+    on: [payment.captured]
+    when: 'amount > 1'
+    id: o
+    tests: [{rates: {USD: 2, base: EUR}, expect: hit, lists: {l: [a]}, given: {metadata: {when: 'a  b'}}}]
+lists: {l: {values: []}}
+tables: {when: {when: ' a  b ', expr: "yes"},
+  other: {b: 1,
+
+     a: 2}}
+"""
+OBSERVER_TIDY = """lists:
+  l: {values: []}
+
+tables:
+  when: {when: " a  b ", expr: "yes"}
+  other: {b: 1, a: 2}
+
+rules:
+  - id: p
+    when: amount > 1
+    then: {alert: operations, title: "less of {acquirer}", by: acquirer, every: 30m}
+
+  - id: o
+    on: [payment.captured]
+    when: amount > 1
+    unless_followed_by: {types: [payment.settled, payment.cancelled], same: payment_id, within: 3d}
+    then: {alert: operations, title: x}
+    tests:
+      - {given: {metadata: {when: "a  b"}}, lists: {l: [a]}, rates: {USD: 2, base: EUR}, expect: hit}
+"""
+
+
 def said(text: str) -> Counter[str]:
     root = build(text)
     return Counter(c.text for c in comments.find(Source("t", text), root)) if root else Counter()
@@ -84,17 +124,24 @@ def semantics(ruleset: RuleSet) -> Any:
     """What a rule set does, without names of files, lines and the hash of the text."""
     rules = [
         (r.id, r.description, r.owner, r.when.text, r.unless and r.unless.text, r.decision, r.score, r.reason, r.detail, r.allow, r.hard,
-         r.mode, r.share, r.uses, r.features, r.scores, r.tags, [(c.texts, c.numbers, c.flags, c.features, c.hit) for c in r.tests])
-        for r in ruleset.rules
+         r.mode, r.share, r.uses, r.features, r.scores, r.tags, [(c.texts, c.numbers, c.flags, c.features, c.hit) for c in r.tests], r.on, r.alert, r.follow)
+        for r in (*ruleset.rules, *ruleset.observers)
     ]  # fmt: skip
     derived = [(d.name, d.expr.text, d.kind) for d in ruleset.derived]
     lists = {name: (found.texts, found.numbers, found.networks) for name, found in ruleset.lists.items()}
-    return rules, [str(f) for f in ruleset.features], derived, ruleset.declared, lists, ruleset.models
+    return rules, [str(f) for f in ruleset.features], derived, ruleset.declared, lists, ruleset.tables, ruleset.models
 
 
 def test_a_messy_file_becomes_tidy() -> None:
     assert reformat("t.yaml", MESSY) == TIDY
     assert reformat("t.yaml", TIDY) == TIDY
+
+
+def test_observers_and_tables_become_tidy_and_mean_the_same() -> None:
+    assert reformat("t.yaml", OBSERVER) == OBSERVER_TIDY
+    assert reformat("t.yaml", OBSERVER_TIDY) == OBSERVER_TIDY
+    assert semantics(compile({"t.yaml": OBSERVER})) == semantics(compile({"t.yaml": OBSERVER_TIDY}))
+    assert compile({"t.yaml": OBSERVER}).tables["when"] == {"when": " a  b ", "expr": "yes"}
 
 
 def test_the_shipped_rules_are_formatted_and_mean_the_same() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ruleset import RuleErrors, compile, files
+from engine.ruleset import RuleErrors, compile, compiler, files
 from tests.ruleset.helpers import faults, rule_file
 
 EXPRESSIONS = {
@@ -73,6 +73,28 @@ EXPRESSIONS = {
     "absolute zone": ("hour('/etc/passwd') == 1", "unknown time zone"),
     "long list": (f"amount in [{', '.join(['1'] * 400)}]", "1 to 300 members"),
     "many arguments": (f"max({', '.join(['1'] * 100)}) > amount", "more than 32 arguments"),
+    "metadata by a computed key": ("metadata(ip) == 'x'", "the key of metadata must be a literal"),
+    "metadata as an object": ("metadata.a == 'x'", "attribute access is not part"),
+    "metadata by index": ("metadata['a'] == 'x'", "indexing is not part"),
+    "metadata of python": ("metadata('__class__') == 'x'", None),
+    "metadata by a long key": (f"metadata('{'k' * 129}') == 'x'", "a key of metadata has 1 to 128 characters"),
+    "a table by a computed name": ("lookup(ip, ip) == 'x'", "the table of lookup must be a literal"),
+    "a table by index": ("tables['t'] == 'x'", "indexing is not part"),
+    "a table as a name": ("tables.t == 'x'", "attribute access is not part"),
+    "a table of python": ("lookup('__class__', ip) == 'x'", "unknown table '__class__'"),
+    "digits without end": ("bin(card_bin, 1e300) == '4'", "a whole number of digits from 1 to 8"),
+    "half a digit": ("bin(card_bin, 0.5) == '4'", "a whole number of digits from 1 to 8"),
+    "a currency of megabytes": (f"in_currency('{'E' * 3_900}') > 1", "not a currency in use"),
+    "a journey beyond numbers": ("speed_kmh(1e300, 1e300, 1e300, 1e300, 1e-300) > 900", None),
+    "a day that is none": ("years_since('2026-02-30') > 1", "'2026-02-30' is not a date"),
+    "rates in a where": (
+        "count(by=ip, window='1h', where=\"convert(amount, currency, 'EUR') > 1\") > 1",
+        "a where filter has no exchange rates",
+    ),
+    "a table in a where": (
+        "count(by=ip, window='1h', where=\"lookup('t', ip) == 'x'\") > 1",
+        "a where filter sees event fields only, not tables",
+    ),
     "a score in a where": (
         "count(by=ip, window='1h', where=\"score.anomaly > 1\") > 1",
         "a where filter cannot use a model's score",
@@ -102,6 +124,8 @@ def test_hostile_expressions_are_refused_with_their_place(name: str) -> None:
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]" for i in range(9)
 )
+WATCH = "rules: [{id: r, on: any, when: amount > 1, unless_followed_by: {%s}, then: {alert: fraud}}]"
+TEST = "rules: [{id: r, when: amount > 1, then: {score: 1}, tests: [{given: {%s}, %s, expect: hit}]}]"
 FILES = {
     "alias bomb": (BOMB, "t.yaml:1:4: YAML anchors and aliases"),
     "python object": ("rules: !!python/object/apply:os.system ['true']", "t.yaml:1:8: YAML tags are not allowed"),
@@ -133,6 +157,31 @@ FILES = {
     "huge number": ("lists: {a: {values: [" + "9" * 5_000 + "]}}", "a number of 5,000 characters"),
     "infinite number": ("lists: {a: {values: [1e999]}}", "t.yaml:1:22: the number 1e999 is out of range"),
     "rule that is text": ("rules: [x]", "t.yaml:1:9: a rule must be a mapping"),
+    "a table in a table": ("tables: {t: {a: {b: c}}}", "t.yaml:1:17: the value of a must be a single text or number"),
+    "an alias in a table": ("tables: {t: &t {a: b}, u: *t}", "t.yaml:1:13: YAML anchors and aliases"),
+    "a table that is text": ("tables: {t: x}", "t.yaml:1:13: the table t must be a mapping of texts to texts"),
+    "python in a title": (
+        "rules: [{id: r, when: amount > 1, then: {alert: fraud, title: '{amount.__class__}'}}]",
+        "t.yaml:1:63: unknown name 'amount.__class__' in 'title'",
+    ),
+    "python in a looked up title": (
+        "tables: {t: {a: b}}\nrules: [{id: r, when: amount > 1, then: {alert: fraud, title: '{t[__class__]}'}}]",
+        "t.yaml:2:63: unknown name '__class__' in 'title'",
+    ),
+    "a long title": (
+        f"rules: [{{id: r, when: amount > 1, then: {{alert: fraud, title: '{'{amount}' * 300}'}}}}]",
+        "'title' is longer than 2,000 characters",
+    ),
+    "a wait without end": (WATCH % "same: ip, within: 999999999999w", "t.yaml:1:83: 'within' must be from 1s to 90d"),
+    "a watch of no field": (WATCH % "same: __class__, within: 1d", "'__class__' is not a text field of an event"),
+    "rates beyond numbers": (TEST % ("", "rates: {base: EUR, USD: 1e99}"), "the rate of USD is not a positive decimal"),
+    "rates that are none": (TEST % ("", "rates: {USD: 1}"), "'rates' needs 'base' ({base: EUR, USD: 1.085})"),
+    "nested metadata": (TEST % ("metadata: {a: [1]}", "with: {}"), "the value of a must be a single value"),
+    "a list nobody declared": (TEST % ("", "lists: {l: [a]}"), "unknown list 'l'"),
+    "a list of lists": (
+        "lists: {l: {values: []}}\n" + TEST % ("", "lists: {l: [[a]]}"),
+        "a value must be text or a number",
+    ),
     "rules that are text": ("rules: x", "t.yaml:1:8: 'rules' must be a list"),
 }
 
@@ -143,6 +192,12 @@ def test_hostile_files_are_refused_with_their_place(name: str) -> None:
     found = faults(text)
     assert found
     assert message in found[0]
+
+
+def test_observers_count_among_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "RULES_MAX", 2)
+    rules = "".join(f"  - {{id: r{i}, when: amount > 1, then: {{alert: fraud}}}}\n" for i in range(3))
+    assert faults(f"rules:\n{rules}") == ["t.yaml:4:5: more than 2 rules"]
 
 
 def test_every_fault_of_a_directory_is_named_at_once() -> None:

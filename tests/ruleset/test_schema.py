@@ -74,6 +74,30 @@ def test_examples_of_the_page_and_the_contract_pass() -> None:
         jsonschema.validate(plain(load("t.yaml", text)), schema.document())
 
 
+OBSERVER = "rules: [{id: r, when: 'amount > 1', then: {alert: operations%s}%s}]"
+
+
+@pytest.mark.parametrize(("then", "rule"), [
+    ("", ""), (", severity: high, reason: R, title: '{amount}', action: x, by: [acquirer, card], every: 30m", ""),
+    ("", ", on: payment.settled"), ("", ", on: [any], mode: shadow"),
+    (", by: card", ", valid_to: 2026-01-31T23:00:00Z"),
+    ("", ", unless_followed_by: {same: payment_id, within: 3d, types: [payment.settled, any]}"),
+])  # fmt: skip
+def test_right_observers_pass(then: str, rule: str) -> None:
+    assert valid(OBSERVER % (then, rule))
+
+
+@pytest.mark.parametrize(("then", "rule"), [
+    (", decision: review", ""), (", score: 1", ""), (", allow: true", ""), (", detail: x", ""),
+    (", severity: loud", ""),
+    (", by: planet", ""), (", every: soon", ""), ("", ", on: [payment.unheard]"), ("", ", on: []"),
+    ("", ", unless_followed_by: {same: amount, within: 3d}"), ("", ", unless_followed_by: {same: payment_id}"),
+    ("", ", unless_followed_by: {same: payment_id, within: 3d, every: 3d}"),
+])  # fmt: skip
+def test_wrong_observers_do_not(then: str, rule: str) -> None:
+    assert not valid(OBSERVER % (then, rule))
+
+
 RULE = "rules: [{id: r, when: 'amount > 1', then: {decision: review}%s}]"
 FEATURE = "features: [{name: f%s}]"
 MODEL = "models: {anomaly: {%s}}"
@@ -84,6 +108,7 @@ MODEL = "models: {anomaly: {%s}}"
     ", hard: true", ", unless: three_ds",
     ", tests: [{given: {card_bin: 411111, ip: null, my_feature: true}, expect: miss}]",
     ", tests: [{given: {event_time: 2026-01-31T23:00:00Z}, with: {'count(by=ip)': 1}, expect: hit}]",
+    ", tests: [{given: {metadata: {a: x, b: 1}}, lists: {l: [a, 1]}, rates: {base: EUR, USD: 1.1}, expect: hit}]",
 ])  # fmt: skip
 def test_right_rules_pass(extra: str) -> None:
     assert valid(RULE % extra)
@@ -102,6 +127,17 @@ def test_right_rules_pass(extra: str) -> None:
     "rules: [{id: r, when: 'amount > 1', then: {score: 101}}]",
     "rules: [{id: r, when: 'amount > 1', then: {score: 1, reason: lower}}]",
     "rules: [{id: r, when: 'amount > 1', then: {score: 1, hard: true}}]",
+    "rules: [{id: r, when: 'amount > 1', then: {decision: review, title: x}}]",
+    "rules: [{id: r, when: 'amount > 1', then: {title: x}}]",
+    "rules: [{id: r, when: 'amount > 1', then: {alert: loud}}]",
+    RULE % ", on: payment.settled",
+    RULE % ", unless_followed_by: {same: payment_id, within: 3d}",
+    RULE % ", tests: [{given: {metadata: {a: [x]}}, expect: hit}]",
+    RULE % ", tests: [{given: {}, rates: {USD: 1}, expect: hit}]",
+    "tables: {t: [a]}",
+    "tables: {t: {a: [b]}}",
+    "tables: {t: {a: null}}",
+    "tables: {t-t: {a: b}}",
     RULE % ", mode: loud",
     RULE % ", mode: canary",
     RULE % ", mode: {canary: 10}",
@@ -139,6 +175,10 @@ def test_right_rules_pass(extra: str) -> None:
 ])  # fmt: skip
 def test_wrong_files_do_not(text: str) -> None:
     assert not valid(text)
+
+
+def test_right_tables_pass() -> None:
+    assert valid("tables: {backup_route: {acq_a: acq_b, 5411: 1}}")
 
 
 @pytest.mark.parametrize("extra", [

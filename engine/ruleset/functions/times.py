@@ -83,6 +83,15 @@ def _years(time_ms: float, day: str) -> float:
     return float(years) if years >= 0 else math.nan
 
 
+def _check_day(time_ms: float | None, day: str | None) -> None:
+    if day is None:
+        return
+    try:
+        date.fromisoformat(day if _DAY.fullmatch(day) else "")
+    except ValueError:
+        raise ValueError(f"'{day}' is not a date; write it as in '1961-01-31'") from None
+
+
 _LOCAL: Final = (number("time"), text("timezone"))
 _WHEN: Final = (number("time", optional=True), text("zone", optional=True))
 
@@ -101,5 +110,5 @@ FUNCTIONS: Final = (
              "local_weekday() >= 5", fields=(EVENT_TIME, "timezone")),
     Function("years_since", (number("time"), text("date")), Kind.NUMBER, _years,
              "whole years from a date `YYYY-MM-DD` to the event; missing where it is none, or in the future",
-             "years_since(birth_date) >= 65", fields=(EVENT_TIME,)),
+             "years_since(birth_date) >= 65", check=_check_day, fields=(EVENT_TIME,)),
 )  # fmt: skip
