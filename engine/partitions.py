@@ -33,6 +33,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         features=FeatureLimits(lateness_ms=state.allowed_lateness_ms),
         earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
         rates=_rates(settings.money),
+        clock_jump_ms=state.clock_jump_ms,
         anomaly_weight=settings.risk.anomaly_weight,
         entities_max=state.cache_entities_max,
         customers_max=state.cache_customers_max,

@@ -37,6 +37,7 @@ from engine.service.rule_sets import RuleLibrary
 from engine.service.shard import Shard
 from engine.service.sole import SoleOwner
 from engine.service.sync_log import LogDecider
+from engine.service.ticks import ticker
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
 from engine.warm_up import EVENTS, keep_from_collector, warm_up
@@ -124,6 +125,7 @@ class _Server:
                     decider.start()
                     if isinstance(decider, SoleOwner):
                         self._rules.start(lambda: decider.rulesets, decider)
+                        self._start_ticks(decider, stack)
                     await self._life.stopped.wait()
             except (StoreMisconfigured, TopicsMissing, AddressUnusable) as error:
                 self._life.fail(error)
@@ -135,6 +137,12 @@ class _Server:
             return FAULT
         logger.info("the API has stopped")
         return DONE
+
+    def _start_ticks(self, owner: SoleOwner, stack: AsyncExitStack) -> None:
+        tick_ms = self._settings.state.tick_ms
+        if tick_ms:
+            task = asyncio.ensure_future(ticker(lambda: owner.waiting, owner, self._clock, tick_ms).run())
+            stack.callback(task.cancel)
 
     def _application(self, decider: Decider, desk: ShardDesk) -> Any:
         http = self._settings.http

@@ -33,6 +33,7 @@ from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.machine import PartitionMachine
 from engine.service.rule_sets import RuleLibrary
+from engine.service.ticks import ticker
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
@@ -167,9 +168,13 @@ class _Worker:
         app.owner = owner
         if self._rules is not None:
             self._rules.start(owner.rulesets, writer)
-        gauges = asyncio.ensure_future(self._watch(owner, app))
+        tasks = [asyncio.ensure_future(self._watch(owner, app))]
+        tick_ms = self._settings.state.tick_ms
+        if tick_ms:
+            tasks.append(asyncio.ensure_future(ticker(owner.waiting, writer, self._clock, tick_ms).run()))
         crash = await run_app(app, self._life.stopped)
-        gauges.cancel()
+        for task in tasks:
+            task.cancel()
         if crash is not None:
             self._life.fail(crash)
 

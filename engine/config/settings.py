@@ -135,6 +135,12 @@ class StateSettings:
     allowed_lateness_ms: int = _setting(
         "1h", duration("0ms", "7d"), "how far out of order an event may be before it is marked late"
     )
+    clock_jump_ms: int = _setting(
+        "8d", duration("1h", "400d"), "how far ahead of a shard's clock one customer's event is believed"
+    )
+    tick_ms: int = _setting(
+        "30s", duration("0ms", "1h"), "time between two ticks of a quiet shard while timers wait; 0: none"
+    )
     cache_entities_max: int = _setting(
         "1000000", integer(1_000, 100_000_000), "entities of one feature group held in memory"
     )

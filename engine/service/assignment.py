@@ -65,6 +65,10 @@ class Assignment:
         """The hash of the rule set in force, of every shard that is open."""
         return {partition: lane.shard.ruleset for partition, lane in self._lanes.items() if lane.opened}
 
+    def waiting(self) -> dict[int, int | None]:
+        """Event time of every shard that is open and waits for it to go on; None for one that waits for nothing."""
+        return {partition: lane.shard.waiting for partition, lane in self._lanes.items() if lane.opened}
+
     def offsets(self) -> dict[int, int]:
         """The next input offset of every partition that has committed, those just revoked included."""
         shards = {**self._parked, **{partition: lane.shard for partition, lane in self._lanes.items()}}

@@ -27,6 +27,10 @@ class PartitionMachine(Protocol):
     def ruleset_hash(self) -> str:
         """Content hash of the rule set in force."""
 
+    @property
+    def waiting(self) -> int | None:
+        """Event time the shard has come to, where timers wait for it to go on; None where none do."""
+
     def in_force(self, head_state: dict[bytes, bytes]) -> str | None:
         """Hash of the rule set that `restore` will ask for; None where it needs none but its own."""
 

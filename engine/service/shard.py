@@ -17,7 +17,7 @@ from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, encode
 from engine.service.quarantine import MachineFault, refusal
 from engine.service.relay import Relay
-from engine.service.replies import Call, Outcome, find_calls, payload, resolve
+from engine.service.replies import Call, Outcome, find_calls, payload, resolve, to_explain
 
 ANSWER_TTL_S: Final = 7 * 86_400  # as long as a repeated event id counts as a duplicate
 
@@ -112,6 +112,11 @@ class Shard:
         """Content hash of the rule set in force; of the one it would start with while it is not open."""
         return self._partition.ruleset_hash
 
+    @property
+    def waiting(self) -> int | None:
+        """Event time the shard has come to, where something waits for it to go on; None else, and while not open."""
+        return self._partition.waiting if self._fresh else None
+
     async def open(self) -> int:
         """Load the shard and return the offset to read next; -1 where it has never committed.
 
@@ -146,12 +151,14 @@ class Shard:
         with self._faults(records):
             missing = self._partition.missing(decoded)
         while missing:
-            values = await self._load(missing)
+            values = await self._persist(partial(self._store.load, self.number, missing))
             with self._faults(records):
                 missing = self._partition.load(missing, values)
         with self._faults(records):
             loaded_s = self._clock.now_s()
-            effects = self._partition.apply(decoded, lambda index: self._source(records[index].offset))  # 4
+            effects = self._partition.apply(  # 4
+                decoded, lambda index: self._source(records[index].offset), to_explain(records)
+            )
             applied_s = self._clock.now_s()
         kept = b"" if self._partitions else journal.encode(journal.keep(decoded, [record.value for record in records]))
         commit, entry, told = await self._build(records, effects, kept)  # 5
@@ -264,18 +271,14 @@ class Shard:
         self._stored = commit.next_offset
 
     async def _took_effect(self, commit: Commit) -> bool:
-        """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`.
-
-        The step may be one that another owner made, while this one read state that was half before it and half after
-        it: so what this one made of it is dropped, and the memory is what the store holds.
-        """
+        """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`."""
         head = await self._read_head()
         if head.offset not in (commit.expected, commit.next_offset):
             self.forget()
             raise Fenced(self.number, commit.expected, head.offset)
         if head.offset != commit.next_offset:
             return False
-        if commit.next_offset != commit.expected:
+        if commit.next_offset != commit.expected:  # another owner's step, maybe, half of which this one had loaded
             await self._restore(head)
         self._adopt(head)
         return True
@@ -285,9 +288,6 @@ class Shard:
 
     async def _read_head(self) -> Head:
         return await self._persist(lambda: self._store.open(self.number))
-
-    async def _load(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return await self._persist(lambda: self._store.load(self.number, keys))
 
     async def _fetch(self, rulesets: Sequence[str]) -> None:
         """Have rule sets at hand, where anybody knows them."""

@@ -15,12 +15,13 @@ from engine.ports.sync import REJECTED, Busy, SyncResult, Undecided
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
-from engine.service.replies import NO_CONTROL, is_control
+from engine.service.replies import EXPLAIN, NO_CONTROL, is_control
 from engine.service.shard import BatchOutcome, Shard
 
 PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
 IDLE_ACKNOWLEDGE_S: Final = 0.5
 NO_HEADERS: Final = ()
+EXPLAINED: Final = ((EXPLAIN, b"true"),)
 ANNOUNCED_MAX: Final = 100  # control events that may wait behind a full queue: a busy engine can still be told things
 
 logger = logging.getLogger("steward.service")
@@ -42,6 +43,7 @@ class Arrival(NamedTuple):
 class _Waiting(NamedTuple):
     value: bytes
     answer: asyncio.Future[SyncResult]
+    headers: Sequence[tuple[str, bytes]] = NO_HEADERS
 
 
 class SoleOwner:
@@ -89,6 +91,11 @@ class SoleOwner:
         return {self.shard.number: self.shard.ruleset} if self._opened else {}
 
     @property
+    def waiting(self) -> dict[int, int | None]:
+        """Event time the shard has come to, where it waits for more; empty while it is not open."""
+        return {self.shard.number: self.shard.waiting} if self._opened else {}
+
+    @property
     def queued(self) -> int:
         """Events that wait for a batch."""
         return len(self._queue)
@@ -98,14 +105,15 @@ class SoleOwner:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._guarded())
 
-    async def decide(self, events: Sequence[bytes], seconds: float) -> list[SyncResult]:
+    async def decide(self, events: Sequence[bytes], seconds: float, *, explain: bool = False) -> list[SyncResult]:
         """See `Decider.decide`: all events are taken, or none."""
         if self._stopping:
             raise Busy("this process is stopping")
         if len(self._queue) + len(events) > self._limits.queued_events_max:
             raise Busy("too many events are waiting" if not self._outage.down else "the store is not available")
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(event, loop.create_future()) for event in events]
+        headers = EXPLAINED if explain else NO_HEADERS
+        waiting = [_Waiting(event, loop.create_future(), headers) for event in events]
         for item in waiting:
             if is_control(item.value):
                 item.answer.set_result(SyncResult(REJECTED, NO_CONTROL))
@@ -187,7 +195,7 @@ class SoleOwner:
     async def _batch(self) -> None:
         batch = self._take()
         try:
-            outcome = await self._process([item.value for item in batch])
+            outcome = await self._process(batch)
         except BaseException:
             _refuse(batch)
             raise
@@ -196,11 +204,12 @@ class SoleOwner:
                 item.answer.set_result(SyncResult(*outcome.outcomes[i]))
         self._on_batch(outcome)
 
-    async def _process(self, events: Sequence[bytes]) -> BatchOutcome:
+    async def _process(self, batch: Sequence[_Waiting]) -> BatchOutcome:
         while True:
             start = max(0, self.shard.next_offset)
             try:
-                return await self.shard.process([Arrival(start + i, event) for i, event in enumerate(events)])
+                arrivals = [Arrival(start + i, item.value, None, item.headers) for i, item in enumerate(batch)]
+                return await self.shard.process(arrivals)
             except Fenced as fenced:
                 await self._after_fence(fenced)
 

@@ -43,6 +43,7 @@ class WithoutRules:
     """What a partition says of its rule set that has none."""
 
     ruleset_hash = "0" * 16
+    waiting: int | None = None
 
     def in_force(self, head_state: dict[bytes, bytes]) -> str | None:
         return None
