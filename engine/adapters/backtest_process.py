@@ -14,6 +14,7 @@ from engine.ports.desk import BacktestOrder, Unusable
 
 NICENESS: Final = 10  # decisions come first
 COMMAND: Final = (sys.executable, "-m", "engine.cli", "rules", "backtest")
+UNUSABLE: Final = 2  # exit code of a command whose arguments or input cannot be used
 REPORT_BYTES_MAX: Final = 64 << 20
 COMPLAINT_BYTES_MAX: Final = 4_096
 
@@ -90,9 +91,11 @@ class BacktestProcess:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-        if child.returncode != 0:
-            told = complaint[-COMPLAINT_BYTES_MAX:].decode("utf-8", "replace").strip()
-            raise Unusable(told.replace(f"{place}/", "") or f"the backtest ended with {child.returncode}")
+        told = complaint[-COMPLAINT_BYTES_MAX:].decode("utf-8", "replace").strip()
+        if child.returncode == UNUSABLE:
+            raise Unusable(told.replace(f"{place}/", ""))
+        if child.returncode != 0:  # a fault of ours: for the log, not for the caller
+            raise RuntimeError(f"the backtest ended with {child.returncode}: {told}")
 
 
 def _inside(name: str) -> PurePosixPath:

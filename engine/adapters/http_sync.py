@@ -58,16 +58,21 @@ class SyncHandlers:
         self._limits = limits
 
     async def decision(self, request: web.Request) -> web.Response:
-        """`POST /v1/decisions`: one event; its decision, 202 where it carries none, 422 where it is refused."""
+        """`POST /v1/decisions`: one event; its decision, 202 where it carries none, 422 where it is refused.
+
+        With `?explain=true` the decision has a member more, `explanation`; null in the answer to a repeat.
+        """
+        explain = _switch(request, "explain")
         event = await read(request, EVENT_BYTES_MAX)
         began = time.perf_counter()
-        (result,) = await self._decide([event], self._limits.seconds, began)
+        (result,) = await self._decide([event], self._limits.seconds, began, explain)
         self._metrics.sync(_label(result), time.perf_counter() - began)
         if result.status == REJECTED:
             reason = msgspec.json.decode(result.body)
             raise Problem(422, "event-rejected", reason["detail"], members={"reason": reason["reason"]})
         if result.status == DECISION or result.body != b"null":
-            return web.Response(body=result.body, content_type="application/json")
+            body = _explained(result) if explain else result.body
+            return web.Response(body=body, content_type="application/json")
         return web.Response(body=_acknowledgement(event, result), status=202, content_type="application/json")
 
     async def events(self, request: web.Request) -> web.Response:
@@ -82,9 +87,11 @@ class SyncHandlers:
         body = b'{"events":%d,"counts":%b,"results":[%b]}' % (len(events), msgspec.json.encode(counts), lines)
         return web.Response(body=body, content_type="application/json")
 
-    async def _decide(self, events: Sequence[bytes], seconds: float, began: float) -> list[SyncResult]:
+    async def _decide(
+        self, events: Sequence[bytes], seconds: float, began: float, explain: bool = False
+    ) -> list[SyncResult]:
         try:
-            return await self._decider.decide(events, seconds)
+            return await self._decider.decide(events, seconds, explain=explain)
         except Busy as busy:
             self._metrics.sync("failed", time.perf_counter() - began)
             raise Problem(503, "busy", str(busy), headers={"Retry-After": str(busy.retry_after_s)}) from busy
@@ -99,6 +106,19 @@ _LABELS: Final = {DECISION: "decided", DUPLICATE: "repeated", ACCEPTED: "accepte
 
 def _label(result: SyncResult) -> str:
     return _LABELS[result.status]
+
+
+def _switch(request: web.Request, name: str) -> bool:
+    """A yes or no in the query; no where it is not there."""
+    value = request.query.get(name, "false")
+    if value not in ("true", "false"):
+        raise Problem(422, "unusable", f"{name}: true or false")
+    return value == "true"
+
+
+def _explained(result: SyncResult) -> bytes:
+    """The decision with its explanation; both are JSON objects already."""
+    return b'%b,"explanation":%b}' % (result.body[:-1], result.explanation or b"null")
 
 
 def _identity(event: bytes) -> _Identity:

@@ -17,11 +17,13 @@ class SyncResult(NamedTuple):
         status: `decision` (`body`: the decision), `duplicate` (`body`: the first answer, `null` where there was none or
             it is not kept any more), `accepted` (an event without a decision; `null`) or `rejected` (`body`:
             `{"reason", "detail"}`).
+        explanation: of a decision, where one was asked for: what every rule saw, as JSON. Not kept for repeats.
         body: JSON, the same bytes for every repeat.
     """
 
     status: str
     body: bytes
+    explanation: bytes = b""
 
 
 class Busy(Exception):
@@ -43,8 +45,11 @@ class Undecided(Exception):
 class Decider(Protocol):
     """Whatever owns the shard, or knows the way to its owner."""
 
-    async def decide(self, events: Sequence[bytes], seconds: float) -> list[SyncResult]:
-        """What became of each event, in order, within `seconds`. Raises `Busy`, `Undecided`."""
+    async def decide(self, events: Sequence[bytes], seconds: float, *, explain: bool = False) -> list[SyncResult]:
+        """What became of each event, in order, within `seconds`. Raises `Busy`, `Undecided`.
+
+        `explain` asks for the `explanation` of each decision.
+        """
 
     async def not_ready(self) -> list[str]:
         """Why no decision can be had now, a line each; empty where one can."""

@@ -3,9 +3,9 @@
 A gateway's call is produced to the input topic like any other event, with two headers: `steward-reply-to`, the channel
 on which the calling node listens, and `steward-request-id`, which that node chose. The shard's owner publishes one
 message per such record on that channel, with the commit that holds the record's effects and only if it succeeds:
-`{"request", "status", "body"}`, where `status` is `decision` (`body`: the decision), `duplicate` (`body`: the first
-answer, null where the first was not asked for or has expired), `accepted` (an event that carries no decision) or
-`rejected` (`body`: `{"reason", "detail"}`).
+`{"request", "status", "body"}`, and `"explanation"` where the header `steward-explain` asked for one. `status` is
+`decision` (`body`: the decision), `duplicate` (`body`: the first answer, null where the first was not asked for or has
+expired), `accepted` (an event that carries no decision) or `rejected` (`body`: `{"reason", "detail"}`).
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from engine.ports.log import LogRecord
 
 REPLY_TO: Final = "steward-reply-to"
 REQUEST_ID: Final = "steward-request-id"
+EXPLAIN: Final = "steward-explain"
 REQUEST_ID_BYTES_MAX: Final = 64  # a UUID and some room; a longer one is not ours and is cut
 CHANNEL_BYTES_MAX: Final = 128
 
@@ -35,6 +36,13 @@ class Call(NamedTuple):
 def find_calls(records: Sequence[LogRecord]) -> list[Call]:
     """The records of a batch that want an answer. Records without headers cost one test each."""
     return [call for index, record in enumerate(records) if record.headers for call in _call(index, record.headers)]
+
+
+def to_explain(records: Sequence[LogRecord]) -> frozenset[int]:
+    """The records of a batch whose decisions somebody wants explained."""
+    return frozenset(
+        index for index, record in enumerate(records) if record.headers and EXPLAIN in dict(record.headers)
+    )
 
 
 def _call(index: int, headers: Iterable[tuple[str, bytes]]) -> Iterable[Call]:
@@ -89,16 +97,21 @@ def event_key(value: bytes | None) -> bytes | None:
     return hashlib.blake2b(len(customer).to_bytes(4, "little") + customer + event, digest_size=16).digest()
 
 
-def payload(request: str, status: str, body: bytes) -> bytes:
-    """One reply; `body` is JSON already."""
-    return b'{"request":%b,"status":"%b","body":%b}' % (msgspec.json.encode(request), status.encode(), body)
+def payload(request: str, status: str, body: bytes, explanation: bytes = b"") -> bytes:
+    """One reply; `body` and `explanation` are JSON already."""
+    more = b',"explanation":' + explanation if explanation else b""
+    return b'{"request":%b,"status":"%b","body":%b%b}' % (msgspec.json.encode(request), status.encode(), body, more)
 
 
 class Outcome(NamedTuple):
-    """What became of one record: `status` as in the module's text, and the body as JSON (`null` where unknown)."""
+    """What became of one record: `status` as in the module's text, and the body as JSON (`null` where unknown).
+
+    `explanation` of a decision is JSON too, and empty where none was asked for. It is not kept for repeats.
+    """
 
     status: str
     body: bytes
+    explanation: bytes = b""
 
 
 class Outcomes:
@@ -106,6 +119,7 @@ class Outcomes:
 
     def __init__(self, effects: Effects, offsets: Sequence[int]) -> None:
         self._decisions = dict(effects.decisions)
+        self._explanations = effects.explanations
         self._duplicates = set(effects.duplicates)
         self._rejected = _rejected(effects.outputs, offsets) if effects.dead_lettered else {}
 
@@ -113,7 +127,7 @@ class Outcomes:
         """The outcome of the record at `index`. A duplicate's first answer is for the caller to find."""
         decision = self._decisions.get(index)
         if decision is not None:
-            return Outcome("decision", decision)
+            return Outcome("decision", decision, self._explanations.get(index, b""))
         if index in self._duplicates:
             return Outcome("duplicate", b"null")
         if index in self._rejected:
@@ -139,13 +153,13 @@ async def resolve(
     answers: dict[bytes, bytes] = {}
     told: list[tuple[Call, Outcome]] = []
     for call in calls:
-        status, body = outcomes.of(call.row)
+        status, body, explanation = outcomes.of(call.row)
         key = event_key(records[call.row].value)
         if key is not None and status == "decision":
             answers[key] = body
         elif key is not None and status == "duplicate":
             body = answers.get(key) or await first_answer(key) or body
-        told.append((call, Outcome(status, body)))
+        told.append((call, Outcome(status, body, explanation)))
     return answers, told
 
 

@@ -17,7 +17,7 @@ from engine.ports.sync import REJECTED, Busy, EventWriter, ReplyChannel, SyncRes
 from engine.service.backoff import Backoff
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
-from engine.service.replies import NO_CONTROL, REPLY_TO, REQUEST_ID, event_key
+from engine.service.replies import EXPLAIN, NO_CONTROL, REPLY_TO, REQUEST_ID, event_key
 
 PROBE_S: Final = 1.0
 LOOK_UP_S: Final = 0.1  # of the stored answer, once the time for a reply is over
@@ -30,6 +30,7 @@ class _Reply(msgspec.Struct):
     request: str
     status: str
     body: msgspec.Raw
+    explanation: msgspec.Raw = msgspec.Raw()
 
 
 _REPLY: Final = msgspec.json.Decoder(_Reply)
@@ -86,7 +87,7 @@ class LogDecider:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._guarded())
 
-    async def decide(self, events: Sequence[bytes], seconds: float) -> list[SyncResult]:
+    async def decide(self, events: Sequence[bytes], seconds: float, *, explain: bool = False) -> list[SyncResult]:
         """See `Decider.decide`."""
         if self._stopping or len(self._pending) + len(events) > PENDING_MAX:
             raise Busy("this process is stopping" if self._stopping else "too many calls are waiting")
@@ -100,7 +101,7 @@ class LogDecider:
             results[reject.index] = SyncResult(REJECTED, body)
         calls = []
         for index, raw, event in zip(decoded.index.tolist(), decoded.raw, decoded.columns.events, strict=True):
-            calls.append(self._call(index, raw, event.customer_id.encode(), deadline, results))
+            calls.append(self._call(index, raw, event.customer_id.encode(), deadline, results, explain))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -109,7 +110,7 @@ class LogDecider:
         return [results.get(index, refused) for index in range(len(events))]
 
     async def _call(
-        self, index: int, raw: bytes, key: bytes, deadline: Deadline, results: dict[int, SyncResult]
+        self, index: int, raw: bytes, key: bytes, deadline: Deadline, results: dict[int, SyncResult], explain: bool
     ) -> None:
         request = str(next(self._requests))
         answer: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
@@ -118,6 +119,7 @@ class LogDecider:
         try:
             async with asyncio.timeout(deadline.left_s()):
                 headers = [(REPLY_TO, self._channel.encode()), (REQUEST_ID, request.encode())]
+                headers += [(EXPLAIN, b"true")] * explain
                 partition = await self._writer.write(key, raw, headers)
                 results[index] = await answer
         except TimeoutError:
@@ -194,4 +196,4 @@ class LogDecider:
             return
         answer = self._pending.get(reply.request)
         if answer is not None and not answer.done():
-            answer.set_result(SyncResult(reply.status, bytes(reply.body)))
+            answer.set_result(SyncResult(reply.status, bytes(reply.body), bytes(reply.explanation)))

@@ -112,7 +112,7 @@ async def test_what_is_not_there_or_not_allowed_is_a_problem():
 
 
 class Broken:
-    async def decide(self, events, seconds):
+    async def decide(self, events, seconds, *, explain=False):
         raise RuntimeError("card 4111111111111111")
 
     async def not_ready(self):
@@ -139,7 +139,7 @@ async def test_readiness_gives_its_reasons(aiohttp_api):
 
 async def test_a_lost_decision_is_called_a_duplicate(aiohttp_api):
     class Forgetful(Broken):
-        async def decide(self, events, seconds):
+        async def decide(self, events, seconds, *, explain=False):
             return [SyncResult("duplicate", b"null")]
 
     client = await aiohttp_api(Forgetful())

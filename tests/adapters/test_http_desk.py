@@ -320,6 +320,24 @@ def test_only_analysts_and_admins_are_let_in():
     on_bench(run, keys=keys)
 
 
+def test_a_decision_with_its_explanation():
+    event = {"event_id": "e1", "type": "payment.requested", "event_time": NOW_MS, "customer_id": "c1"}
+    event |= {"payment_id": "p1", "amount": 500, "currency": "EUR", "merchant_id": "shop"}
+
+    async def run(made: Bench) -> None:
+        status, decision = await made.call("POST", "/v1/decisions?explain=true", event)
+        assert status == 200
+        explanation = decision.pop("explanation")
+        assert "big" in orjson.dumps(explanation).decode()
+        assert orjson.loads(made.sink.sent[0][2].data) == decision  # nobody else is told it
+        status, again = await made.call("POST", "/v1/decisions?explain=true", event)
+        assert (status, again) == (200, {**decision, "explanation": None})
+        assert (await made.call("POST", "/v1/decisions?explain=false", event))[1] == decision
+        assert (await made.call("POST", "/v1/decisions?explain=maybe", event))[0] == 422
+
+    on_bench(run)
+
+
 def history(count: int) -> list[dict[str, Any]]:
     return [
         {

@@ -197,3 +197,18 @@ async def test_a_message_that_is_not_a_reply_is_ignored(caplog):
             queue.put_nowait(b"hello")
         assert (await decider.decide([event(payment(1))], 5.0))[0].status == "decision"
         assert "not one of ours" in caplog.text
+
+
+def test_an_explanation_comes_with_the_decision_and_is_not_kept():
+    async def run() -> None:
+        async with deciding() as (decider, log, _):
+            plain, explained = event(payment(1)), event(payment(2))
+            assert [result.explanation for result in await decider.decide([plain], 5.0)] == [b""]
+            (first,) = await decider.decide([explained], 5.0, explain=True)
+            assert (first.status, first.explanation) == ("decision", b'{"of":"0"}')
+            assert orjson.loads(first.body)["event_id"] == "e2"
+            assert ("steward-explain", b"true") in log.records[-1].headers
+            (again,) = await decider.decide([explained], 5.0, explain=True)
+            assert again == SyncResult("duplicate", first.body)
+
+    asyncio.run(run())

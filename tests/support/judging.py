@@ -90,6 +90,7 @@ class JudgingPartition(WithoutRules):
             effects.outputs.append(Output("dead_letter", b"", identity, 0, msgspec.json.encode(letter)))
         for i, event in zip(decoded.index.tolist(), decoded.columns.events, strict=True):
             self._apply(i, event, effects)
+        effects.explanations = {i: b'{"of":"%d"}' % i for i, _ in effects.decisions if i in explain}
         effects.ops = pack(Op(SET, KEY_SEEN, msgspec.json.encode(self.seen)))
         return effects
 
