@@ -5,8 +5,9 @@ One event loop, one clock that moves only when somebody waits, one random genera
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_log import MemoryLog
@@ -18,12 +19,37 @@ from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.lane import Lane
+from engine.service.machine import PartitionMachine
 from engine.service.shard import Shard
 from tests.support.counting import CountingPartition
 
 
 class Killed(BaseException):
     """The process died here."""
+
+
+class World(Protocol):
+    """What is simulated: records, and the machine they go through."""
+
+    def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
+        """Record `number` of a partition."""
+
+    def machine(self, number: int, crash: Callable[[], None]) -> PartitionMachine:
+        """An empty machine that calls `crash` when it has applied a batch."""
+
+
+class Counting:
+    """Events of a few customers, counted; some not events at all."""
+
+    def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
+        if draw.random() < 0.05:
+            return draw.choice([None, b"", b"{", b'{"event_id": 1}'])
+        event = draw.randrange(number + 1) if draw.random() < 0.1 else number
+        return b'{"event_id":"e%d","customer_id":"c%d-%d"}' % (event, partition, event % 7)
+
+    def machine(self, number: int, crash: Callable[[], None]) -> PartitionMachine:
+        machine: PartitionMachine = CountingPartition(number, crash)  # type: ignore[assignment]
+        return machine
 
 
 class Chaos:
@@ -101,28 +127,25 @@ class ChaoticSink(Sink):
 class Simulation:
     """Some partitions of events, and workers that process them under chaos until everything is relayed."""
 
-    def __init__(self, seed: int, *, events: int = 150, partitions: int = 2, kill: float = 0.06, fail: float = 0.05):
+    def __init__(
+        self,
+        seed: int,
+        *,
+        world: World | None = None,
+        events: int = 150,
+        partitions: int = 2,
+        kill: float = 0.06,
+        fail: float = 0.05,
+    ):
         self.seed = seed
+        self.world = world or Counting()
         self.random = random.Random(seed)
         self.kill, self.fail = kill, fail
         self.store = MemoryStore()
         self.sink = MemorySink()
-        self.values = {p: self._values(p, events) for p in range(partitions)}
+        self.values = {p: [self.world.value(self.random, n, p) for n in range(events)] for p in range(partitions)}
         self.lives = 0
         self.fatal: list[BaseException] = []
-
-    def _values(self, partition: int, events: int) -> list[bytes | None]:
-        """Events of a few customers, some of them repeated, some not events at all."""
-        draw = self.random
-        values: list[bytes | None] = []
-        for number in range(events):
-            if draw.random() < 0.05:
-                values.append(draw.choice([None, b"", b"{", b'{"event_id": 1}']))
-            else:
-                event = draw.randrange(number + 1) if draw.random() < 0.1 else number
-                customer = event % 7
-                values.append(b'{"event_id":"e%d","customer_id":"c%d-%d"}' % (event, partition, customer))
-        return values
 
     async def run(self, *, workers: int = 1, lives_max: int = 400) -> None:
         """Run `workers` at once, each replaced when it is killed, until the outbox of every shard is empty."""
@@ -139,7 +162,7 @@ class Simulation:
         for partition, values in self.values.items():
             log.append(partition, *values)
         crew = Crew(
-            new_partition=lambda number: CountingPartition(number, chaos.maybe_kill),
+            new_partition=lambda number: self.world.machine(number, chaos.maybe_kill),
             store=ChaoticStore(self.store, chaos),
             log=log,
             sink=ChaoticSink(self.sink, chaos),

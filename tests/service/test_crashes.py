@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.service.observing import Observing, observed, outputs
 from tests.service.simulator import Simulation
 from tests.support.counting import replay
 
@@ -39,3 +40,17 @@ async def test_an_undisturbed_run_sends_each_output_once() -> None:
     await simulation.run()
     assert simulation.lives == 1
     assert len(simulation.sink.sent) == sum(len(replay(v, s)) for s, v in simulation.values.items())
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(seed, 1 + seed % 2) for seed in range(200, 216)])
+async def test_timers_and_watches_fire_once_and_at_their_place_whatever_dies(seed: int, workers: int) -> None:
+    simulation = Simulation(seed, world=Observing(), events=120, kill=0.03)
+    await simulation.run(workers=workers)
+    raised = 0
+    for shard, values in simulation.values.items():
+        expected = outputs(values, shard)
+        assert simulation.sink.ids(shard) == expected
+        alerts = observed(values)
+        assert [identity for identity in expected if identity in set(alerts)] == alerts
+        raised += len(alerts)
+    assert raised > 10
