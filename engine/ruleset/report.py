@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.ruleset import files, testing
 from engine.ruleset.compiler import compile
 from engine.ruleset.errors import RuleErrors
 from engine.ruleset.model import LIVE, Rule
 from engine.ruleset.ruleset import RuleSet
+
+WARNINGS_MAX: Final = 50  # as of errors: nobody reads more at once
 
 
 class Report(NamedTuple):
@@ -27,7 +29,8 @@ def load(directory: Path) -> RuleSet:
 
 
 def check(directory: Path) -> Report:
-    """Whether a rules directory compiles, and what to print: a summary, or every fault with its place."""
+    """Whether a rules directory compiles, and what to print: a summary, with warnings of what a rule is better off
+    with, or every fault with its place."""
     try:
         ruleset = load(Path(directory))
     except RuleErrors as faults:
@@ -40,7 +43,8 @@ def check(directory: Path) -> Report:
         _count(len(ruleset.lists), "list"),
         *([_count(len(ruleset.tables), "table")] if ruleset.tables else []),
     ]
-    return Report(True, f"ok: {', '.join(parts)}; rule set {ruleset.hash}")
+    lines = [f"ok: {', '.join(parts)}; rule set {ruleset.hash}", *_warnings(ruleset)]
+    return Report(True, "\n".join(lines))
 
 
 def run_tests(directory: Path) -> Report:
@@ -63,6 +67,18 @@ def run_tests(directory: Path) -> Report:
     failed = sum(not outcome.ok for outcome in outcomes)
     lines.append(f"{_count(len(outcomes), 'test')}, {failed} failed")
     return Report(failed == 0, "\n".join(lines))
+
+
+def _warnings(ruleset: RuleSet) -> list[str]:
+    """A line for every rule that nobody answers for, that nobody explains or that nothing tests."""
+    found = []
+    for rule in (*ruleset.rules, *ruleset.observers):
+        wanted = (("owner", rule.owner), ("description", rule.description), ("test", rule.tests))
+        lacking = [name for name, value in wanted if not value]
+        if lacking:
+            found.append(f"warning: {rule.file}:{rule.line}: rule {rule.id} has no {', no '.join(lacking)}")
+    more = len(found) - WARNINGS_MAX
+    return found if more <= 0 else [*found[:WARNINGS_MAX], f"warning: {_count(more, 'more rule')} like these"]
 
 
 def _rules(rules: Sequence[Rule], word: str) -> str:

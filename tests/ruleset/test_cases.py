@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from engine.ruleset import compile, report, testing
 from tests.ruleset.test_compile import CONTRACT
 
@@ -78,3 +80,23 @@ def test_the_reports_of_a_good_and_a_bad_directory(tmp_path: Path) -> None:
 def test_a_rule_without_tests_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("rules: [{id: bare, when: amount > 1, then: {score: 1}}]")
     assert report.run_tests(tmp_path) == (True, "without a test: bare\n0 tests, 0 failed")
+
+
+def test_check_warns_of_rules_that_nobody_answers_for_explains_or_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "rules:\n"
+        "  - {id: a, owner: o, description: d, when: true, then: {score: 1}, tests: [{expect: hit}]}\n"
+        "  - {id: b, description: d, when: true, then: {score: 1}}\n"
+        "  - {id: c, when: true, then: {alert: fraud}}\n"
+    )
+    found = report.check(path)
+    assert found.ok
+    assert found.text.splitlines()[1:] == [
+        "warning: t.yaml:3: rule b has no owner, no test",
+        "warning: t.yaml:4: rule c has no owner, no description, no test",
+    ]
+    monkeypatch.setattr(report, "WARNINGS_MAX", 1)
+    assert report.check(path).text.splitlines()[2:] == ["warning: 1 more rule like these"]

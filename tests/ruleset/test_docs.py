@@ -45,7 +45,14 @@ def test_the_file_of_the_page_compiles_and_its_tests_hold() -> None:
         "  - {name: scaled_amount, expr: 'clamp(amount / 1000, 0, 1)'}\n"
     )
     ruleset = ruleset_of(block[1].replace("lists:\n", needed + "lists:\n", 1))
-    assert [outcome.ok for outcome in testing.run(ruleset)] == [True, True]
+    assert [outcome.ok for outcome in testing.run(ruleset)] == [True] * 3
+
+
+def test_every_file_of_the_page_compiles() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    observers = ruleset_of(blocks[1]).observers
+    assert [rule.id for rule in observers if rule.follow is not None] == ["settlement_missing", "source_silent"]
 
 
 def test_every_function_keeps_its_documentation_to_a_line() -> None:
