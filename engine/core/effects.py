@@ -38,6 +38,7 @@ class Effects:
         accepted, late, dead_lettered: counts; `late` is part of `accepted`.
         outcomes: decisions by outcome.
         features: with `--features`, a JSON line per accepted event.
+        hits: hits of decision rules by rule id and how they counted, `live` or `shadow`.
         observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
         explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
@@ -51,5 +52,6 @@ class Effects:
     dead_lettered: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     features: list[bytes] = field(default_factory=list)
+    hits: dict[tuple[str, str], int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
     explanations: dict[int, bytes] = field(default_factory=dict)

@@ -1,7 +1,9 @@
 """Score, rules, decisions: what one rule set makes of the events of a batch that carry a decision."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -17,6 +19,7 @@ from engine.features.columns import Columns
 from engine.ruleset import meaning
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
+from engine.ruleset.model import LIVE, SHADOW
 from engine.ruleset.ruleset import OUTCOMES, Frame, Hits, RuleSet, Verdicts
 from engine.scoring.base import Detector
 from engine.scoring.registry import create
@@ -106,10 +109,18 @@ class Judge:
             for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
                 degraded[row] = ["anomaly_not_ready", *degraded[row]]
         places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
+        self._count(verdicts, effects)
         for at, place in enumerate(places) if rows.explain else ():
             if place in rows.explain:
                 effects.explanations[place] = _encode(explanation(self.ruleset, frame, at, verdicts))
         return self._writer.write(frame, verdicts, degraded, places, effects)
+
+    def _count(self, verdicts: Verdicts, effects: Effects) -> None:
+        """How often each rule hit, for metrics."""
+        for mode, of_rows in ((LIVE, verdicts.rules), (SHADOW, verdicts.shadow)):
+            for place, hits in Counter(chain.from_iterable(of_rows)).items():
+                key = (self.ruleset.rules[place].id, mode)
+                effects.hits[key] = effects.hits.get(key, 0) + hits
 
     def _degraded(
         self, picked: Columns, judged: NDArray[np.intp], masked: NDArray[np.bool_], verdicts: Verdicts, warming: Warming

@@ -49,6 +49,8 @@ _BYTES: Final = tuple(4**n for n in range(4, 13))
 _OUTCOMES: Final = ("approve", "review", "step_up", "decline")
 _ALERT_KINDS: Final = ("fraud", "operations", "abuse", "drift")
 _OTHER: Final = "other"
+RULE_SERIES_MAX: Final = 4_000
+"""Rules and modes counted apart: twice the most rules of one rule set."""
 
 
 class CountedOutput(Protocol):
@@ -71,6 +73,8 @@ class CountedEffects(Protocol):
     late: int
     dead_lettered: int
     outcomes: dict[str, int]
+    hits: dict[tuple[str, str], int]
+    observed: dict[str, int]
     ops: bytes
 
     @property
@@ -161,6 +165,10 @@ class Metrics:
         self._alerts = {name: alerts.labels(name) for name in (*_ALERT_KINDS, _OTHER)}
         dead = Counter("steward_dead_letters", "Refused records, by reason", ["reason"], registry=registry)
         self._reasons = {name: dead.labels(name) for name in (*MEANINGS, _OTHER)}
+        self._hits = Counter(
+            "steward_rule_hits", "Hits by rule; live, shadow or observer", ["rule", "mode"], registry=registry
+        )
+        self._rules: dict[tuple[str, str], Counter] = {}
         self._outputs = Counter("steward_outputs", "Outputs made, by kind", ["kind"], registry=registry)
 
     def _health(self, registry: CollectorRegistry) -> None:
@@ -174,6 +182,12 @@ class Metrics:
         self._cache_bytes = Gauge("steward_cache_bytes", "Memory of the held entities", ["cache"], registry=registry)
         self._outbox = Gauge(
             "steward_outbox_entries", "Committed batches not yet relayed", ["shard"], registry=registry
+        )
+        self._webhooks = Counter(
+            "steward_webhook_deliveries",
+            "Attempts to deliver to an endpoint, by result: delivered, failed, given_up, refused (its queue is full)",
+            ["endpoint", "result"],
+            registry=registry,
         )
         self._outages = Counter("steward_outages", "Failed attempts to reach a service", ["service"], registry=registry)
         self._sync = Histogram(
@@ -210,7 +224,20 @@ class Metrics:
         self._stage["total"].observe(outcome.decode_s + outcome.load_s + outcome.apply_s + outcome.commit_s)
         for decision, count in effects.outcomes.items():
             self._decisions.get(decision, self._decisions[_OTHER]).inc(count)
+        for (rule, mode), count in effects.hits.items():
+            self._count_rule(rule, mode, count)
+        for rule, count in effects.observed.items():
+            self._count_rule(rule, "observer", count)
         self._count_outputs(effects.outputs)
+
+    def _count_rule(self, rule: str, mode: str, count: int) -> None:
+        """Rules come and go with reloads: past the bound, names that were never counted share one series."""
+        key = (rule, mode)
+        if key not in self._rules and len(self._rules) >= RULE_SERIES_MAX:
+            key = (_OTHER, mode)
+        if key not in self._rules:
+            self._rules[key] = self._hits.labels(*key)
+        self._rules[key].inc(count)
 
     def _count_outputs(self, outputs: Sequence[CountedOutput]) -> None:
         kinds: dict[str, int] = {}
@@ -256,6 +283,10 @@ class Metrics:
     def reload(self, result: str) -> None:
         """A changed rules directory was `loaded` or `refused`."""
         self._reloads.labels(result).inc()
+
+    def webhook(self, endpoint: str, result: str) -> None:
+        """A delivery was `delivered`, `failed`, `given_up` or `refused`; `endpoint` comes from the settings."""
+        self._webhooks.labels(endpoint, result).inc()
 
     def outage(self, service: str) -> None:
         """An attempt to reach `redis`, `kafka` or a sink failed."""

@@ -66,7 +66,7 @@ class Bench:
         settings, clock = load({}), SystemClock()
         self.store, self.sink, self.registry = MemoryStore(), MemorySink(), MemoryWorkers()
         self.library = RuleLibrary(MemoryRules(), compile(RULES))
-        core, fatal = core_settings(settings), []
+        core, fatal, metrics = core_settings(settings), [], Metrics()
         relay = Relay(
             0,
             self.sink,
@@ -92,7 +92,7 @@ class Bench:
             limits=BatchLimits(),
             clock=clock,
             store_outage=Outage("store", clock),
-            on_batch=lambda outcome: None,
+            on_batch=metrics.batch,
             on_fatal=fatal.append,
         )
         self.fatal = fatal
@@ -105,7 +105,7 @@ class Bench:
             shards=lambda: 1,
             now_ms=lambda: NOW_MS,
         )
-        self.app = application(self.owner, Metrics(), keys=keys, desk=desk)
+        self.app = application(self.owner, metrics, keys=keys, desk=desk)
         self.client: TestClient[Any, Any]
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -330,6 +330,8 @@ def test_a_decision_with_its_explanation():
         explanation = decision.pop("explanation")
         assert "big" in orjson.dumps(explanation).decode()
         assert orjson.loads(made.sink.sent[0][2].data) == decision  # nobody else is told it
+        metrics = await (await made.client.get("/metrics")).text()
+        assert 'steward_rule_hits_total{mode="live",rule="big"} 1.0' in metrics
         status, again = await made.call("POST", "/v1/decisions?explain=true", event)
         assert (status, again) == (200, {**decision, "explanation": None})
         assert (await made.call("POST", "/v1/decisions?explain=false", event))[1] == decision

@@ -73,6 +73,31 @@ def test_no_event_makes_a_new_series() -> None:
     assert sample(metrics, "steward_decisions_total", decision="other") == 1
 
 
+def test_hits_are_counted_by_rule_up_to_a_bound(monkeypatch) -> None:
+    monkeypatch.setattr("engine.telemetry.metrics.RULE_SERIES_MAX", 3)
+    metrics, batch = Metrics(), Batch()
+    batch.effects.hits = {("a", "live"): 2, ("a", "shadow"): 1}
+    batch.effects.observed = {"o": 4}
+    metrics.batch(batch)
+    batch.effects.hits = {("a", "live"): 3, ("b", "live"): 5, ("c", "live"): 7}
+    metrics.batch(batch)
+    found = {(rule, mode): sample(metrics, "steward_rule_hits_total", rule=rule, mode=mode) for rule, mode in [
+        ("a", "live"), ("a", "shadow"), ("o", "observer"), ("other", "live"), ("b", "live"), ("c", "live"),
+    ]}  # fmt: skip
+    assert list(found.values()) == [5, 1, 8, 12, None, None]
+
+
+def test_the_rule_sets_in_force_and_reloads() -> None:
+    metrics = Metrics()
+    metrics.rulesets({0: "ab", 1: "ab"})
+    metrics.rulesets({1: "cd"})
+    metrics.reload("loaded")
+    assert sample(metrics, "steward_ruleset_info", shard="1", ruleset="cd") == 1
+    assert sample(metrics, "steward_ruleset_info", shard="1", ruleset="ab") is None
+    assert sample(metrics, "steward_ruleset_info", shard="0", ruleset="ab") is None
+    assert sample(metrics, "steward_rules_reloads_total", result="loaded") == 1
+
+
 def test_every_reason_and_stage_is_there_from_the_start() -> None:
     text = Metrics().render().decode()
     assert all(f'steward_dead_letters_total{{reason="{reason}"}} 0.0' in text for reason in MEANINGS)
