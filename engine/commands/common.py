@@ -74,6 +74,18 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def rule_sets_argument(parser: argparse.ArgumentParser) -> None:
+    """`--rule-sets`, for every command that replays a history which may change its rules."""
+    parser.add_argument(
+        "--rule-sets",
+        type=directory,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where the rule sets are that the history puts in force: a rules directory, or one that contains such",
+    )
+
+
 def directory(text: str) -> Path:
     """An argument type: a directory that exists."""
     path = Path(text)

@@ -7,7 +7,15 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from engine.commands.common import Unusable, directory, settings, settings_arguments, usable_rules, whole
+from engine.commands.common import (
+    Unusable,
+    directory,
+    rule_sets_argument,
+    settings,
+    settings_arguments,
+    usable_rules,
+    whole,
+)
 
 if TYPE_CHECKING:
     from engine.adapters.files import Chunk, Mapping
@@ -28,14 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kinds = ".ndjson or .jsonl, plain, .gz or .zst; .parquet; .csv; - is standard input"
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=kinds)
     parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
-    parser.add_argument(
-        "--rule-sets",
-        type=directory,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="where the rule sets are that the history puts in force: a rules directory, or one that contains such",
-    )
+    rule_sets_argument(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"write the outputs and {REPORT} here")
     parser.add_argument("--features", action="store_true", help="also write features.ndjson, a line an accepted event")
     parser.add_argument(

@@ -7,7 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.commands.common import Unusable, directory, settings, settings_arguments, usable_rules
+from engine.commands.common import (
+    Unusable,
+    directory,
+    rule_sets_argument,
+    settings,
+    settings_arguments,
+    usable_rules,
+)
 
 if TYPE_CHECKING:
     from engine.adapters.files import Chunk
@@ -24,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("event", metavar="EVENT_ID", help="the event whose decision is explained")
     parser.add_argument("--source", nargs="+", required=True, metavar="SOURCE", help="history, as of steward replay")
     parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
+    rule_sets_argument(parser)
     parser.add_argument("--rule", metavar="ID", help="this rule only")
     parser.add_argument("--customer", metavar="ID", help="of this customer, where several have such an event")
     parser.add_argument("--decisions", metavar="FILE", help="compare with the decision in this decisions.ndjson")
@@ -36,13 +44,15 @@ def run(args: argparse.Namespace) -> int:
     from engine.adapters.files import SourceError
     from engine.partitions import core_settings, load_ruleset
     from engine.service.explain import NoDecision, find
+    from engine.service.rule_directories import RuleDirectories
 
-    with usable_rules():
-        ruleset, core = load_ruleset(loaded), core_settings(loaded)
-    if args.rule is not None and args.rule not in [rule.id for rule in ruleset.rules]:
-        raise Unusable(f"steward rules explain: no rule {args.rule} in force in the rule set {ruleset.hash}")
     try:
-        found = find(_chunks(args.source, args.map), ruleset, core, args.event, args.customer)
+        with usable_rules():
+            ruleset, core, others = load_ruleset(loaded), core_settings(loaded), RuleDirectories(args.rule_sets)
+            chunks = _chunks(args.source, args.map)
+            found = find(chunks, ruleset, core, args.event, args.customer, rulesets=others.compiled)
+        if args.rule is not None and args.rule not in [rule.id for rule in found.ruleset.rules]:
+            raise Unusable(f"steward rules explain: no rule {args.rule} in force in the rule set {found.ruleset.hash}")
         logged = _logged(args.decisions, found.decision) if args.decisions else None
     except (SourceError, NoDecision) as error:
         raise Unusable(f"steward rules explain: {error}") from error

@@ -165,17 +165,15 @@ class InForce:
         return []
 
     def _list(self, event: events.ControlList) -> list[Output]:
-        expires_ms = None if event.expires_at is None else parse_time(event.expires_at)
         try:
-            self.lists.change(event, parse_time(event.event_time), expires_ms, self.ruleset.lists.get(event.name))
+            self.lists.change(event, self.ruleset.lists.get(event.name))
         except ListFull as full:
             raise _Refused(reasons.LIST_FULL, str(full)) from None
         return []
 
     def _snooze(self, event: events.ControlSnooze) -> list[Output]:
-        until_ms = None if event.until is None else parse_time(event.until)
         try:
-            self.snoozes.change(event, parse_time(event.event_time), until_ms)
+            self.snoozes.change(event)
         except SnoozesFull as full:
             raise _Refused(reasons.SNOOZES_FULL, str(full)) from None
         return []

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from engine.core.instants import parse_time
 from engine.domain.events import ControlList
 from engine.domain.ops import DELETE, KEY_HEAD, SET, Op, pack
 from engine.ruleset.functions.texts import to_number
@@ -59,20 +60,17 @@ class LiveLists:
             self._declared, self._states = declared, {}
         for name in self.lists.keys() & declared.keys() - self._states.keys():
             live = self.lists[name]
-            self._states[name] = ListState(declared[name], live.added, live.removed, live.replaced)
+            state = ListState(declared[name], live.added, live.removed, live.replaced)
+            self._states = {**self._states, name: state}
         return self._states
 
-    def change(self, event: ControlList, time_ms: int, expires_ms: int | None, declared: ValueList | None) -> None:
-        """Apply an event: `values`, then `remove`, then `add`.
+    def change(self, event: ControlList, declared: ValueList | None) -> None:
+        """Apply an event: `values`, then `remove`, then `add`; entries that have expired by its time are dropped.
 
-        Args:
-            event: what to change.
-            time_ms: its event time; entries that have expired by then are dropped.
-            expires_ms: before which event times `values` and `add` hold; None for ever.
-            declared: the list as the rule set in force declares it.
-
-        Raises `ListFull`.
+        `declared` is the list as the rule set in force declares it. Raises `ListFull`.
         """
+        time_ms = parse_time(event.event_time)
+        expires_ms = None if event.expires_at is None else parse_time(event.expires_at)
         known = self.lists.get(event.name)
         if known is None and len(self.lists) >= LISTS_MAX:
             raise ListFull(f"{LISTS_MAX:,} lists have been changed already")
@@ -93,7 +91,7 @@ class LiveLists:
             self.lists.pop(event.name, None)
         if new != (known or LiveList()):
             self._unsaved[event.name] = None
-            self._states.pop(event.name, None)
+            self._states = {name: state for name, state in self._states.items() if name != event.name}
 
     def ops(self) -> list[bytes]:
         """State operations for what has changed since the last call."""

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.instants import parse_time
 from engine.domain.events import ControlSnooze
 from engine.domain.fields import ENTITY_FIELDS
 from engine.domain.hashing import hash64
@@ -51,8 +52,10 @@ class Snoozes:
         """Until when each rule lets whom be, by rule, entity and value."""
         return self._until
 
-    def change(self, event: ControlSnooze, time_ms: int, until_ms: int | None) -> None:
-        """Set a snooze, or lift it with None; those that have ended by `time_ms` are dropped. Raises `SnoozesFull`."""
+    def change(self, event: ControlSnooze) -> None:
+        """Set or lift a snooze; those that have ended by the time of the event are dropped. Raises `SnoozesFull`."""
+        time_ms = parse_time(event.event_time)
+        until_ms = None if event.until is None else parse_time(event.until)
         key = (event.rule, event.entity, event.value)
         live = {other: until for other, until in self._until.items() if until > time_ms and other != key}
         if until_ms is not None and until_ms > time_ms:

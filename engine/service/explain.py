@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from engine.core.controls import stretches
 from engine.core.decode import Decoded
 from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
-from engine.ruleset.ruleset import Frame, Hits, RuleSet
+from engine.ruleset.ruleset import Frame, Hits, RuleSet, Verdicts
 from engine.service.replay import Chunk
+
+BATCH_EVENTS: Final = 1_000
 
 
 class Witness(RuleSet):
@@ -25,8 +28,31 @@ class Witness(RuleSet):
 
     def evaluate(self, frame: Frame) -> Hits:
         """As the rule set does."""
-        self.frame, self.hits = frame, super().evaluate(frame)
-        return self.hits
+        self.frame = frame
+        return super().evaluate(frame)
+
+    def decide(self, hits: Hits) -> Verdicts:
+        """As the rule set does."""
+        self.hits = hits
+        return super().decide(hits)
+
+
+class Witnesses:
+    """A witness for every rule set that is put in force."""
+
+    def __init__(self, first: RuleSet, others: Callable[[str], RuleSet | None]) -> None:
+        self.first = Witness(first)
+        self._others = others
+        self._made: dict[str, Witness] = {}
+
+    def get(self, ruleset: str) -> Witness | None:
+        """The witness for the rule set of a hash; None where there is no such set."""
+        if ruleset not in self._made:
+            found = self._others(ruleset)
+            if found is None:
+                return None
+            self._made[ruleset] = Witness(found)
+        return self._made[ruleset]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +93,29 @@ def find(
     event_id: str,
     customer_id: str | None = None,
     progress: Callable[[int], None] = lambda records: None,
+    rulesets: Callable[[str], RuleSet | None] = lambda ruleset: None,
 ) -> Found:
     """Replay `chunks` in memory up to the first decision on `event_id` (of `customer_id`, where given).
 
-    Raises `NoDecision`.
+    `ruleset` is in force at the beginning, `rulesets` finds those that the history puts in force. Raises `NoDecision`.
     """
-    witness = Witness(ruleset)
-    partition = Partition(witness, settings, backed=False)
+    witnesses = Witnesses(ruleset, rulesets)
+    partition = Partition(witnesses.first, settings, backed=False, rulesets=witnesses.get)
     for chunk in chunks:
-        decoded = partition.decode(chunk.records)
-        effects = partition.apply(decoded, partial(_source, chunk))
-        found = _look(witness, effects, event_id, customer_id)
-        if found is not None:
-            place = _place(decoded, event_id, found[1]["customer_id"])
-            assert witness.frame is not None and witness.hits is not None, "a decision has a frame"
-            return Found(ruleset, witness.frame, witness.hits, found[0], found[1], chunk.source(place))
-        place = _place(decoded, event_id, customer_id)
-        if place >= 0:
-            raise NoDecision(f"{event_id} is an event of a kind that carries no decision, at {_where(chunk, place)}")
+        for start, end in stretches(chunk.records, BATCH_EVENTS):
+            decoded = partition.decode(chunk.records[start:end])
+            effects = partition.apply(decoded, partial(_source, chunk, start))
+            witness = partition.ruleset
+            assert isinstance(witness, Witness), "every rule set of this partition is one"
+            found = _look(witness, effects, event_id, customer_id)
+            if found is not None:
+                place = start + _place(decoded, event_id, found[1]["customer_id"])
+                assert witness.frame is not None and witness.hits is not None, "a decision has a frame"
+                return Found(witness, witness.frame, witness.hits, found[0], found[1], chunk.source(place))
+            place = _place(decoded, event_id, customer_id)
+            if place >= 0:
+                where = _where(chunk, start + place)
+                raise NoDecision(f"{event_id} is an event of a kind that carries no decision, at {where}")
         progress(len(chunk.records))
     raise NoDecision(f"no accepted event {event_id}{f' of {customer_id}' if customer_id else ''} in the sources")
 
@@ -115,5 +146,5 @@ def _where(chunk: Chunk, index: int) -> str:
     return ":".join(str(part) for part in chunk.source(index).values())
 
 
-def _source(chunk: Chunk, index: int) -> dict[str, Any]:
-    return chunk.source(index)
+def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
+    return chunk.source(start + index)

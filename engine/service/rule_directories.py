@@ -6,8 +6,10 @@ from typing import Final
 
 from engine.ports.rules import RuleArchive
 from engine.ruleset import files
+from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.compiler import content_hash
 from engine.ruleset.errors import RuleError, RuleErrors
+from engine.ruleset.ruleset import RuleSet
 
 SETS_MAX: Final = 1_000
 """Rules directories that are read; a deployment that changes its rules each day fills it in three years."""
@@ -47,6 +49,11 @@ class RuleDirectories:
         if found is None and self._behind is not None:
             return await self._behind.get(ruleset)
         return found
+
+    def compiled(self, ruleset: str) -> RuleSet | None:
+        """The rule set of a hash out of the directories, None where they do not have it. Raises `RuleErrors`."""
+        found = self.held.get(ruleset)
+        return None if found is None else compile_rules(found)
 
     def _hold(self, directory: Path) -> bool:
         """Read a directory; whether it holds rule files. Whether those can be used shows when they are wanted."""

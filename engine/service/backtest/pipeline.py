@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.admission import Admission
-from engine.core.decode import Decoder
+from engine.core.decode import Decoded, Decoder
+from engine.core.judging import new_detector
+from engine.core.lists import ListFull, LiveLists
 from engine.core.settings import CoreSettings
+from engine.domain.events import ControlList
+from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
@@ -20,7 +24,6 @@ from engine.ruleset import meaning
 from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.verdict import Hits, Verdicts
 from engine.scoring.base import Detector
-from engine.scoring.registry import create
 
 Matrix = NDArray[np.float64]
 
@@ -67,6 +70,7 @@ class Pipeline:
     def __init__(self, baseline: RuleSet, candidate: RuleSet, settings: CoreSettings) -> None:
         self._sets = (baseline, candidate)
         self._decoder = Decoder(settings.rates)
+        self._rates: Rates | None = settings.rates
         self.base = settings.rates.base
         self._admission = Admission(settings.admission, backed=False)
         identities = [feature.identity for feature in baseline.features]
@@ -77,13 +81,16 @@ class Pipeline:
         self._same_order = self._order == list(range(len(identities)))
         plans = [Plan.compile(rules.features, None, settings.features) for rules in self._sets]
         self._states = [FeatureState(plan, backed=False) for plan in plans[: 1 if self.shares_features else 2]]
-        self._detectors = [_detector(rules) for rules in self._sets[: 1 if self.shares_scores else 2]]
+        self._lists = LiveLists({}), LiveLists({})
+        self._detectors = [new_detector(rules) for rules in self._sets[: 1 if self.shares_scores else 2]]
 
     def run(self, records: Sequence[bytes | None]) -> Judged:
         """Judge the next records of the log."""
         decoded = self._decoder.decode(records)
-        if self._decoder.rates is not None:
-            self.base = self._decoder.rates.base
+        self._rates = decoded.rates
+        if self._rates is not None:
+            self.base = self._rates.base
+        refused = self._adopt(decoded)
         admitted = self._admission.admit(decoded.columns)
         decoded.columns.decides[:] = admitted.decides
         decoded.columns.late[:] = admitted.late
@@ -99,8 +106,8 @@ class Pipeline:
             base=self.base,
             sides=sides,
             duplicates=decoded.columns.n - columns.n,
-            dead_lettered=len(decoded.rejects),
-            controls=len(decoded.controls),
+            dead_lettered=len(decoded.rejects) + refused,
+            controls=len(decoded.controls) - refused,
         )
 
     def _features(self, columns: Columns, judged: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
@@ -112,24 +119,38 @@ class Pipeline:
 
     def _judge(self, picked: Columns, values: tuple[Matrix, Matrix]) -> tuple[Judgement, Judgement]:
         baseline, candidate = self._sets
-        one, two = baseline.derive(picked, values[0]), candidate.derive(picked, values[1])
-        anomaly = _score(self._detectors[0], baseline, one)
-        other = anomaly if self.shares_scores else _score(self._detectors[1], candidate, two)
-        return _verdicts(baseline, Frame(picked, one, anomaly)), _verdicts(candidate, Frame(picked, two, other))
+        one, two = self._frame(0, picked, values[0]), self._frame(1, picked, values[1])
+        one.score_anomaly = _score(self._detectors[0], baseline, one.matrix)
+        two.score_anomaly = (
+            one.score_anomaly if self.shares_scores else _score(self._detectors[1], candidate, two.matrix)
+        )
+        return _verdicts(baseline, one), _verdicts(candidate, two)
+
+    def _frame(self, side: int, picked: Columns, values: Matrix) -> Frame:
+        """What a rule set sees of the decision rows, scores left out."""
+        ruleset, rates = self._sets[side], self._rates
+        lists = self._lists[side].states(ruleset.lists)
+        return Frame(picked, ruleset.derive(picked, values, lists=lists, rates=rates), lists=lists, rates=rates)
+
+    def _adopt(self, decoded: Decoded) -> int:
+        """Change the lists as control events say; how many of those were refused.
+
+        Which rules are in force, and who is spared of them, is the question of a backtest and not of its history.
+        """
+        refused = 0
+        for placed in decoded.controls:
+            if isinstance(placed.event, ControlList):
+                try:
+                    for lists, ruleset in zip(self._lists, self._sets, strict=True):
+                        lists.change(placed.event, ruleset.lists.get(placed.event.name))
+                except ListFull:
+                    refused += 1
+        return refused
 
 
 def _verdicts(ruleset: RuleSet, frame: Frame) -> Judgement:
     hits = ruleset.evaluate(frame)
     return Judgement(frame, hits, ruleset.decide(hits))
-
-
-def _detector(ruleset: RuleSet) -> Detector | None:
-    model = ruleset.models.anomaly
-    if model is None:
-        return None
-    return create(
-        model.detector, len(model.inputs), trees=model.trees, height=model.height, window=model.window, seed=model.seed
-    )
 
 
 def _score(detector: Detector | None, ruleset: RuleSet, values: Matrix) -> Matrix:
