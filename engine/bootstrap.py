@@ -1,13 +1,17 @@
 """The only place that knows which adapter stands behind which port: settings in, running parts out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from engine.adapters.fan_out import FanOut
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.redis_client import RedisOptions
 from engine.adapters.redis_store import RedisStore
+from engine.adapters.webhook_courier import OnResult, Patience
+from engine.adapters.webhook_sink import WebhookOptions, WebhookSink
 from engine.config import Settings
+from engine.ports.sink import Sink
 
 DONE: Final = 0
 FAULT: Final = 1
@@ -60,6 +64,33 @@ def build_kafka_options(settings: Settings, bootstrap: str | None = None) -> Kaf
         transactions=kafka.transactions,
         relay=topics.relay,
     )
+
+
+def add_webhooks(
+    settings: Settings, redis_url: str, sink: Sink, letters: Sink, on_result: OnResult
+) -> tuple[Sink, Callable[[], Awaitable[None]]]:
+    """`sink`, with the webhook endpoints of `settings` beside it, and what ends those.
+
+    `letters` takes dead letters about what an endpoint does not get, at least once each.
+    """
+    webhooks = settings.webhooks
+    if not webhooks.endpoints:
+        return sink, _nothing
+    patience = Patience(webhooks.retry_first_ms / 1000, webhooks.retry_max_ms / 1000, webhooks.give_up_ms / 1000)
+    beside = WebhookSink(
+        webhooks.endpoints,
+        redis_url,
+        prefix=settings.redis.prefix,
+        letters=letters,
+        options=WebhookOptions(webhooks.queue_max, webhooks.timeout_ms / 1000, patience),
+        redis=build_redis_options(settings),
+        on_result=on_result,
+    )
+    return FanOut([beside, sink]), beside.close
+
+
+async def _nothing() -> None:
+    """Nothing to end."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

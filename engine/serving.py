@@ -17,7 +17,7 @@ from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_replies import RedisReplies
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
-from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
+from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
 from engine.config.show import environment
 from engine.generator.stream import generate
@@ -168,8 +168,10 @@ class _Server:
         )
 
     def _sole_owner(self, store: RedisStore, stack: AsyncExitStack) -> "_Built":
-        sink = RedisStreamSink(self._redis_url, prefix=self._settings.redis.prefix)
-        stack.push_async_callback(sink.close)
+        streams = RedisStreamSink(self._redis_url, prefix=self._settings.redis.prefix)
+        stack.push_async_callback(streams.close)
+        sink, end_webhooks = add_webhooks(self._settings, self._redis_url, streams, streams, self._metrics.webhook)
+        stack.push_async_callback(end_webhooks)
         batch = self._settings.batch
         store_outage = Outage("the state store", self._clock)
         relay = Relay(

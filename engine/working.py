@@ -16,16 +16,17 @@ from engine.adapters.faust_consumer import ConsumerLog
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.kafka_outputs import KafkaOutputs, TransactionsMissing
 from engine.adapters.kafka_quiet import ComplaintFilter
+from engine.adapters.kafka_sink import KafkaSink
 from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
 from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.worker_slot import WorkerSlot
-from engine.bootstrap import DONE, FAULT, build_kafka_options, build_store, loop_factory
+from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory
 from engine.config import Settings
 from engine.lifetime import Lifetime
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
-from engine.ports.sink import SinkUnavailable
+from engine.ports.sink import Sink, SinkUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.rule_watch import RuleWatch
 from engine.service.assignment import Assignment
@@ -47,7 +48,7 @@ EMBEDDED: Final[dict[str, Any]] = {
     "session_timeout_s": 3.0,
     "heartbeat_s": 0.5,
     "fetch_wait_ms": 10,
-    "transactions": "off",  # it says that it has them, and does not complete one
+    "transactions": "off",  # it says that it has them
 }
 AUTOMATIC: Final = "auto"
 SWITCH_S: Final = 0.0005  # the consumer's thread and the main one hand over ten times faster than by default
@@ -84,7 +85,8 @@ def run_worker(settings: Settings, new_partition: NewPartition, library: RuleLib
             store = build_store(settings, redis_url)
             clock = SystemClock()
             rules = RuleWatch(settings, redis_url or settings.redis.url, library, metrics, clock) if library else None
-            return runner.run(_Worker(settings, options, store, new_partition, rules, metrics, clock).run())
+            where = redis_url or settings.redis.url
+            return runner.run(_Worker(settings, options, store, where, new_partition, rules, metrics, clock).run())
 
 
 class _Worker:
@@ -95,6 +97,7 @@ class _Worker:
         settings: Settings,
         options: KafkaOptions,
         store: RedisStore,
+        redis_url: str,
         new_partition: NewPartition,
         rules: RuleWatch | None,
         metrics: Metrics,
@@ -103,6 +106,7 @@ class _Worker:
         self._settings = settings
         self._options = options
         self._store = store
+        self._redis_url = redis_url
         self._new_partition = timed(new_partition, metrics)
         self._metrics = metrics
         self._rules = rules
@@ -120,9 +124,10 @@ class _Worker:
         """Run until stopped or failed."""
         self._life.heed_signals()
         self._complaints.install()
-        sink, writer = KafkaOutputs(self._options), KafkaWriter(self._options)
+        outputs, letters, writer = KafkaOutputs(self._options), KafkaSink(self._options), KafkaWriter(self._options)
+        sink, end_webhooks = add_webhooks(self._settings, self._redis_url, outputs, letters, self._metrics.webhook)
         try:
-            partitions = await self._life.unless_stopped(self._prepare(sink, writer))
+            partitions = await self._life.unless_stopped(self._prepare(outputs, writer))
             if partitions is not None:
                 await self._run_app(sink, writer, partitions)
         except (StoreMisconfigured, TopicsMissing, TransactionsMissing) as error:
@@ -131,7 +136,9 @@ class _Worker:
             if self._rules is not None:
                 await self._rules.stop()
             await writer.close()
-            await sink.close()
+            await end_webhooks()
+            await letters.close()
+            await outputs.close()
             await self._store.close()
             self._complaints.remove()
         failure = self._life.failure
@@ -141,7 +148,7 @@ class _Worker:
         logger.info("the worker has stopped")
         return DONE
 
-    async def _run_app(self, sink: KafkaOutputs, writer: KafkaWriter, partitions: int) -> None:
+    async def _run_app(self, sink: Sink, writer: KafkaWriter, partitions: int) -> None:
         app = StewardApp(self._options, self._life.fail)
         batch = self._settings.batch
         crew = Crew(

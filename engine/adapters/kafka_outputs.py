@@ -5,8 +5,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+import aiokafka
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError
 
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.kafka_sink import KafkaSink
@@ -66,7 +67,28 @@ class KafkaOutputs(Sink):
 
 
 async def has_transactions(options: KafkaOptions) -> bool:
-    """Whether the broker says that it knows transactions. Raises `SinkUnavailable`."""
+    """Whether the broker has transactions: it says so, and gives out a producer id for one.
+
+    Raises `SinkUnavailable` where it cannot be reached or does not answer in time, which says nothing.
+    """
+    return await _claims_transactions(options) and await _gives_producer_ids(options)
+
+
+async def _gives_producer_ids(options: KafkaOptions) -> bool:
+    """The embedded broker claims transactions and answers the first request with an unknown error, each time."""
+    producer = aiokafka.AIOKafkaProducer(transactional_id=f"{options.group}.relay.probe", **options.client)
+    try:
+        await asyncio.wait_for(producer.start(), options.request_timeout_s)
+    except (UnknownError, IncompatibleBrokerVersion):
+        return False
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise SinkUnavailable(f"Kafka at {options.bootstrap}: {error!r}") from error
+    finally:
+        await producer.stop()
+    return True
+
+
+async def _claims_transactions(options: KafkaOptions) -> bool:
     client = AIOKafkaClient(**options.client)
     try:
         async with asyncio.timeout(options.request_timeout_s):

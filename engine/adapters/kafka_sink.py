@@ -58,9 +58,10 @@ class KafkaSink(Sink):
             await producer.stop()
 
     async def send(self, shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
-        """See `Sink.send`."""
+        """See `Sink.send`. Connects first where that has not been done."""
         if self._batches is None:
-            raise SinkUnavailable(f"Kafka at {self._options.bootstrap}: not connected yet")
+            await self.start()
+        assert self._batches is not None
         try:
             await self._batches.send(shard, outputs)
         except (KafkaError, TimeoutError, OSError) as error:

@@ -24,6 +24,7 @@ OUTBOX: Final = b"O"  # list of entries not yet relayed, oldest first
 JOURNAL: Final = b"J"  # stream of raw input
 NAMES: Final = b"I"  # set of the state keys under KEY_HEAD
 ANSWER: Final = b"A"  # + event key: decision of a synchronous call
+WEBHOOK: Final = b"W"  # + endpoint + ":n", ":q" or ":i": what waits for a webhook endpoint
 
 
 def slot_of_tag(tag: bytes) -> int:

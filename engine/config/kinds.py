@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from engine.domain.durations import DURATION_ALLOWED, format_duration, parse_duration
+from engine.domain.webhooks import ENDPOINTS_MAX, SECRET_PREFIX, Endpoint, parse_endpoint
 
 ROLES: Final = ("gateway", "analyst", "admin")
 _SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -173,6 +176,35 @@ def _parse_keys(text: str) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
+def parse_endpoints(text: str) -> tuple[Endpoint, ...]:
+    """Webhook endpoints from a JSON object of tables by name. Raises `ValueError` that names the endpoint."""
+    try:
+        tables = msgspec.json.decode(text or "{}", type=dict[str, dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a JSON object of endpoints: {error}") from error
+    if len(tables) > ENDPOINTS_MAX:
+        raise ValueError(f"{len(tables)} endpoints; at most {ENDPOINTS_MAX}")
+    found = []
+    for name, table in tables.items():
+        try:
+            found.append(parse_endpoint(name, table))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return tuple(found)
+
+
+def _show_endpoints(endpoints: tuple[Endpoint, ...], *, masked: bool = False) -> str:
+    tables = {}
+    for endpoint in endpoints:
+        table = msgspec.to_builtins(endpoint)
+        del table["name"]
+        if masked:
+            table["secrets"] = [f"{SECRET_PREFIX}***" for _ in endpoint.secrets]
+            table["url"] = mask_url(endpoint.url).partition("?")[0]
+        tables[endpoint.name] = table
+    return msgspec.json.encode(tables).decode() if tables else ""
+
+
 def mask_url(url: str) -> str:
     """An address without its password: `redis://user:***@host`."""
     masked = _CREDENTIALS.sub(lambda match: f"{match[1]}:***@", url)
@@ -205,4 +237,11 @@ API_KEYS: Final = Kind(
     _parse_keys,
     lambda keys: ",".join(f"{key.role}:{key.key}" for key in keys),
     mask=lambda keys: ",".join(f"{key.role}:***" for key in keys),
+)
+ENDPOINTS: Final = Kind(
+    "endpoints",
+    'tables [webhooks.NAME] of a settings file, or JSON {"NAME": {"url": …, "secrets": ["whsec_…"], "kinds": [...]}}',
+    parse_endpoints,
+    _show_endpoints,
+    mask=lambda endpoints: _show_endpoints(endpoints, masked=True),
 )

@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from engine.config.settings import ENTRIES, GROUPS, Entry, Settings
 from engine.domain.durations import format_duration
+from engine.domain.webhooks import parse_endpoint
 
 CONFIG_FILE: Final = "steward.toml"
 CONFIG_VARIABLE: Final = "STEWARD_CONFIG"
@@ -77,7 +80,7 @@ def _read_file(file: Path | None, values: dict[str, Any], origins: dict[str, str
         if not isinstance(table, dict):
             problems.append(f"{_place(file, lines, group)}: {group}: settings stand in tables{_suggest(group, GROUPS)}")
             continue
-        for key, raw in table.items():
+        for key, raw in _with_endpoints(file, lines, group, table, problems).items():
             name = f"{group}.{key}"
             place = _place(file, lines, name)
             entry = ENTRIES.get(name)
@@ -85,6 +88,24 @@ def _read_file(file: Path | None, values: dict[str, Any], origins: dict[str, str
                 problems.append(f"{place}: {name}: no such setting{_suggest(name, ENTRIES)}")
             else:
                 _take(entry, raw, place, f"{place}: {name}", values, origins, problems)
+
+
+def _with_endpoints(
+    file: Path, lines: Mapping[str, int], group: str, table: dict[str, Any], problems: list[str]
+) -> dict[str, Any]:
+    """The tables `[webhooks.NAME]` as the one setting they stand for; any other group as it is."""
+    if group != "webhooks":
+        return table
+    tables = {name: raw for name, raw in table.items() if isinstance(raw, dict)}
+    for name, raw in tables.items():
+        try:
+            parse_endpoint(name, raw)
+        except ValueError as error:
+            problems.append(f"{_place(file, lines, f'webhooks.{name}')}: webhooks.{name}: {error}")
+    rest = {key: raw for key, raw in table.items() if key not in tables}
+    if not tables or problems:
+        return rest
+    return {**rest, "endpoints": msgspec.json.encode(tables).decode()}
 
 
 def _read_environment(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from engine.config import kinds
 from engine.config.kinds import ApiKey, Kind, duration, integer, number, size
+from engine.domain.webhooks import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,22 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where outputs are posted, besides Kafka; see docs/webhooks.md."""
+
+    endpoints: tuple[Endpoint, ...] = _setting("", kinds.ENDPOINTS, "receivers, each a table [webhooks.NAME]")
+    timeout_ms: int = _setting("15s", duration("100ms", "1m"), "how long an attempt to deliver may take")
+    retry_first_ms: int = _setting(
+        "5s", duration("100ms", "1h"), "wait after a first failed attempt; four times as long after each further one"
+    )
+    retry_max_ms: int = _setting("6h", duration("100ms", "1d"), "longest wait between two attempts")
+    give_up_ms: int = _setting("3d", duration("1s", "30d"), "age at which a delivery that fails is given up")
+    queue_max: int = _setting(
+        "2000", integer(1, 100_000), "deliveries that may wait for one endpoint in one shard; more are dead letters"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """The life of a worker process."""
 
@@ -230,6 +247,7 @@ class Settings:
     risk: RiskSettings = field(default_factory=RiskSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     log: LogSettings = field(default_factory=LogSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

@@ -27,7 +27,7 @@ TUNED: Final = {
     "STEWARD_KAFKA_INSTANCE_ID": "",
     # A fetch is not woken by new records there, so this is latency.
     "STEWARD_KAFKA_FETCH_WAIT": "5ms",
-    "STEWARD_KAFKA_TRANSACTIONS": "off",  # the embedded broker does not complete one
+    "STEWARD_KAFKA_TRANSACTIONS": "off",
     # The demo shows the latency; it does not cut it off.
     "STEWARD_HTTP_DEADLINE": "5s",
     "STEWARD_LOG_FORMAT": "console",

@@ -239,13 +239,15 @@ async def test_a_missing_relay_topic_is_created_or_named(options: KafkaOptions) 
         await KafkaOutputs(replace(options, create=False)).start()
 
 
-async def test_on_is_refused_by_a_broker_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.adapters.kafka_outputs.TRANSACTION_APIS", (22, 9_999))
+async def test_a_broker_without_transactions_is_found_out() -> None:
     with EmbeddedKafka() as broker:
         broker.start()
         options = KafkaOptions(bootstrap=broker.bootstrap, group="g", events="e", outputs={"alert": "a"})
+        assert not await has_transactions(options)
         with pytest.raises(TransactionsMissing, match="STEWARD_KAFKA_TRANSACTIONS=on"):
             await KafkaOutputs(replace(options, transactions="on")).start()
         outputs = KafkaOutputs(options)
         await outputs.start()
         await outputs.close()
+    with pytest.raises(SinkUnavailable):
+        await has_transactions(options)
