@@ -16,7 +16,7 @@ from engine.domain.ops import APPEND, DELETE, SET, Op
 from engine.ports.store import Commit, Fenced, StateStore, StoreUnavailable
 from tests.adapters.stores import Backend, packed
 
-KEYS = [b"f1", b"f2", b"c\r\n", b"a}{", b"h1", b"h2", b"h"]
+KEYS = [b"f1", b"f2", b"c\r\n", b"a}{", b"t\x01\xff", b"w\x00", b"h1", b"h2", b"h"]
 SHARDS = 3
 RUNS = 10
 KILL_COMMITS = 4
