@@ -15,6 +15,12 @@ rules:
   - {id: large, when: spend > 100 and ratio < 0.9, then: {decision: review, score: 10}}
   - {id: quiet, when: three_ds, then: {decision: decline}, mode: shadow}
   - {id: home, when: ip_country == 'DE', then: {allow: true}}
+  - {id: refunds, on: [payment.refunded], when: amount > 5 and spend > 1, then: {alert: abuse, severity: high}}
+  - id: unsettled
+    on: [payment.requested]
+    when: amount > 50
+    unless_followed_by: {types: [payment.settled], same: payment_id, within: 3d}
+    then: {alert: operations}
 models: {}
 """
 
@@ -33,6 +39,7 @@ def history(tmp_path: Path) -> Path:
     other = event(2, customer_id="c2", amount="7.00")
     events = [event(1), event(2), event(3, three_ds=True), event(4, ip_country="DE"), other]
     events.append({**event(5), "type": "payment.settled", "payment_id": "p1"})
+    events += [{**event(number), "type": "payment.refunded", "payment_id": "p1"} for number in (6, 7)]
     path = tmp_path / "h.ndjson"
     path.write_text("".join(json.dumps(e) + "\n" for e in events))
     return path
@@ -54,6 +61,30 @@ def test_the_tree_has_the_values_the_decision_saw(history: Path, capsys: pytest.
     assert "  features it read:\n    spend: 120\n" in out
     assert "rule quiet (shadow, r.yaml:7): miss" in out
     assert "three_ds: missing" in out
+
+
+def test_what_observers_saw_is_shown_with_a_decision_and_without(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(history, "e2") == 0
+    out = capsys.readouterr().out
+    assert (
+        "observer unsettled (live, r.yaml:10): hit: operations alert, medium, UNSETTLED, unless payment.settled with "
+        "the same payment_id follows within 3d" in out
+    )
+    assert "observer refunds (live, r.yaml:9): miss" in out
+    assert explain(history, "e6") == 0
+    out = capsys.readouterr().out
+    assert f"event e6 (payment.refunded) of customer c1, from {history}:7\nno decision: events of this kind" in out
+    assert "observer refunds (live, r.yaml:9): hit: abuse alert, high, REFUNDS\n    (type in [" in out
+    assert "  features it read:\n    spend: 240\n" in out
+    assert "rule large" not in out
+    assert explain(history, "e7", "--rule", "refunds") == 0
+    out = capsys.readouterr().out
+    assert "observer refunds (live, r.yaml:9): hit, no alert: in shadow, snoozed, or soon after another one" in out
+    assert "unsettled" not in out
+    assert explain(history, "e6", "--decisions", str(history)) == 2
+    assert "e6 carries no decision that could be compared" in capsys.readouterr().err
 
 
 def test_shadow_allow_and_one_rule(history: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,9 @@ from engine.commands.common import (
 
 if TYPE_CHECKING:
     from engine.adapters.files import Chunk
-    from engine.service.explain import Found
+    from engine.ruleset.model import Rule
+    from engine.ruleset.ruleset import RuleSet
+    from engine.service.explain import Decided, Found, Observed
 
 SUMMARY: Final = "replay history up to an event and show what every rule saw of it"
 BATCH_EVENTS: Final = 1_000
@@ -51,15 +53,19 @@ def run(args: argparse.Namespace) -> int:
             ruleset, core, others = load_ruleset(loaded), core_settings(loaded), RuleDirectories(args.rule_sets)
             chunks = _chunks(args.source, args.map)
             found = find(chunks, ruleset, core, args.event, args.customer, rulesets=others.compiled)
-        if args.rule is not None and args.rule not in [rule.id for rule in found.ruleset.rules]:
+        known = [rule.id for rule in (*found.ruleset.rules, *found.ruleset.observers)]
+        if args.rule is not None and args.rule not in known:
             raise Unusable(f"steward rules explain: no rule {args.rule} in force in the rule set {found.ruleset.hash}")
-        logged = _logged(args.decisions, found.decision) if args.decisions else None
+        decision = found.decided.decision if found.decided is not None else None
+        if args.decisions and decision is None:
+            raise Unusable(f"steward rules explain: {args.event} carries no decision that could be compared")
+        logged = _logged(args.decisions, decision) if args.decisions and decision is not None else None
     except (SourceError, NoDecision) as error:
         raise Unusable(f"steward rules explain: {error}") from error
     print("\n".join(_lines(found, args.rule)))
-    if args.decisions is None:
+    if args.decisions is None or decision is None:
         return 0
-    differences = _differences(found.decision, logged)
+    differences = _differences(decision, logged)
     print("\n" + "\n".join(differences or [f"the decision in {args.decisions} is the same"]))
     return 1 if differences else 0
 
@@ -108,44 +114,83 @@ def _differences(replayed: dict[str, Any], logged: dict[str, Any] | None) -> lis
 
 
 def _lines(found: "Found", only: str | None) -> list[str]:
-    decision, scores = found.decision, found.decision["scores"]
+    event, decided = found.event, found.decided
     place = ":".join(str(part) for part in found.source.values())
-    event = found.frame.columns.events[found.row]
-    whose = f"({event.__struct_config__.tag}) of customer {decision['customer_id']}"
-    lines = [
-        f"event {decision['event_id']} {whose} at {decision['event_time']}, from {place}",
-        f"decision {decision['decision']}, score {decision['score']:g}, rule set {decision['ruleset']}",
-        "scores: " + ", ".join(f"{name} {_shown(value)}" for name, value in scores.items()),
-        f"degraded: {', '.join(decision['degraded']) or 'nothing'}{', late' if decision['late'] else ''}",
-    ]
-    for index, rule in enumerate(found.ruleset.rules):
-        if only in (None, rule.id):
-            lines += ["", *_rule_lines(found, index)]
+    whose = f"({event.__struct_config__.tag}) of customer {event.customer_id}"
+    if decided is None:
+        lines = [
+            f"event {event.event_id} {whose}, from {place}",
+            f"no decision: events of this kind carry none; rule set {found.ruleset.hash}",
+        ]
+    else:
+        decision = decided.decision
+        scores = ", ".join(f"{name} {_shown(value)}" for name, value in decision["scores"].items())
+        lines = [
+            f"event {event.event_id} {whose} at {decision['event_time']}, from {place}",
+            f"decision {decision['decision']}, score {decision['score']:g}, rule set {decision['ruleset']}",
+            f"scores: {scores}",
+            f"degraded: {', '.join(decision['degraded']) or 'nothing'}{', late' if decision['late'] else ''}",
+        ]
+        for index, rule in enumerate(found.ruleset.rules):
+            if only in (None, rule.id):
+                lines += ["", *_rule_lines(found.ruleset, rule, _outcome(decided, index, rule), decided)]
+    if found.observed is not None:
+        for index, rule in enumerate(found.ruleset.observers):
+            if only in (None, rule.id):
+                outcome = _observation(found.observed, index, rule)
+                lines += ["", *_rule_lines(found.ruleset, rule, outcome, found.observed)]
     return lines
 
 
-def _rule_lines(found: "Found", index: int) -> list[str]:
-    from engine.ruleset.explain import explain_rule
+def _out_of_time(rule: "Rule", side: "Decided | Observed") -> bool:
+    time_ms = int(side.frame.columns.time_ms[side.row])
+    return not (rule.valid_from_ms or -INFINITE_MS) <= time_ms < (rule.valid_to_ms or INFINITE_MS)
+
+
+def _outcome(decided: "Decided", index: int, rule: "Rule") -> str:
+    """What came of a rule that decides."""
     from engine.ruleset.model import OUTCOMES
 
-    rule = found.ruleset.rules[index]
-    time_ms = int(found.frame.columns.time_ms[found.row])
-    if not (rule.valid_from_ms or -INFINITE_MS) <= time_ms < (rule.valid_to_ms or INFINITE_MS):
-        outcome = "outside of its valid_from and valid_to"
-    elif not found.hit(index):
-        outcome = "miss"
-    elif found.aside(index):
-        outcome = "hit, in shadow: changes nothing"
-    elif rule.id not in [reason["rule"] for reason in found.decision["reasons"]]:
-        outcome = "hit, set aside by a rule that allows"
-    else:
-        asked = "allow" if rule.allow else OUTCOMES[rule.decision] if rule.decision is not None else "no outcome"
-        outcome = f"hit: {asked}, {rule.score:+g} points, {rule.reason}"
-    lines = [f"rule {rule.id} ({rule.mode}, {rule.file}:{rule.line}): {outcome}"]
-    tree = explain_rule(found.ruleset, found.frame, index, found.row)
+    if _out_of_time(rule, decided):
+        return "outside of its valid_from and valid_to"
+    if not decided.hit(index):
+        return "miss"
+    if decided.aside(index, rule.mode):
+        return "hit, in shadow: changes nothing"
+    if rule.id not in [reason["rule"] for reason in decided.decision["reasons"]]:
+        return "hit, set aside by a rule that allows"
+    asked = "allow" if rule.allow else OUTCOMES[rule.decision] if rule.decision is not None else "no outcome"
+    return f"hit: {asked}, {rule.score:+g} points, {rule.reason}"
+
+
+def _observation(observed: "Observed", index: int, rule: "Rule") -> str:
+    """What came of an observer."""
+    from engine.domain.durations import format_duration
+
+    assert rule.alert is not None
+    if _out_of_time(rule, observed):
+        return "outside of its valid_from and valid_to"
+    if index not in observed.hits:
+        return "miss"
+    alert = f"{rule.alert.kind} alert, {rule.alert.severity}, {rule.reason}"
+    if rule.follow is not None:
+        types = " or ".join(rule.follow.types)
+        within = format_duration(rule.follow.within_ms)
+        return f"hit: {alert}, unless {types} with the same {rule.follow.same} follows within {within}"
+    if rule.id in observed.alerts:
+        return f"hit: {alert}"
+    return "hit, no alert: in shadow, snoozed, or soon after another one"
+
+
+def _rule_lines(ruleset: "RuleSet", rule: "Rule", outcome: str, side: "Decided | Observed") -> list[str]:
+    from engine.ruleset.explain import explain_hit
+
+    word = "rule" if rule.alert is None else "observer"
+    lines = [f"{word} {rule.id} ({rule.mode}, {rule.file}:{rule.line}): {outcome}"]
+    tree = explain_hit(ruleset, side.frame, rule, side.row)
     lines += [f"    {line}" for line in tree.lines()]
     if rule.uses:
-        values = found.frame.matrix[[found.ruleset.rows[name] for name in rule.uses], found.row].tolist()
+        values = side.frame.matrix[[ruleset.rows[name] for name in rule.uses], side.row].tolist()
         lines.append("  features it read:")
         lines += [f"    {name}: {_shown(value)}" for name, value in zip(rule.uses, values, strict=True)]
     return lines

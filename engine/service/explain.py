@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.core.controls import stretches
 from engine.core.decode import Decoded
@@ -25,6 +27,7 @@ class Witness(RuleSet):
         self.__dict__.update(ruleset.__dict__)
         self.frame: Frame | None = None
         self.hits: Hits | None = None
+        self.watched: tuple[Frame, NDArray[np.bool_]] | None = None
 
     def evaluate(self, frame: Frame) -> Hits:
         """As the rule set does."""
@@ -35,6 +38,11 @@ class Witness(RuleSet):
         """As the rule set does."""
         self.hits = hits
         return super().decide(hits)
+
+    def observe(self, frame: Frame) -> NDArray[np.bool_]:
+        """As the rule set does."""
+        self.watched = frame, super().observe(frame)
+        return self.watched[1]
 
 
 class Witnesses:
@@ -56,34 +64,65 @@ class Witnesses:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An event and its decision.
+class Observed:
+    """What the observers made of an event.
 
     Attributes:
-        ruleset: that decided.
-        frame, hits, row: what its rules saw, what hit, and which row of both is the event.
-        decision: as it is put out.
-        source: where the event came from.
+        frame, row: what they saw, and which row of it is the event.
+        hits: the observers that hit, by place in `RuleSet.observers`.
+        alerts: ids of the observers that raised an alert at once.
     """
 
-    ruleset: RuleSet
+    frame: Frame
+    row: int
+    hits: frozenset[int]
+    alerts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the rules made of an event that carries a decision.
+
+    Attributes:
+        frame, hits, row: what the rules saw, what hit, and which row of both is the event.
+        decision: as it is put out.
+    """
+
     frame: Frame
     hits: Hits
     row: int
     decision: dict[str, Any]
-    source: dict[str, Any]
 
     def hit(self, rule: int) -> bool:
         """Whether a rule of the set hit."""
         return bool(self.hits.matrix[rule, self.row])
 
-    def aside(self, rule: int) -> bool:
-        """Whether a rule's hit decides nothing for this event."""
-        return self.hits.aside(rule, self.ruleset.rules[rule].mode, self.row)
+    def aside(self, rule: int, mode: str) -> bool:
+        """Whether the hit of a rule of that mode decides nothing for this event."""
+        return self.hits.aside(rule, mode, self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event, found in the history; it was decided on, observed, or both.
+
+    Attributes:
+        ruleset: in force at the event.
+        event: the decoded event.
+        decided: None where it carries no decision.
+        observed: None where no observer looks at events of its kind.
+        source: where the event came from.
+    """
+
+    ruleset: RuleSet
+    event: Any
+    decided: Decided | None
+    observed: Observed | None
+    source: dict[str, Any]
 
 
 class NoDecision(Exception):
-    """The event was found, but no decision was made of it; or it was not found. `str()` says which."""
+    """The event was found, but nothing looked at it; or it was not found. `str()` says which."""
 
 
 def find(
@@ -95,7 +134,7 @@ def find(
     progress: Callable[[int], None] = lambda records: None,
     rulesets: Callable[[str], RuleSet | None] = lambda ruleset: None,
 ) -> Found:
-    """Replay `chunks` in memory up to the first decision on `event_id` (of `customer_id`, where given).
+    """Replay `chunks` in memory up to the first accepted `event_id` (of `customer_id`, where given).
 
     `ruleset` is in force at the beginning, `rulesets` finds those that the history puts in force. Raises `NoDecision`.
     """
@@ -107,31 +146,59 @@ def find(
             effects = partition.apply(decoded, partial(_source, chunk, start))
             witness = partition.ruleset
             assert isinstance(witness, Witness), "every rule set of this partition is one"
-            found = _look(witness, effects, event_id, customer_id)
-            if found is not None:
-                place = start + _place(decoded, event_id, found[1]["customer_id"])
-                assert witness.frame is not None and witness.hits is not None, "a decision has a frame"
-                return Found(witness, witness.frame, witness.hits, found[0], found[1], chunk.source(place))
+            decided = _decided(witness, effects, event_id, customer_id)
+            observed = _observed(witness, effects, event_id, customer_id)
+            side = decided or observed
+            if side is not None:
+                event = side.frame.columns.events[side.row]
+                place = start + _place(decoded, event_id, event.customer_id)
+                return Found(witness, event, decided, observed, chunk.source(place))
             place = _place(decoded, event_id, customer_id)
             if place >= 0:
                 where = _where(chunk, start + place)
-                raise NoDecision(f"{event_id} is an event of a kind that carries no decision, at {where}")
+                message = "an event of a kind that carries no decision and that no observer looks at"
+                raise NoDecision(f"{event_id} is {message}, at {where}")
         progress(len(chunk.records))
     raise NoDecision(f"no accepted event {event_id}{f' of {customer_id}' if customer_id else ''} in the sources")
 
 
-def _look(
-    witness: Witness, effects: Effects, event_id: str, customer_id: str | None
-) -> tuple[int, dict[str, Any]] | None:
-    """The row and the decision of the event among those of a batch."""
-    if not effects.decisions or witness.frame is None:
-        return None
-    events: Sequence[Any] = witness.frame.columns.events
+def _row(frame: Frame, event_id: str, customer_id: str | None) -> int:
+    """The row of the event in a frame, -1 where it is not."""
+    events: Sequence[Any] = frame.columns.events
     for row, event in enumerate(events):
         if event.event_id == event_id and customer_id in (None, event.customer_id):
-            decisions = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "decision"]
-            return row, decisions[row]
-    return None
+            return row
+    return -1
+
+
+def _decided(witness: Witness, effects: Effects, event_id: str, customer_id: str | None) -> Decided | None:
+    """What the rules made of the event, where it is among the decisions of a batch."""
+    if not effects.decisions or witness.frame is None or witness.hits is None:
+        return None
+    row = _row(witness.frame, event_id, customer_id)
+    if row < 0:
+        return None
+    decisions = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "decision"]
+    return Decided(witness.frame, witness.hits, row, decisions[row])
+
+
+def _observed(witness: Witness, effects: Effects, event_id: str, customer_id: str | None) -> Observed | None:
+    """What the observers made of the event, where they looked at it."""
+    if witness.watched is None:
+        return None
+    frame, hits = witness.watched
+    row = _row(frame, event_id, customer_id)
+    if row < 0:
+        return None
+    alerts = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "alert"]
+    customer: str = frame.columns.events[row].customer_id
+    raised = frozenset(
+        reason["rule"]
+        for alert in alerts
+        for reason in alert["reasons"]
+        if (alert["event_id"], alert["customer_id"]) == (event_id, customer)
+    )
+    return Observed(frame, row, frozenset(np.flatnonzero(hits[:, row]).tolist()), raised)
 
 
 def _place(decoded: Decoded, event_id: str, customer_id: str | None) -> int:
