@@ -7,6 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from engine import __version__
+from engine.adapters import http_openapi_desk
+from engine.adapters.http_desk import BacktestBody, ListBody, SnoozeBody
 from engine.domain.events import EVENT_TYPES
 from engine.domain.outputs import Decision
 
@@ -48,6 +50,13 @@ RESULTS: Final = {
         "results": {"type": "array", "items": {"$ref": REF.format(name="Result")}},
     },
 }
+EXPLAIN: Final = {
+    "name": "explain",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "adds `explanation` to the decision: what every rule saw; null in the answer to a repeat",
+}
 PROBLEMS: Final = {
     401: "a key is needed, or this one is not known",
     403: "the key's role may not do this",
@@ -62,7 +71,7 @@ PROBLEMS: Final = {
 @cache
 def openapi() -> bytes:
     """The description as JSON."""
-    classes = [*EVENT_TYPES.values(), Decision]
+    classes = [*EVENT_TYPES.values(), Decision, ListBody, SnoozeBody, BacktestBody]
     _, schemas = msgspec.json.schema_components(classes, ref_template=REF)
     events = [{"$ref": REF.format(name=cls.__name__)} for cls in EVENT_TYPES.values()]
     mapping = {name: REF.format(name=cls.__name__) for name, cls in EVENT_TYPES.items()}
@@ -72,6 +81,7 @@ def openapi() -> bytes:
         "Accepted": ACCEPTED,
         "Result": RESULT,
         "Results": RESULTS,
+        **http_openapi_desk.SCHEMAS,
     }
     document = {
         "openapi": "3.1.0",
@@ -97,6 +107,7 @@ def _paths() -> dict[str, Any]:
                 "summary": "One event in, its decision out; a repeat of an event_id returns the first answer",
                 "operationId": "decide",
                 "security": [{"bearer": []}, {"key": []}],
+                "parameters": [EXPLAIN],
                 "requestBody": {"required": True, "content": {JSON: _schema("Event")}},
                 "responses": {
                     "200": _answer("the decision", "Decision"),
@@ -118,6 +129,7 @@ def _paths() -> dict[str, Any]:
                 },
             }
         },
+        **http_openapi_desk.paths(),
         "/healthz": {"get": _plain("alive", "The process runs", JSON)},
         "/readyz": {"get": _plain("ready", "Decisions can be had now", JSON, 503)},
         "/metrics": {"get": _plain("metrics", "For Prometheus", "text/plain")},

@@ -1,6 +1,7 @@
 """The routes of analysts, over a real shard without a log: rules, lists, snoozes, backtests."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -412,3 +413,26 @@ def test_a_backtest_that_takes_too_long_is_ended(tmp_path):
             await process.run(BacktestOrder([b"{}"], "", CANDIDATE, None, ()), RULES)
 
     asyncio.run(run())
+
+
+def test_the_description_names_every_route_and_every_reference_in_it_exists():
+    async def run(made: Bench) -> None:
+        async with made.client.get("/openapi.json") as response:
+            assert response.headers["Server"] == "steward"
+            document = await response.json()
+        routes = {(route.method.lower(), route.resource.canonical) for route in made.app.router.routes()}
+        described = {(method, path) for path, methods in document["paths"].items() for method in methods}
+        assert described == {route for route in routes if route[0] != "head"}
+        names = set(re.findall(r"#/components/schemas/(\w+)", orjson.dumps(document).decode()))
+        assert {"Event", "Decision", "PaymentRequested", "Problem", "Rule", "ListBody"} <= names
+        assert names <= set(document["components"]["schemas"])
+        shown = (await made.call("GET", "/v1/rules"))[1]
+        assert set(shown) == set(document["components"]["schemas"]["Rules"]["properties"])
+        await made.pay(1, "shop")
+        (ruleset,) = (await made.call("GET", "/v1/rules"))[1]["rule_sets"]
+        described_rule = document["components"]["schemas"]["Rule"]["properties"]
+        assert all(set(rule) == set(described_rule) for rule in ruleset["rules"])
+        page = (await made.call("GET", "/v1/lists/blocked"))[1]
+        assert set(page) == set(document["components"]["schemas"]["ListPage"]["properties"])
+
+    on_bench(run)
