@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engine.core.controls import may_be_control
+from engine.core.controls import any_control, may_be_control
 from engine.ports.log import LogRecord
 
 R = TypeVar("R", bound=LogRecord)
@@ -31,19 +31,20 @@ class BatchLimits:
 def split(records: Sequence[R], limits: BatchLimits) -> Iterator[Sequence[R]]:
     """Cut `records` into runs that keep to `limits`, in order, none empty; a control event is the first of its run."""
     start = 0
+    controls = any_control(record.value for record in records)
     while start < len(records):
-        end = _end(records, start, limits)
+        end = _end(records, start, limits, controls)
         yield records[start:end]
         start = end
 
 
-def _end(records: Sequence[R], start: int, limits: BatchLimits) -> int:
-    """Index after the last record of the batch that begins at `start`."""
+def _end(records: Sequence[R], start: int, limits: BatchLimits, controls: bool) -> int:
+    """Index after the last record of the batch that begins at `start`; `controls` where there may be control events."""
     stop = min(len(records), start + limits.events_max)
     size = 0
     for index in range(start, stop):
         value = records[index].value
         size += len(value or b"")
-        if index > start and (size > limits.bytes_max or may_be_control(value)):
+        if index > start and (size > limits.bytes_max or (controls and may_be_control(value))):
             return index
     return stop

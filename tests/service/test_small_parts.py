@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_log import MemoryRecord
+from engine.core.controls import may_be_control
 from engine.core.effects import OUTPUT_KINDS, Output
 from engine.ports.store import StoreUnavailable
 from engine.service.backoff import Backoff
@@ -131,3 +132,15 @@ def test_an_event_key_names_customer_and_event() -> None:
     assert key != event_key(b'{"customer_id":"a","event_id":"bc"}')
     assert key == event_key(b' {"event_id" : "c", "amount": 1, "customer_id":"ab"}')
     assert [event_key(value) for value in (None, b"", b"[]", b'{"event_id":"c"}')] == [None] * 4
+
+
+@given(st.lists(st.sampled_from([None, b"", b"{}", b"control", b".", b"control.", b"\\u006e", b"\\"]), max_size=40))
+def test_what_may_be_a_control_event_begins_its_batch(values: list[bytes | None]) -> None:
+    records = [MemoryRecord(n, value) for n, value in enumerate(values)]
+    batches = list(split(records, BatchLimits(6, 30)))
+    assert [record for batch in batches for record in batch] == records
+    firsts = [batch[0].offset for batch in batches]
+    assert {record.offset for record in records if may_be_control(record.value)} <= set(firsts)
+    for before, after in pairwise(batches):
+        joined = sum(len(record.value or b"") for record in [*before, after[0]])
+        assert len(before) == 6 or joined > 30 or may_be_control(after[0].value), "a batch was cut short"
