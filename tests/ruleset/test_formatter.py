@@ -264,7 +264,7 @@ def test_rules_mean_the_same_in_any_order_of_keys(chance: random.Random, flow: b
         if isinstance(node, dict):
             keys = list(node)
             chance.shuffle(keys)
-            return {key: shuffled(node[key]) for key in keys}
+            return {"on" if key is True else key: shuffled(node[key]) for key in keys}  # PyYAML reads YAML 1.1
         return [shuffled(item) for item in node] if isinstance(node, list) else node
 
     files = {

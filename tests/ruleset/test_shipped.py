@@ -1,12 +1,24 @@
 """The shipped rules: they compile, their own tests hold, and they keep to what the pack promises."""
 
+import collections
+import json
+import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.core.decode import Decoder
+from engine.domain.fields import ENTITY_FIELDS, STRING_INDEX
+from engine.domain.hashing import hash64
+from engine.domain.rates import Rates
+from engine.features.plan import Plan
+from engine.features.state import FeatureState
 from engine.ruleset import RuleSet, compile, defaults, ir, report, testing
 from engine.ruleset.aggregates import canonical
+from tests.features.oracle import Store
 
 RULES = Path(__file__).resolve().parents[2] / "rules"
 
@@ -20,15 +32,16 @@ def test_the_pack_compiles_and_its_tests_hold(shipped: RuleSet) -> None:
     assert report.check(RULES).ok
     failed = [(o.rule.id, o.case.line) for o in testing.run(shipped) if not o.ok]
     assert failed == []
-    assert len(shipped.rules) >= 14
+    assert len(shipped.rules) >= 60
+    assert len(shipped.observers) >= 8
 
 
 def test_every_rule_is_described_owned_and_tested_for_hit_and_miss(shipped: RuleSet) -> None:
-    for rule in shipped.rules:
+    for rule in [*shipped.rules, *shipped.observers]:
         assert rule.description, rule.id
         assert rule.owner, rule.id
         assert {case.hit for case in rule.tests} == {True, False}, rule.id
-    reasons = [rule.reason for rule in shipped.rules]
+    reasons = [rule.reason for rule in [*shipped.rules, *shipped.observers]]
     assert len(set(reasons)) == len(reasons)
 
 
@@ -40,10 +53,75 @@ def test_the_pack_shows_every_kind_of_rule(shipped: RuleSet) -> None:
     assert any(rule.decision is None for rule in shipped.rules)
 
 
-def test_the_pack_keeps_state_small(shipped: RuleSet) -> None:
-    assert len({definition.by for definition in shipped.features}) <= 9
+OF_A_CUSTOMER = {
+    ("customer",),
+    ("card",),
+    ("device",),
+    ("ip",),
+    ("email",),
+    ("shipping",),
+    ("counterparty",),
+    ("payment",),
+}
+SHARED_BY_ALL = {("merchant",), ("acquirer",), ("card_bin",)}
+"""Entities of which a customer brings none of its own: their logs do not grow with the number of customers."""
+
+
+def test_the_pack_keeps_to_few_logs_and_short_windows(shipped: RuleSet) -> None:
+    assert {definition.by for definition in shipped.features} == OF_A_CUSTOMER | SHARED_BY_ALL
     windows = [definition.window_ms for definition in shipped.features if definition.window_ms is not None]
     assert max(windows) <= 30 * 86_400_000
+    of_payments = [definition.window_ms for definition in shipped.features if definition.by == ("payment",)]
+    assert max(window for window in of_payments if window is not None) <= 7 * 86_400_000
+
+
+def month(base_ms: int) -> Iterator[bytes]:
+    """Ten purchases in thirty days, each asked for, authorised, captured and settled; two transfers and ten logins."""
+    draw = random.Random(4)
+    who = {"customer_id": "c_5f3759df", "ip_country": "FR"}
+    for number in range(12):
+        at_ms = base_ms + int((number * 2.4 + draw.random()) * 86_400_000)
+        origin = {"device_id": f"dev_{number % 2}", "ip": f"10.1.1.{number % 3}"}
+        money = {**who, "payment_id": f"pay_{number}", "amount": f"{draw.uniform(5, 90):.2f}", "currency": "EUR"}
+        shop = {"merchant_id": f"m_{draw.randrange(8)}", "merchant_category": "5411", "merchant_country": "FR"}
+        card = {"card_id": "card_1", "card_bin": "416302", "card_country": "FR", "acquirer": "acq_1", "channel": "web"}
+        asked = {**origin, "email_hash": "em_1", "shipping_hash": "sh_1"}
+        steps: list[tuple[int, str, dict[str, str]]] = [(-60, "account.login", {**who, **origin})]
+        if number < 10:
+            steps += [(0, "payment.requested", {**money, **shop, **card, **asked})]
+            steps += [(2, "payment.authorised", {**money, **shop, **card, **asked})]
+            steps += [(9, "payment.captured", {**money, **shop, **card})]
+            steps += [(130_000, "payment.settled", {**money, **shop, **card})]
+        else:
+            steps += [(0, "transfer.sent", {**money, **origin, "counterparty_id": f"c_{number}", "channel": "app"})]
+        for delay, kind, members in steps:
+            event = {"event_id": f"{number}{kind}", "type": kind, "event_time": at_ms + delay * 1000, **members}
+            yield json.dumps(event).encode()
+
+
+def test_the_state_of_an_ordinary_customer_fits_its_budget(shipped: RuleSet) -> None:
+    """The log of the customer in 1 KB; those of cards, devices, addresses, payees and payments in 6 KB with keys."""
+    history = sorted(month(1_767_225_600_000), key=lambda line: json.loads(line)["event_time"])
+    columns = Decoder(Rates("EUR", {})).decode(history).columns
+    assert columns.n == 54
+    asks = np.array([hash64(kind) for kind in ("payment.requested", "transfer.sent")], np.uint64)
+    columns.decides[:] = np.isin(columns.string("type"), asks)  # as admission would
+    assert columns.decides.sum() == 12
+    plan = Plan.compile(shipped.features)
+    state, store = FeatureState(plan), Store()
+    store.fill(state, columns)
+    store.apply(state.update(columns)[1])
+    entities = {STRING_INDEX[field]: entity for entity, field in ENTITY_FIELDS.items()}
+    names = {group.id: tuple(entities[int(row)] for row in group.by_rows) for group in plan.groups}
+    sizes: dict[tuple[str, ...], int] = collections.Counter()
+    for key, value in store.data.items():
+        sizes[names[int.from_bytes(key[1:3], "little")]] += len(value)
+    assert sizes[("customer",)] <= 1024, sizes
+    kept = sum(sizes[by] for by in OF_A_CUSTOMER - {("customer",)})
+    assert kept + KEY_BYTES * len(store.data) <= 6 * 1024, sizes
+
+
+KEY_BYTES = 90  # what Redis needs for a key of eleven bytes with its expiry, beside the value
 
 
 def test_the_detectors_inputs_stay_within_0_and_1(shipped: RuleSet) -> None:
