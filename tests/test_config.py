@@ -207,3 +207,47 @@ def test_durations_read_back(count: int, unit: str) -> None:
 def test_durations_that_are_not(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
+
+
+SECRET = "whsec_" + "b" * 43 + "="
+
+
+def test_webhook_endpoints_are_tables_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "steward.toml"
+    file.write_text(
+        f'[webhooks]\ntimeout = "3s"\n\n[webhooks.crm]\nurl = "https://crm.example/hook"\nsecrets = ["{SECRET}"]\n'
+        'kinds = ["alert", "decision"]\n\n[webhooks.ops]\nurl = "http://10.0.0.9/"\nprivate = true\n'
+        f'secrets = ["{SECRET}", "{SECRET}"]\n'
+    )
+    settings = load({}, file)
+    crm, ops = settings.webhooks.endpoints
+    assert (crm.name, crm.url, crm.kinds, crm.private) == (
+        "crm",
+        "https://crm.example/hook",
+        ("alert", "decision"),
+        False,
+    )
+    assert (ops.name, ops.kinds, ops.private, len(ops.secrets)) == ("ops", ("alert",), True, 2)
+    assert settings.webhooks.timeout_ms == 3_000
+    shown = next(row["value"] for row in rows(settings) if row["name"] == "webhooks.endpoints")
+    assert "whsec_***" in shown
+    assert SECRET not in table(settings)
+    kind = ENTRIES["webhooks.endpoints"].spec.kind
+    given = load({"STEWARD_WEBHOOKS_ENDPOINTS": kind.show(settings.webhooks.endpoints)})
+    assert given.webhooks.endpoints == settings.webhooks.endpoints
+
+
+def test_a_wrong_webhook_endpoint_is_named_with_its_line_and_without_its_secret(tmp_path: Path) -> None:
+    file = tmp_path / "steward.toml"
+    file.write_text(
+        '[log]\nlevel = "info"\n[webhooks.crm]\nurl = "https://169.254.169.254/"\n'
+        f'secrets = ["{SECRET}"]\n[webhooks.ops]\nurl = "https://ops.example/"\nsecrets = ["hunter2"]\n'
+    )
+    crm, ops = problems({}, file)
+    assert crm.startswith(f"{file}:3: webhooks.crm: 169.254.169.254 is in a private")
+    assert ":6: webhooks.ops: a secret is whsec_" in ops
+    assert "hunter2" not in ops
+    file.unlink()
+    (told,) = problems({"STEWARD_WEBHOOKS_ENDPOINTS": '{"crm": {"secrets": ["hunter2"]}}'})
+    assert told.startswith("STEWARD_WEBHOOKS_ENDPOINTS: the value given is not allowed")
+    assert "hunter2" not in told
