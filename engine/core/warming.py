@@ -9,7 +9,8 @@ and so does what was dropped in between.
 Recordings that begin together share a cohort, dated by the first accepted event after the declaration that is neither
 later than the median of the first `COHORT_EVENTS` nor `AGES_MS` before it (running, until there are that many): one
 first event from the far future does not keep every feature warming for ever, nor does one from 1970 pass them all for
-warm.
+warm. Of what is declared to a shard that has seen events, the date is later by the lateness: that event may be a late
+one, and those before it were not recorded.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ _EVER: Final = -(1 << 62)
 
 
 class _Recording(msgspec.Struct, array_like=True):
-    """One recording: whole from `since` on, and from each cohort's date less the milliseconds beside it."""
+    """One recording: whole from `since` on and from each cohort's date less the milliseconds beside it (or more)."""
 
     since: int = _EVER
     cohorts: list[tuple[int, int]] = []
@@ -38,6 +39,7 @@ class _Recording(msgspec.Struct, array_like=True):
 class _State(msgspec.Struct):
     cohorts: list[list[int]] = []
     recordings: dict[str, _Recording] = {}
+    begun: bool = False
 
 
 class Warming:
@@ -63,6 +65,7 @@ class Warming:
         """Go over to the features of another plan, before the first event they see."""
         wanted = {need.touches: need for need in needs}
         names = {*wanted, *(part for need in needs for part in need.parts)}
+        self._late_ms = max((need.late_ms for need in needs), default=0)
         had = self._state.recordings
         if names != set(had) or any(_differs(had[name], need) for name, need in wanted.items()):
             self._record(names, wanted)
@@ -81,17 +84,17 @@ class Warming:
             need = wanted.get(name)
             found = self._state.recordings.get(name)
             if found is None:
-                found = _Recording(cohorts=[(fresh, 0)])
+                found = _Recording(cohorts=[(fresh, -self._late_ms if self._state.begun else 0)])
             elif need is not None and need.kept_ms > found.kept_ms:
                 # An entity nobody touches loses its log to expiry before a much longer window has passed.
-                reached = found.kept_ms if need.kept_ms <= found.lasts_ms else 0
+                reached = found.kept_ms if need.kept_ms <= found.lasts_ms else -self._late_ms
                 found.cohorts.append((fresh, reached))
             if need is not None:
                 found.kept_ms, found.lasts_ms = need.kept_ms, need.lasts_ms
             recordings[name] = found
         if any(cohort == fresh for found in recordings.values() for cohort, _ in found.cohorts):
             cohorts.append([])
-        self._state = _State(cohorts, recordings)
+        self._state = _State(cohorts, recordings, self._state.begun)
 
     def _settle(self, names: set[str]) -> list[list[int]]:
         """Replace cohorts whose date no later event can change by that date; the others, renumbered.
@@ -121,6 +124,8 @@ class Warming:
 
     def observe(self, time_ms: NDArray[np.int64]) -> None:
         """Take in the accepted events of a batch, in order, before asking about any of them."""
+        if not self._state.begun and len(time_ms):
+            self._state.begun = self.changed = True
         dates = np.empty((len(self._state.cohorts), len(time_ms)), np.int64)
         for cohort, seen in enumerate(self._state.cohorts):
             fresh = [int(t) for t in time_ms[: COHORT_EVENTS - len(seen)]]
@@ -152,7 +157,7 @@ class Warming:
             return self._latest
         if any(len(seen) < COHORT_EVENTS for seen in self._state.cohorts):
             since = max((found.since for found in self._state.recordings.values()), default=_EVER)
-            return max(since, int(self._dates.max(initial=_EVER)))
+            return max(since, int(self._dates.max(initial=_EVER)) + self._late_ms)
         last = self._dates.shape[1] - 1
         names = {name for need in self._needs if need.window_ms is not None for name in (need.touches, *need.parts)}
         settled = max((self._whole_from(name, last) for name in names), default=_EVER)
@@ -160,7 +165,7 @@ class Warming:
         if all(int(row.min()) == int(row.max()) for row in self._dates):
             self._latest = settled
             return settled
-        return max(settled, int(self._dates.max(initial=_EVER)))
+        return max(settled, int(self._dates.max(initial=_EVER)) + self._late_ms)
 
     def dump(self) -> bytes:
         """The dates, to be stored; clears `changed`."""

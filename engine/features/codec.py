@@ -17,7 +17,7 @@ Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-VERSION: Final = 1
+VERSION: Final = 2
 KIND_SNAPSHOT: Final = 1
 KIND_FIRST_SEEN: Final = 2
 KEY_BYTES: Final = 11

@@ -31,7 +31,7 @@ def words_needed(arena: Words, row: Words, series: Words, columns: Words, params
             buckets = touches if block < 0 else touches + arena[block + tiles.H_COUNT]
             words += 2 << tiles.class_for(buckets, tiles.numbers_of(columns))
         else:
-            words += recency.words_needed(params[t.P_SAMPLE])
+            words += recency.words_needed(params[t.P_SAMPLE], touches if tiles.block_of(arena, row, s) < 0 else 1)
     return words
 
 
@@ -48,7 +48,7 @@ def words_held(arena: Words, row: Words, series: Words) -> int:
         elif block >= 0:
             words += 1 << recency.HEADER_CLASS
             for level in range(arena[block + recency.HEADER_LEVELS]):
-                words += 1 << arena[recency.level_at(block, level) + recency.L_CLASS]
+                words += 2 << arena[recency.level_at(block, level) + recency.L_CLASS]
     return words
 
 
@@ -98,8 +98,7 @@ def fold_filter(
             drop_filter(arena, meta, row, series, bit)
     if surplus <= 0:
         return
-    if block < 0:
-        begin_filter(arena, meta, row, series, bit, params)
+    begin_filter(arena, meta, row, series, bit, params)
     had = 0 if block < 0 else arena[block + tiles.H_COUNT]
     tiles.resize(arena, meta, row, s, numbers, had + surplus)
     block = tiles.block_of(arena, row, s)
@@ -109,6 +108,10 @@ def fold_filter(
         if (arena[masks + j] >> bit) & 1:
             start = row[t.E_START]
             tiles.add(arena, floats, block, fit, arena[start + j], start + j, cap, columns)
+            for k in range(s + 1, series.shape[0]):
+                if series[k, t.S_BIT] == bit and arena[start + (t.R_COLUMNS + series[k, t.S_COLUMN]) * cap + j] != 0:
+                    value = arena[start + (t.R_COLUMNS + series[k, t.S_COLUMN]) * cap + j]
+                    recency.leaves_log(arena, tiles.block_of(arena, row, k), value, arena[start + j])
             arena[masks + j] &= ~(1 << bit)
             surplus -= 1
         j += 1
@@ -148,12 +151,16 @@ def log_masses(arena: Words, floats: Floats, row: Words, columns: Words, width: 
 
 @njit
 def begin_filter(arena: Words, meta: Words, row: Words, series: Words, bit: int, params: Words) -> None:
-    """Start the recency series of a filter with every value of the log; from now on each event is noted as it comes."""
+    """Start those recency series of a filter that it has not, with every value of the log.
+
+    From now on each event is noted as it comes. A series declared when the filter already had tiles begins here, too.
+    """
     ensure_directory(arena, meta, row, series)
     cap = row[t.E_CAP]
     start = row[t.E_START]
     for s in range(series.shape[0]):
-        if series[s, t.S_KIND] != t.SERIES_RECENCY or series[s, t.S_BIT] != bit:
+        known = tiles.block_of(arena, row, s) >= 0
+        if series[s, t.S_KIND] != t.SERIES_RECENCY or series[s, t.S_BIT] != bit or known:
             continue
         block = recency.start(arena, meta)
         arena[row[t.E_TILES] + 2 * s] = block

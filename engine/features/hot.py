@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from engine.features import aggregates as a
 from engine.features import definition as d
-from engine.features import recency, tilequery, tiles
+from engine.features import recency, recencyquery, tilequery, tiles
 from engine.features import tables as t
 from engine.features.jit import njit
 
@@ -23,6 +23,12 @@ def tight(arena: Words, row: Words, series: Words, columns: Words, mask: int, st
             if value != 0 and recency.tight(arena, block, value):
                 return True
     return False
+
+
+@njit
+def words_to_note(series: Words, params: Words) -> int:
+    """Words of the arena that noting the values of one event may take at most."""
+    return int(np.sum(series[:, t.S_KIND] == t.SERIES_RECENCY) * recency.words_needed(params[t.P_SAMPLE], 1))
 
 
 @njit
@@ -81,12 +87,15 @@ def evaluate(
         return float(time - seen) / 1000.0 if seen > after and seen >= 0 else np.nan
     if op == d.DISTINCT:
         kept = tiles.block_of(arena, row, features[f, t.F_SERIES])
-        if kept < 0:
-            return np.nan
-        level = recency.level_for(arena, kept, after)
-        different = recency.last_seen_within(arena, kept, level, after, time)
-        if until < row[t.E_LEN]:
-            different += recency.seen_again(arena, kept, level, values, masks, low, until, bit, time, scratch)
+        if kept < 0:  # declared after the last fold, and warming
+            return float(a.distinct(arena, values, masks, low, until, bit, False, scratch))
+        level = recencyquery.level_for(arena, kept, after)
+        late = until < row[t.E_LEN]
+        different = recencyquery.last_seen_within(arena, kept, level, late, after, time)
+        if late:
+            different += recencyquery.only_in_log(
+                arena, kept, level, values, masks, low, until, bit, after, time, scratch
+            )
         return float(different << level)
     if op == d.IS_NEW:
         value = strings[columns[column, t.C_ROW], i]

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import aggregates as a
-from engine.features import codec, fold, hot, log, recency, tilecodec
+from engine.features import codec, fold, hot, log, tilecodec
 from engine.features import definition as d
 from engine.features import pool as p
 from engine.features import tables as t
+from engine.features.before import hash_changed, last_number, number_changed
 from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
@@ -107,7 +108,7 @@ def room(
     if compaction:
         words = fold.words_needed(arena, row, series, columns, params)
     if row[t.E_TILES] >= 0 and hot.tight(arena, row, series, columns, mask, strings, i):
-        words += series.shape[0] * recency.words_needed(params[t.P_SAMPLE])
+        words += hot.words_to_note(series, params)
     if words > 0 and not tilecodec.roomy(arena, meta, words):
         return False
     if params[t.P_BACKED] == 0:
@@ -181,13 +182,13 @@ def read(
         elif op == d.IS_NEW:
             value = a.novelty(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
         elif op == d.LAST:
-            value = a.last_number(arena, floats, values, masks, low, before, bit, features[f, t.F_KIND])
+            value = last_number(arena, floats, values, masks, low, before, bit, features[f, t.F_KIND])
         elif features[f, t.F_KIND] == t.KIND_HASH:
-            value = a.hash_changed(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
+            value = hash_changed(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
         else:
             source, kind = columns[column, t.C_ROW], features[f, t.F_KIND]
             current = numbers[source, i] if kind == t.KIND_FLOAT else a.major_units(money[source, i])
-            value = a.number_changed(arena, floats, values, masks, low, before, bit, kind, current)
+            value = number_changed(arena, floats, values, masks, low, before, bit, kind, current)
         out[features[f, t.F_OUT], i] = value
 
 

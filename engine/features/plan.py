@@ -123,8 +123,10 @@ class Plan:
     def needs(self) -> list[Need]:
         """What each feature needs to have been recorded, in order of the features (`engine.core.warming`)."""
         found: dict[int, Need] = {}
+        late_ms, slack_ms = self.limits.lateness_ms, self.limits.slack_ms
+        beyond = late_ms + slack_ms - min(late_ms, slack_ms)
         for group in self.groups:
-            kept = {int(bit[t.B_BIT]): int(bit[t.B_KEEP]) - self.limits.slack_ms for bit in group.bits}
+            kept = {int(bit[t.B_BIT]): max(int(bit[t.B_KEEP]) - beyond, -late_ms) for bit in group.bits}
             lasts_ms = int(group.params[t.P_TTL_HOURS]) * HOUR_MS
             for row in group.features:
                 bit, column, window = int(row[t.F_BIT]), int(row[t.F_COLUMN]), int(row[t.F_WINDOW])
@@ -134,8 +136,9 @@ class Plan:
                     touches=f"{group.id}.{bit}",
                     parts=tuple(parts),
                     window_ms=int(group.windows[window]) if window >= 0 else None,
-                    kept_ms=max(0, kept.get(bit, 0)),
+                    kept_ms=kept.get(bit, -late_ms),
                     lasts_ms=lasts_ms,
+                    late_ms=late_ms,
                 )
         return [found[row] for row in range(len(self.features))]
 

@@ -4,8 +4,9 @@ Level 0 keeps every value, level l one in 2^l (by bits of its hash), each the mo
 times as many, and up to which time it has forgotten. A window is read from the lowest level that has forgotten nothing
 of it, so at least half a sample of values is counted there: 4,096 by default, a standard error of 1.6 % at worst.
 
-Source: Gibbons and Tirthapura 2002, "Distributed streams algorithms for sliding windows". Only the latest sight of a
-value is kept; for a late event, values seen again after it are found in the log, as far back as that reaches.
+Source: Gibbons and Tirthapura 2002, "Distributed streams algorithms for sliding windows". Of a value two
+sights are kept: the latest, and the latest that is no longer in the log. So an event on time is counted from the former
+alone, and for a late event, after which values were seen again, the latter and the log together have all before it.
 """
 
 from typing import Final
@@ -26,7 +27,8 @@ L_START: Final = 0
 L_CLASS: Final = 1  # of the chunk: half of it hashes, half times
 L_COUNT: Final = 2
 L_FORGOTTEN: Final = 3  # latest time forgotten, -1 of none
-L_WIDTH: Final = 4
+L_FOLDED: Final = 4  # start of the latest sights out of the log, a chunk of half the size
+L_WIDTH: Final = 5
 FIRST_CLASS: Final = 9
 
 
@@ -43,27 +45,39 @@ def on_level(value: int, level: int) -> bool:
 
 
 @njit
+def slots_of(size_class: int) -> int:
+    """Places in a table of a chunk class."""
+    return 1 << (size_class - 1)
+
+
+@njit
 def tight(arena: Words, block: int, value: int) -> bool:
     """Whether adding `value` may have to allocate."""
     for level in range(arena[block + HEADER_LEVELS]):
         at = level_at(block, level)
-        slots = 1 << (arena[at + L_CLASS] - 1)
+        slots = slots_of(arena[at + L_CLASS])
         if on_level(value, level) and 4 * (arena[at + L_COUNT] + 1) > 3 * slots:
             return True
     return False
 
 
 @njit
-def words_needed(sample: int) -> int:
-    """Words of the arena that one `add` may take at most: two tables for each level that one value can be on."""
-    return 4 * (1 << table_class(sample)) + (1 << HEADER_CLASS)
+def words_needed(sample: int, values: int) -> int:
+    """Words of the arena that adding so many values may take at most.
+
+    A table is filled anew beside the old one, and levels are added: each needs three eighths of a sample of values
+    (`make_room`), but for the first. More than one value may let a table grow through all sizes.
+    """
+    tables = 1 + min(LEVELS_MAX, 1 + 8 * values // (3 * sample)) + (2 if values > 1 else 0)
+    full = 1 << table_class(sample)
+    return tables * (full + full // 2) + (1 << HEADER_CLASS)
 
 
 @njit
 def table_class(sample: int) -> int:
     """Chunk class of a table of full size."""
     size_class = FIRST_CLASS
-    while 3 * (1 << (size_class - 1)) < 4 * (sample + sample // 2):
+    while 3 * slots_of(size_class) < 4 * (sample + sample // 2):
         size_class += 1
     return size_class
 
@@ -91,9 +105,12 @@ def add_level(arena: Words, meta: Words, block: int, size_class: int) -> None:
 def clear_table(arena: Words, meta: Words, at: int, size_class: int) -> None:
     """Give a level a new, empty table: hashes 0 and, so that a scan need only look at times, times -1."""
     table = p.allocate(arena, meta, size_class)
-    slots = 1 << (size_class - 1)
+    slots = slots_of(size_class)
     arena[table : table + slots] = 0
     arena[table + slots : table + 2 * slots] = -1
+    folded = p.allocate(arena, meta, size_class - 1)
+    arena[folded : folded + slots] = -1
+    arena[at + L_FOLDED] = folded
     arena[at + L_START] = table
     arena[at + L_CLASS] = size_class
     arena[at + L_COUNT] = 0
@@ -105,6 +122,7 @@ def drop(arena: Words, meta: Words, block: int) -> None:
     for level in range(arena[block + HEADER_LEVELS]):
         at = level_at(block, level)
         p.release(arena, meta, arena[at + L_START], arena[at + L_CLASS])
+        p.release(arena, meta, arena[at + L_FOLDED], arena[at + L_CLASS] - 1)
     p.release(arena, meta, block, HEADER_CLASS)
 
 
@@ -112,7 +130,7 @@ def drop(arena: Words, meta: Words, block: int) -> None:
 def place(arena: Words, at: int, value: int) -> int:
     """Where a hash stands in the table of the level at `at`, or would."""
     table = arena[at + L_START]
-    slots = 1 << (arena[at + L_CLASS] - 1)
+    slots = slots_of(arena[at + L_CLASS])
     k = value & (slots - 1)
     while arena[table + k] != 0 and arena[table + k] != value:
         k = (k + 1) & (slots - 1)
@@ -120,13 +138,17 @@ def place(arena: Words, at: int, value: int) -> int:
 
 
 @njit
-def put(arena: Words, at: int, value: int, time: int) -> int:
-    """Note that a value was seen; when it was last seen before, -1 of never (or forgotten). There is room."""
-    slots = 1 << (arena[at + L_CLASS] - 1)
+def put(arena: Words, at: int, value: int, time: int, folded: int) -> int:
+    """Note that a value was seen; when it was last seen before, -1 of never (or forgotten). There is room.
+
+    `folded` is its latest sight out of the log, -1 of none; that of a value already noted stays.
+    """
+    slots = slots_of(arena[at + L_CLASS])
     k = place(arena, at, value)
     if arena[k] == 0:
         arena[k] = value
         arena[k + slots] = time
+        arena[arena[at + L_FOLDED] + k - arena[at + L_START]] = folded
         arena[at + L_COUNT] += 1
         return -1
     before = arena[k + slots]
@@ -139,7 +161,18 @@ def seen(arena: Words, block: int, value: int) -> int:
     """When a value was last seen, -1 of never (or forgotten)."""
     at = level_at(block, 0)
     k = place(arena, at, value)
-    return int(arena[k + (1 << (arena[at + L_CLASS] - 1))]) if arena[k] != 0 else -1
+    return int(arena[k + slots_of(arena[at + L_CLASS])]) if arena[k] != 0 else -1
+
+
+@njit
+def leaves_log(arena: Words, block: int, value: int, time: int) -> None:
+    """Note on every level that a sight of a value leaves the log."""
+    for level in range(arena[block + HEADER_LEVELS]):
+        at = level_at(block, level)
+        k = place(arena, at, value) if on_level(value, level) else -1
+        if k >= 0 and arena[k] != 0:
+            folded = arena[at + L_FOLDED] + k - arena[at + L_START]
+            arena[folded] = max(arena[folded], time)
 
 
 @njit
@@ -155,7 +188,7 @@ def add(arena: Words, meta: Words, block: int, value: int, time: int, sample: in
         if arena[k] == 0:
             make_room(arena, meta, block, level, sample)
         if time > arena[at + L_FORGOTTEN]:
-            was = put(arena, at, value, time)
+            was = put(arena, at, value, time, -1)
             before = was if level == 0 else before
         level += 1
     return before
@@ -166,7 +199,9 @@ def make_room(arena: Words, meta: Words, block: int, level: int, sample: int) ->
     """Let a level take one more value: a bigger table, or the oldest values forgotten."""
     at = level_at(block, level)
     if arena[at + L_COUNT] + 1 > sample + sample // 2:
-        if level + 1 == arena[block + HEADER_LEVELS] and level + 1 < LEVELS_MAX:
+        last = level + 1 == arena[block + HEADER_LEVELS] and level + 1 < LEVELS_MAX
+        # Hashes made up so that most are on the next level too gain nothing there, and would fill level after level.
+        if last and 8 * sampled(arena, at, level + 1) <= 9 * sample:
             add_level(arena, meta, block, table_class(sample))
             upper = level_at(block, level + 1)
             copy(arena, at, upper, level + 1)
@@ -174,7 +209,7 @@ def make_room(arena: Words, meta: Words, block: int, level: int, sample: int) ->
         oldest_kept = forget_until(arena, at, sample)
         rebuild(arena, meta, at, arena[at + L_CLASS], oldest_kept)
         arena[at + L_FORGOTTEN] = max(arena[at + L_FORGOTTEN], oldest_kept)
-    elif 4 * (arena[at + L_COUNT] + 1) > 3 * (1 << (arena[at + L_CLASS] - 1)):
+    elif 4 * (arena[at + L_COUNT] + 1) > 3 * slots_of(arena[at + L_CLASS]):
         rebuild(arena, meta, at, arena[at + L_CLASS] + 1, -1)
 
 
@@ -182,7 +217,7 @@ def make_room(arena: Words, meta: Words, block: int, level: int, sample: int) ->
 def forget_until(arena: Words, at: int, sample: int) -> int:
     """The time up to which values are forgotten, so that at most `sample` are left."""
     table = arena[at + L_START]
-    slots = 1 << (arena[at + L_CLASS] - 1)
+    slots = slots_of(arena[at + L_CLASS])
     times = np.empty(arena[at + L_COUNT], np.int64)
     count = 0
     for k in range(table, table + slots):
@@ -196,73 +231,31 @@ def forget_until(arena: Words, at: int, sample: int) -> int:
 @njit
 def rebuild(arena: Words, meta: Words, at: int, size_class: int, after: int) -> None:
     """Move a level to a new table of the given class, leaving out what was last seen at `after` or before."""
-    old_start, old_class = arena[at + L_START], arena[at + L_CLASS]
+    old_start, old_class, old_folded = arena[at + L_START], arena[at + L_CLASS], arena[at + L_FOLDED]
     clear_table(arena, meta, at, size_class)
-    slots = 1 << (old_class - 1)
+    slots = slots_of(old_class)
     for k in range(old_start, old_start + slots):
         if arena[k] != 0 and arena[k + slots] > after:
-            put(arena, at, arena[k], arena[k + slots])
+            put(arena, at, arena[k], arena[k + slots], arena[old_folded + k - old_start])
     p.release(arena, meta, old_start, old_class)
+    p.release(arena, meta, old_folded, old_class - 1)
+
+
+@njit
+def sampled(arena: Words, at: int, level: int) -> int:
+    """How many values of the level at `at` are sampled on another."""
+    table = arena[at + L_START]
+    count = 0
+    for k in range(table, table + slots_of(arena[at + L_CLASS])):
+        count += arena[k] != 0 and on_level(arena[k], level)
+    return count
 
 
 @njit
 def copy(arena: Words, source: int, target: int, level: int) -> None:
     """Copy the values of one level that are sampled on another."""
     table = arena[source + L_START]
-    slots = 1 << (arena[source + L_CLASS] - 1)
+    slots = slots_of(arena[source + L_CLASS])
     for k in range(table, table + slots):
         if arena[k] != 0 and on_level(arena[k], level):
-            put(arena, target, arena[k], arena[k + slots])
-
-
-@njit
-def level_for(arena: Words, block: int, after: int) -> int:
-    """The lowest level that has forgotten nothing after a time."""
-    level = 0
-    while level + 1 < arena[block + HEADER_LEVELS] and arena[level_at(block, level) + L_FORGOTTEN] > after:
-        level += 1
-    return level
-
-
-@njit
-def last_seen_within(arena: Words, block: int, level: int, after: int, until: int) -> int:
-    """How many values of a level were last seen in `(after, until]`."""
-    at = level_at(block, level)
-    slots = 1 << (arena[at + L_CLASS] - 1)
-    times = arena[at + L_START] + slots
-    count = 0
-    for k in range(times, times + slots):
-        count += (arena[k] > after) & (arena[k] <= until)
-    return int(count)
-
-
-@njit
-def seen_again(
-    arena: Words, block: int, level: int, values: int, masks: int, low: int, high: int, bit: int, until: int,
-    table: Words,
-) -> int:  # fmt: skip
-    """How many values of a level, out of touches `[low, high)` of the log, were last seen after `until`.
-
-    `table` is scratch of at least twice as many words, a power of two.
-    """
-    at = level_at(block, level)
-    slots = 1 << (arena[at + L_CLASS] - 1)
-    size = 16
-    while size < 2 * (high - low):
-        size *= 2
-    table[:size] = 0
-    count = 0
-    for j in range(low, high):
-        value = arena[values + j]
-        if value == 0 or (arena[masks + j] >> bit) & 1 == 0 or not on_level(value, level):
-            continue
-        k = place(arena, at, value)
-        if arena[k] == 0 or arena[k + slots] <= until:
-            continue
-        k = value & (size - 1)
-        while table[k] != 0 and table[k] != value:
-            k = (k + 1) & (size - 1)
-        if table[k] == 0:
-            table[k] = value
-            count += 1
-    return count
+            put(arena, target, arena[k], arena[k + slots], arena[arena[source + L_FOLDED] + k - table])

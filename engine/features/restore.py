@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import codec as c
-from engine.features import fold, log, recency, tilecodec, tiles
+from engine.features import fold, hot, log, recency, tilecodec, tiles
 from engine.features import pool as p
 from engine.features import tables as t
 from engine.features.jit import njit
@@ -71,7 +71,7 @@ def read_record(
 @njit
 def note(arena: Words, meta: Words, row: Words, series: Words, params: Words, mask: int) -> bool:
     """Note the values of the touch read last, which came after the snapshot, in its recency series."""
-    if not tilecodec.roomy(arena, meta, series.shape[0] * recency.words_needed(params[t.P_SAMPLE])):
+    if not tilecodec.roomy(arena, meta, hot.words_to_note(series, params)):
         return False
     cap = row[t.E_CAP]
     last = row[t.E_LEN] - 1

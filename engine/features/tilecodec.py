@@ -73,7 +73,8 @@ def put_recency(buffer: Bytes, at: int, arena: Words, block: int) -> int:
     at = c.put_varint(buffer, at, arena[block + recency.HEADER_LEVELS])
     for level in range(arena[block + recency.HEADER_LEVELS]):
         where = recency.level_at(block, level)
-        table, slots = arena[where + recency.L_START], 1 << (arena[where + recency.L_CLASS] - 1)
+        table, slots = arena[where + recency.L_START], recency.slots_of(arena[where + recency.L_CLASS])
+        folds = arena[where + recency.L_FOLDED]
         at = c.put_varint(buffer, at, arena[where + recency.L_FORGOTTEN] + 1)
         at = c.put_varint(buffer, at, arena[where + recency.L_CLASS])
         at = c.put_varint(buffer, at, arena[where + recency.L_COUNT])
@@ -81,6 +82,8 @@ def put_recency(buffer: Bytes, at: int, arena: Words, block: int) -> int:
             if arena[k] != 0:
                 at = c.put_word(buffer, at, arena[k])
                 at = c.put_varint(buffer, at, arena[k + slots])
+                folded = arena[folds + k - table]
+                at = c.put_varint(buffer, at, arena[k + slots] - folded + 1 if folded >= 0 else 0)
     return at
 
 
@@ -178,19 +181,21 @@ def read_recency(arena: Words, meta: Words, row: Words, s: int, blob: Bytes, at:
         forgotten, at = c.get_varint(blob, at, end)
         size_class, at = c.get_varint(blob, at, end)
         count, at = c.get_varint(blob, at, end)
-        if at < 0 or size_class > 30 or 2 * count > 1 << size_class:
+        if at < 0 or not 2 < size_class <= 30 or 4 * count > 3 * recency.slots_of(size_class):
             return -1
         if s >= 0:
-            if not roomy(arena, meta, 1 << size_class):
+            if not roomy(arena, meta, 2 << size_class):
                 return -1
             recency.add_level(arena, meta, block, size_class)
         for _ in range(count):
             value, at = c.get_word(blob, at, end)
             time, at = c.get_varint(blob, at, end)
+            apart, at = c.get_varint(blob, at, end)
             if at < 0:
                 return -1
             if s >= 0 and value != 0:
-                recency.put(arena, recency.level_at(block, level), value, time)
+                folded = time - apart + 1 if apart > 0 else -1
+                recency.put(arena, recency.level_at(block, level), value, time, folded)
         if s >= 0:
             arena[recency.level_at(block, level) + recency.L_FORGOTTEN] = forgotten - 1
     return int(at)

@@ -10,9 +10,11 @@ from engine.features.needs import Need
 HOUR = 3_600_000
 
 
-def need(touches: str, window: int | None, *parts: str, kept: int | None = None, lasts: int = 1000 * HOUR) -> Need:
+def need(
+    touches: str, window: int | None, *parts: str, kept: int | None = None, lasts: int = 1000 * HOUR, late: int = 0
+) -> Need:
     """A feature with a filter of its own, kept as long as its window, unless said otherwise."""
-    return Need(touches, parts, window, (window or 0) if kept is None else kept, lasts)
+    return Need(touches, parts, window, (window or 0) if kept is None else kept, lasts, late)
 
 
 def started(*needs: Need) -> Warming:
@@ -133,6 +135,20 @@ def test_a_window_shortened_and_lengthened_again_has_lost_what_was_trimmed() -> 
     warming.observe(times(20 * HOUR))
     assert warming.is_warming(0, 0, 20 * HOUR)
     assert not warming.is_warming(0, 0, 28 * HOUR)
+
+
+def test_what_a_running_shard_is_told_counts_from_after_the_lateness() -> None:
+    """The first event since may itself be late, and those just before it were not recorded."""
+    first = need("f", HOUR, late=5)
+    warming = Warming([first])
+    warming.observe(times(100 * HOUR))
+    assert warming.is_warming(0, 0, 101 * HOUR - 1)
+    assert not warming.is_warming(0, 0, 101 * HOUR)
+    warming.adopt([first, need("g", HOUR, late=5)])
+    warming.observe(times(*[100 * HOUR] * COHORT_EVENTS))
+    assert not warming.is_warming(0, 0, 101 * HOUR)
+    assert warming.is_warming(1, 0, 101 * HOUR + 4)
+    assert not warming.is_warming(1, 0, 101 * HOUR + 5)
 
 
 def test_dates_do_not_pile_up() -> None:
