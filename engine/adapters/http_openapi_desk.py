@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 JSON: Final = "application/json"
-SECURITY: Final = [{"bearer": []}, {"key": []}]
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"key": []}]
 TEXT: Final = {"type": "string"}
 NULLABLE: Final = {"type": ["string", "null"]}
 COUNT: Final = {"type": "integer"}

@@ -18,11 +18,10 @@ from engine.ports.desk import Backtester, BacktestOrder, ListChange, NotThere, U
 from engine.ports.store import StateStore
 from engine.ports.sync import Busy
 from engine.ports.workers import Worker, WorkerRegistry
-from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.errors import RuleErrors
 from engine.ruleset.ruleset import RuleSet
 from engine.service.catalogue import NUMBER, entries, kind_of, list_object, ruleset_object
-from engine.service.rule_sets import RuleLibrary
+from engine.service.rule_sets import RuleLibrary, compile_aside
 
 RECORD_VALUES_BYTES_MAX: Final = 48 * 1024  # of the values of one event as JSON; an event has 64 KiB
 READ_SHARD: Final = 0  # lists and snoozes are changed in every shard alike; they are read from this one
@@ -174,7 +173,7 @@ class ShardDesk:
 async def _check(side: str, files: Mapping[str, str]) -> None:
     """Raises `Unusable` with the place of each fault."""
     try:
-        await asyncio.to_thread(compile_rules, dict(files))
+        await asyncio.to_thread(compile_aside, dict(files))
     except RuleErrors as faults:
         errors = [
             {"side": side, "file": e.file, "line": e.line, "column": e.column, "message": e.message, "hint": e.hint}

@@ -1,6 +1,8 @@
 """The watch of a rules directory: what it announces, and what no content of that directory can make it do."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_rules import MemoryRules
 from engine.ports.log import LogUnavailable
+from engine.resources import rules_directory
 from engine.ruleset import RuleErrors, compile, files
 from engine.ruleset.compiler import content_hash
 from engine.service.outage import Outage
 from engine.service.reload import REFRESH_S, REPEAT_S, Reloader
-from engine.service.rule_sets import COMPILED_MAX, RuleLibrary
+from engine.service.rule_sets import COMPILED_MAX, RuleLibrary, compile_aside
 
 GOOD = "rules: [{{id: big, when: amount > {}, then: {{decision: review, reason: BIG}}}}]\n"
 
@@ -291,3 +294,26 @@ def test_without_an_archive_a_rule_set_ends_with_the_process():
         assert await library.fetch("0" * 16) is None
 
     asyncio.run(run())
+
+
+def test_a_rule_set_ends_with_its_last_user():
+    """It holds no cycle: what is forgotten after a reload is freed at once, also with the collector kept away."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        made = compile_aside(files.read(rules_directory()))
+        still = weakref.ref(made)
+        del made
+        assert still() is None
+        assert not gc.isenabled()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def test_the_collector_works_again_after_good_and_bad_rules():
+    gc.enable()
+    compile_aside({"a.yaml": rules(1)})
+    with pytest.raises(RuleErrors):
+        compile_aside({"a.yaml": "rules: ["})
+    assert gc.isenabled()
