@@ -153,8 +153,9 @@ def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame 
     decides = rows.columns.decides
     if judged is not None and np.array_equal(some, np.flatnonzero(decides)):
         return judged
-    picked = rows.columns.take(some)
-    values = rows.matrix[:, some]
+    everything = len(some) == rows.columns.n
+    picked = rows.columns if everything else rows.columns.take(some)
+    values = rows.matrix if everything else rows.matrix[:, some]
     if len(values) != len(ruleset.rows):
         values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
     anomaly = np.full(rows.columns.n, np.nan)

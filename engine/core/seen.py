@@ -43,8 +43,10 @@ class Seen:
         self._hits = np.zeros((len(ruleset.observers), columns.n), np.bool_)
         self._live: NDArray[np.bool_] | None = None
         if len(self._rows):
-            self._frame = frame(self._rows)
-            self._hits[:, self._rows] = ruleset.observe(self._frame)
+            seen = frame(self._rows)
+            self._hits[:, self._rows] = ruleset.observe(seen)
+            self._batch = seen.batch()
+            self._at = dict(zip(self._rows.tolist(), range(len(self._rows)), strict=True))
 
     def hits(self, place: int) -> NDArray[np.bool_]:
         """Hits of an observer, bool `(n,)`."""
@@ -67,10 +69,9 @@ class Seen:
         event: Any = self.columns.events[row]
         alert = self._ruleset.observers[place].alert
         assert alert is not None
-        at = int(np.searchsorted(self._rows, row))
-        title, action = (
-            fill(self._ruleset, self._frame, at, text)[:TEXT_CHARS_MAX] for text in (alert.title, alert.action)
-        )
+        at = self._at[row]
+        title = fill(self._ruleset, self._batch, at, alert.title)[:TEXT_CHARS_MAX]
+        action = fill(self._ruleset, self._batch, at, alert.action)[:TEXT_CHARS_MAX]
         time_ms = int(self.columns.time_ms[row])
         return Armed(time_ms, due_ms, self.live(place, row), event.event_id, event.customer_id, title, action)
 

@@ -114,7 +114,7 @@ def outcome_of(verdicts: Verdicts, row: int, rule: int) -> str:
 def detail(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> str:
     """The text of a hit for the decision: `then.detail` with its `{name}` filled in, or else the description."""
     template = ruleset.rules[rule].detail
-    return templates.fill(ruleset, frame, row, template) if template else ruleset.rules[rule].description
+    return templates.fill(ruleset, frame.batch(), row, template) if template else ruleset.rules[rule].description
 
 
 def explain(node: ir.Node, row: Row, scalar: Scalar) -> Step:

@@ -8,15 +8,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from engine.ruleset import ir
+from engine.ruleset.batch import Batch, TextOf
 from engine.ruleset.check import Scope
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail
-from engine.ruleset.row import Row
 from engine.ruleset.scalar import Scalar
 from engine.ruleset.types import FIELD_KINDS, Kind
 
 if TYPE_CHECKING:
-    from engine.ruleset.ruleset import Frame, RuleSet
+    from engine.ruleset.ruleset import RuleSet
 
 REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 MISSING: Final = "missing"
@@ -57,29 +57,28 @@ def _known(then: Reader, key: str, name: str, known: list[str]) -> None:
         raise fail(then.need(key), f"unknown name '{name}' in '{key}'", suggest(name, known))
 
 
-def fill(ruleset: "RuleSet", frame: "Frame", row: int, template: str) -> str:
-    """A template with the values of one event of a frame, by the position of the event in it."""
+def fill(ruleset: "RuleSet", batch: Batch, row: int, template: str) -> str:
+    """A template with the values of one event of a batch, by the position of the event in it."""
     if "{" not in template:
         return template
-    one = frame.batch().row(row)
     scalar = Scalar(ruleset.rows, ruleset.lists)
 
     def value(found: re.Match[str]) -> str:
         looked_up = _LOOKED_UP.fullmatch(found[1])
         if looked_up is None:
-            return _shown(found[1], one, scalar)
-        answer = ruleset.tables[looked_up[1]].get(_shown(looked_up[2], one, scalar))
+            return _shown(found[1], batch, row, scalar)
+        answer = ruleset.tables[looked_up[1]].get(_shown(looked_up[2], batch, row, scalar))
         return MISSING if answer is None else answer
 
     return _PLACE.sub(value, template)
 
 
-def _shown(name: str, row: Row, scalar: Scalar) -> str:
+def _shown(name: str, batch: Batch, row: int, scalar: Scalar) -> str:
     kind = Kind.STRING if name.startswith(ir.METADATA) else FIELD_KINDS.get(name, Kind.NUMBER)
     if kind is Kind.STRING:
-        text = row.text(name)
+        text = TextOf(batch, row)(name)
         return MISSING if text is None else text
-    number = scalar.number(ir.Field(kind, name) if name in FIELD_KINDS else ir.Feature(kind, name))(row)
+    number = scalar.number(ir.Field(kind, name) if name in FIELD_KINDS else ir.Feature(kind, name))(batch.row(row))
     if number != number:
         return MISSING
     return ir.number_text(number) if kind is not Kind.BOOL else str(bool(number))
