@@ -9,9 +9,9 @@ from engine.domain.fields import ENTITY_FIELDS
 from engine.features.definition import AGGREGATES, OF_FIELDS, FeatureDef, FeatureLimits, Filter, validate
 from engine.ruleset import ir
 from engine.ruleset.errors import RuleError, suggest
+from engine.ruleset.filters import compile_filter
 from engine.ruleset.parser import Text
 from engine.ruleset.types import Kind, parse_window
-from engine.ruleset.vector import compile_filter
 
 if TYPE_CHECKING:
     from engine.ruleset.check import Checker

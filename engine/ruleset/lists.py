@@ -125,23 +125,34 @@ class ListState:
         )
 
     @cached_property
-    def _kept(self) -> frozenset[str]:
-        """Declared texts that still count."""
+    def _texts(self) -> frozenset[str]:
+        """Declared texts that were not removed as they are written."""
         if self.replaced:
             return frozenset()
         return self.declared.texts - self.removed if self.removed else self.declared.texts
 
     @cached_property
+    def _networked(self) -> bool:
+        """Whether some entry is a network, so that all are addresses."""
+        return any(is_network(text) for text in self._texts) or any(is_network(text) for text in self.added)
+
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        """Declared texts that still count: of addresses, none that was removed in another spelling either."""
+        if not self._networked or not self.removed:
+            return self._texts
+        gone = {entry for text in self.removed if (entry := _entry(text)) is not None}
+        return frozenset(text for text in self._texts if _entry(text) not in gone)
+
+    @cached_property
     def networks(self) -> dict[tuple[int, int], dict[int, float]]:
         """(IP version, prefix length) to network numbers and when each ends; empty where no entry is a network."""
-        entries = {**dict.fromkeys(self._kept, math.inf), **self.added}
-        if not any(is_network(text) for text in entries):
-            return {}
-        gone = {entry for text in self.removed if (entry := _entry(text)) is not None}
         found: dict[tuple[int, int], dict[int, float]] = {}
-        for text, end in entries.items():
+        if not self._networked:
+            return found
+        for text, end in {**dict.fromkeys(self._kept, math.inf), **self.added}.items():
             entry = _entry(text)
-            if entry is None or (text not in self.added and entry in gone):
+            if entry is None:
                 continue
             version, length, number = entry
             numbers = found.setdefault((version, length), {})

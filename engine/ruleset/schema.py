@@ -7,7 +7,7 @@ shape of a file is. What an expression means, and whether the names in it exist,
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from engine.domain.durations import UNITS_MS
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
@@ -20,14 +20,12 @@ from engine.ruleset.functions import BUILTINS, REGISTRY
 from engine.ruleset.lists import VALUES_MAX
 from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
-from engine.ruleset.reader import TEXT_CHARS_MAX
+from engine.ruleset.schema_parts import Schema, closed, duration, text, texts, whole
 from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, MOMENT, Kind
 
 NAME: Final = "rules.schema.json"
-Schema = dict[str, Any]
 
 _WINDOW: Final = rf"^\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*$"
-_DURATION: Final = rf"\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*"
 _SINGLE: Final = ["number", "boolean", "null"]
 
 
@@ -37,19 +35,19 @@ def document() -> Schema:
         "features": {"type": "array", "items": {"$ref": "#/$defs/feature"}},
         "lists": {
             "type": "object",
-            "propertyNames": {"pattern": _whole(declarations.NAME.pattern)},
+            "propertyNames": {"pattern": whole(declarations.NAME.pattern)},
             "additionalProperties": {"$ref": "#/$defs/list"},
         },
         "tables": _tables(),
         "rules": {"type": "array", "maxItems": RULES_MAX, "items": {"$ref": "#/$defs/rule"}},
-        "models": _closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
+        "models": closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
     }
     return {
         "$schema": DIALECT,
         "$id": BASE_URI + NAME,
         "title": "A rule file of Steward",
         "description": "Features, lists, models and rules; docs/rules.md is the whole language.",
-        **_closed({name: sections[name] for name in SECTIONS}),
+        **closed({name: sections[name] for name in SECTIONS}),
         "$defs": {
             "expression": _expression(),
             "rule": _rule(),
@@ -57,7 +55,7 @@ def document() -> Schema:
             "feature": _feature(),
             "list": _list(),
             "anomaly": _anomaly(),
-            "fraud": _closed({"inputs": _inputs()}, "inputs"),
+            "fraud": closed({"inputs": _inputs()}, "inputs"),
         },
     }
 
@@ -65,28 +63,6 @@ def document() -> Schema:
 def render() -> str:
     """The schema as the text of its file."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _closed(properties: Schema, *required: str) -> Schema:
-    found: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    if required:
-        found["required"] = list(required)
-    return found
-
-
-def _whole(pattern: str) -> str:
-    return f"^(?:{pattern})$"
-
-
-def _text(description: str, pattern: str | None = None) -> Schema:
-    found: Schema = {"type": "string", "description": description}
-    return {**found, "pattern": _whole(pattern)} if pattern else {**found, "maxLength": TEXT_CHARS_MAX}
-
-
-def _texts(description: str, **of: Any) -> Schema:
-    """A text, or a list of them."""
-    one = {"type": "string", **of}
-    return {"description": description, "anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 def _expression() -> Schema:
@@ -109,14 +85,14 @@ def _rule() -> Schema:
     plain = [mode for mode in MODES if mode != CANARY]
     modes = [
         {"enum": plain},
-        {"type": "string", "pattern": _whole(rf"{CANARY}\s*:\s*{share}"), "examples": [f"{CANARY}: 10%"]},
-        _closed({CANARY: {"type": "string", "pattern": _whole(share)}}, CANARY),
+        {"type": "string", "pattern": whole(rf"{CANARY}\s*:\s*{share}"), "examples": [f"{CANARY}: 10%"]},
+        closed({CANARY: {"type": "string", "pattern": whole(share)}}, CANARY),
     ]
     keys: Schema = {
-        "id": _text("Names the rule in decisions; unique in the directory.", rules.ID.pattern),
-        "description": _text("For people, and in the reasons of decisions where `detail` is left out."),
-        "owner": _text("Who answers for the rule."),
-        "tags": _texts("For people."),
+        "id": text("Names the rule in decisions; unique in the directory.", rules.ID.pattern),
+        "description": text("For people, and in the reasons of decisions where `detail` is left out."),
+        "owner": text("Who answers for the rule."),
+        "tags": texts("For people."),
         "when": _described("The rule hits where this condition holds."),
         "unless": _described("But not where this one holds."),
         "then": _then(),
@@ -131,13 +107,13 @@ def _rule() -> Schema:
     }
     observing = {"properties": {"then": {"required": ["alert"]}}}
     return {
-        **_closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then"),
+        **closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then"),
         "dependentSchemas": dict.fromkeys(observers.ONLY_OBSERVERS, observing),
     }
 
 
 def _types(description: str) -> Schema:
-    return _texts(description, enum=[ANY, *EVENT_TYPES])
+    return texts(description, enum=[ANY, *EVENT_TYPES])
 
 
 def _follow() -> Schema:
@@ -145,29 +121,25 @@ def _follow() -> Schema:
     keys: Schema = {
         "types": _types("The events that call the alert off; those of `on` by default."),
         "same": {"enum": texts, "description": "The field in which both events are the same."},
-        "within": _duration("Event time within which one of them has to come."),
+        "within": duration("Event time within which one of them has to come."),
     }
-    found = _closed({key: keys[key] for key in observers.FOLLOW_KEYS}, "same", "within")
+    found = closed({key: keys[key] for key in observers.FOLLOW_KEYS}, "same", "within")
     return {**found, "description": "The alert is raised where no such event follows a hit in time."}
 
 
-def _duration(description: str) -> Schema:
-    return {**_text(description, _DURATION), "examples": ["15m", "3d"]}
-
-
 def _moment(description: str) -> Schema:
-    return {**_text(description, MOMENT.pattern), "examples": ["2026-01-31T23:00:00Z"]}
+    return {**text(description, MOMENT.pattern), "examples": ["2026-01-31T23:00:00Z"]}
 
 
 def _then() -> Schema:
     bound = rules.SCORE_MAX
-    reason = _text("Reason code; the id in upper case where it is left out.", templates.REASON.pattern)
+    reason = text("Reason code; the id in upper case where it is left out.", templates.REASON.pattern)
     keys: Schema = {
         "decision": {"enum": list(OUTCOMES), "description": "The strongest hit wins."},
         "score": {"type": "number", "minimum": -bound, "maximum": bound, "description": "Points a hit adds."},
         "reason": reason,
         "allow": {"type": "boolean", "description": "Sets aside every hit of a rule that is not hard."},
-        "detail": _text("Text for the decision; {name} is replaced by the value."),
+        "detail": text("Text for the decision; {name} is replaced by the value."),
     }
     alert: Schema = {
         "alert": {
@@ -176,16 +148,16 @@ def _then() -> Schema:
         },
         "severity": {"enum": list(SEVERITIES), "default": "medium"},
         "reason": reason,
-        "title": _text("Of the alert; {name} is replaced by the value, {table[name]} by what a table has for it."),
-        "action": _text("What to do, in the same way."),
-        "by": _texts("Entities: each combination of their values has its own alerts.", enum=list(ENTITY_FIELDS)),
-        "every": _duration("Event time after an alert without another of the same `by`; 15m by default."),
+        "title": text("Of the alert; {name} is replaced by the value, {table[name]} by what a table has for it."),
+        "action": text("What to do, in the same way."),
+        "by": texts("Entities: each combination of their values has its own alerts.", enum=list(ENTITY_FIELDS)),
+        "every": duration("Event time after an alert without another of the same `by`; 15m by default."),
     }
     allows = {"properties": {"allow": {"const": True}}, "required": ["allow"]}
     doing = [{"required": ["decision"]}, {"required": ["score"]}, allows]
     # One list of keys, so that an editor completes all of them; which go together depends on `alert`.
     return {
-        **_closed({**{key: keys[key] for key in rules.THEN_KEYS}, **{key: alert[key] for key in observers.ALERT_KEYS}}),
+        **closed({**{key: keys[key] for key in rules.THEN_KEYS}, **{key: alert[key] for key in observers.ALERT_KEYS}}),
         "if": {"required": ["alert"]},
         "then": {"properties": dict.fromkeys((k for k in rules.THEN_KEYS if k not in alert), False)},
         "else": {
@@ -233,16 +205,16 @@ def _test() -> Schema:
         "expect": {"enum": list(EXPECTS)},
         "description": {"description": "For people."},
     }
-    return _closed({key: keys[key] for key in CASE_KEYS}, "expect")
+    return closed({key: keys[key] for key in CASE_KEYS}, "expect")
 
 
 def _feature() -> Schema:
     fields = [*STRING_FIELDS, *NUMBER_FIELDS]
     keys: Schema = {
-        "name": _text("What expressions call it.", declarations.NAME.pattern),
+        "name": text("What expressions call it.", declarations.NAME.pattern),
         "agg": {"enum": list(AGGREGATES)},
         "of": {"enum": fields, "description": "The field that is aggregated."},
-        "by": _texts("Whose events count: one entity, or a combination.", enum=list(ENTITY_FIELDS)),
+        "by": texts("Whose events count: one entity, or a combination.", enum=list(ENTITY_FIELDS)),
         "window": {"type": "string", "pattern": _WINDOW, "examples": ["90s", "10m", "24h", "30d"]},
         "where": _described("Which events count, by event fields; those that carry a decision where it is left out."),
         "expr": _described("A derived feature: over event fields and other features."),
@@ -253,7 +225,7 @@ def _feature() -> Schema:
     aggregated = ("agg", "of", "by", "window", "where")
     derived = {"properties": dict.fromkeys(aggregated, False)}
     return {
-        **_closed({key: keys[key] for key in declarations.FEATURE_KEYS}, "name"),
+        **closed({key: keys[key] for key in declarations.FEATURE_KEYS}, "name"),
         "if": {"required": ["expr"]},
         "then": derived,
         "else": {"required": ["agg", "by"], "allOf": _of_aggregates()},
@@ -278,12 +250,12 @@ def _list() -> Schema:
     kinds = [{"type": "array", "maxItems": VALUES_MAX, "items": {"type": kind}} for kind in ("string", "number")]
     keys: Schema = {
         "values": {"description": "Text, networks among it, or numbers; not both.", "anyOf": kinds},
-        "file": _text("A file of the rules directory, relative to it: a value a line, # for comments.", r".+\.txt"),
+        "file": text("A file of the rules directory, relative to it: a value a line, # for comments.", r".+\.txt"),
         "description": {"description": "For people."},
         "owner": {"description": "For people."},
     }
     either = [{"required": ["values"]}, {"required": ["file"]}]
-    return {**_closed({key: keys[key] for key in declarations.LIST_KEYS}), "oneOf": either}
+    return {**closed({key: keys[key] for key in declarations.LIST_KEYS}), "oneOf": either}
 
 
 def _tables() -> Schema:
@@ -291,7 +263,7 @@ def _tables() -> Schema:
     return {
         "type": "object",
         "description": "What lookup('table', key) and templates with {table[field]} read.",
-        "propertyNames": {"pattern": _whole(declarations.NAME.pattern)},
+        "propertyNames": {"pattern": whole(declarations.NAME.pattern)},
         "maxProperties": declarations.TABLES_MAX,
         "additionalProperties": {
             "type": "object",
@@ -302,7 +274,7 @@ def _tables() -> Schema:
 
 
 def _inputs() -> Schema:
-    names = _texts("Names of features.", pattern=_whole(declarations.NAME.pattern))
+    names = texts("Names of features.", pattern=whole(declarations.NAME.pattern))
     names["anyOf"][1] |= {"maxItems": declarations.INPUTS_MAX, "uniqueItems": True}
     return names
 
@@ -311,7 +283,7 @@ def _anomaly() -> Schema:
     keys: Schema = {"detector": {"enum": list(declarations.DETECTORS)}, "inputs": _inputs()}
     for name, (default, low, high) in declarations.ANOMALY_BOUNDS.items():
         keys[name] = {"type": "integer", "minimum": low, "maximum": high, "default": default}
-    return _closed({key: keys[key] for key in declarations.ANOMALY_KEYS}, "inputs")
+    return closed({key: keys[key] for key in declarations.ANOMALY_KEYS}, "inputs")
 
 
 def main(arguments: list[str]) -> int:

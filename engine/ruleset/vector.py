@@ -14,7 +14,6 @@ import numpy as np
 
 from engine.domain.fields import STRING_INDEX
 from engine.domain.hashing import hash64
-from engine.features.columns import Columns
 from engine.ruleset import ir, vector_ops
 from engine.ruleset.batch import Batch
 from engine.ruleset.functions import find
@@ -291,14 +290,3 @@ class Vector:
             return lambda batch: np.array([text is None for text in texts(batch)], np.bool_)
         hashes = self.hash(node)
         return lambda batch: hashes(batch) == 0
-
-
-def compile_filter(node: ir.Node) -> Callable[[Columns], Mask]:
-    """A `where` over event fields as a function of columns."""
-    run = Vector({}, {}, [node]).condition(node)
-
-    def evaluate(columns: Columns) -> Mask:
-        with np.errstate(all="ignore"):
-            return run(Batch(columns))
-
-    return evaluate

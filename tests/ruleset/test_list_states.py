@@ -65,6 +65,9 @@ def entries(name: str, change: dict[str, Any], time: int) -> list[str]:
     """What is on a list for an event of that time."""
     declared = [] if change["replaced"] else [str(value) for value in DECLARED[name]]
     gone = {parsed(text) for text in change["removed"]} - {None}
+    if name == "nums":
+        numbers = {float(text) for text in change["removed"] if text.replace(".", "", 1).isdigit()}
+        declared = [text for text in declared if float(text) not in numbers]
     networked = name == "nets" or any(looks_like(text) for text in [*declared, *change["added"]])
     kept = [text for text in declared
             if text not in change["removed"] and not (networked and parsed(text) in gone)]  # fmt: skip
@@ -132,6 +135,14 @@ def test_none_means_the_declared_lists() -> None:
     same, _ = evaluate(SET, batch, {name: ListState(found) for name, found in SET.lists.items()})
     assert without.tolist() == same.tolist()
     assert without.any()
+
+
+def test_a_removed_address_is_gone_in_every_spelling_once_there_is_a_network() -> None:
+    declared = ValueList("l", ["10.0.0.1", "a"])
+    without = ListState(declared, removed=["::ffff:10.0.0.1"])
+    assert [without.has_text(text, 0) for text in ("10.0.0.1", "a")] == [True, True]
+    state = ListState(declared, {"2001:db8::/32": None}, ["::ffff:10.0.0.1"])
+    assert [state.has_text(text, 0) for text in ("10.0.0.1", "::ffff:10.0.0.1", "a")] == [False, False, True]
 
 
 def test_an_entry_ends_at_its_time_of_the_event_not_before() -> None:

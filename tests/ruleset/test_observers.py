@@ -138,13 +138,13 @@ def test_titles_and_actions_are_filled_in() -> None:
     frame = Frame(columns, np.array([[4.0, np.nan, 2.5]] + [[0.0] * 3] * (len(ruleset.rows) - 1)))
     alert = ruleset.observers[0].alert
     assert alert is not None
-    assert [fill(ruleset, frame, row, alert.title) for row in range(3)] == [
+    assert [fill(ruleset, frame.batch(), row, alert.title) for row in range(3)] == [
         "4 failures at acq_a, r1", "missing failures at acq_z, missing", "2.5 failures at missing, missing",
     ]  # fmt: skip
-    assert [fill(ruleset, frame, row, alert.action) for row in range(3)] == [
+    assert [fill(ruleset, frame.batch(), row, alert.action) for row in range(3)] == [
         "route over acq_b", "route over missing", "route over missing",
     ]  # fmt: skip
-    assert fill(ruleset, frame, 0, "as it stands") == "as it stands"
+    assert fill(ruleset, frame.batch(), 0, "as it stands") == "as it stands"
 
 
 TESTED = """
