@@ -12,6 +12,7 @@ import pytest
 
 from engine import cli
 from engine.generator.stream import Settings, generate
+from engine.ruleset.compiler import content_hash
 
 OUTPUTS = ("decisions", "alerts", "rewards", "offers", "lifecycle", "dead_letters")
 EVENTS = 1_500
@@ -107,3 +108,42 @@ def test_an_empty_history_is_a_history(capsys: pytest.CaptureFixture[str]) -> No
     Path("empty.ndjson").touch()
     assert cli.main(["replay", "empty.ndjson"]) == 0
     assert json.loads(capsys.readouterr().out)["events"] == 0
+
+
+RULES = "rules:\n  - {{id: {0}, description: d, when: amount > 0, then: {{decision: review, reason: R}}}}\n"
+
+
+def put_in_force(tmp_path: Path, ruleset: str) -> Path:
+    """A history in which another rule set is put in force between two payments."""
+    payment = {"type": "payment.requested", "customer_id": "c", "amount": "5", "currency": "EUR"}
+    records = [
+        {**payment, "event_id": "e1", "payment_id": "p1"},
+        {"type": "control.rules", "event_id": "r", "ruleset": ruleset},
+        {**payment, "event_id": "e2", "payment_id": "p2"},
+    ]
+    path = tmp_path / "switched.ndjson"
+    path.write_text("".join(json.dumps({"event_time": 1_767_268_800_000, **record}) + "\n" for record in records))
+    return path
+
+
+def test_rule_sets_of_the_history_are_found_by_their_hash(tmp_path: Path) -> None:
+    for name in ("first", "sets/second", "sets/other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "rules.yaml").write_text(RULES.format(Path(name).name))
+    second = content_hash({"rules.yaml": RULES.format("second")})
+    history = put_in_force(tmp_path, second)
+    report = replay(history, "--rules", "first", "--rule-sets", "sets")
+    assert report["ruleset"] == second
+    assert [decision["rules"] for decision in lines_of("decisions")] == [["first"], ["second"]]
+    digest = report["digest"]
+    assert replay(history, "--rules", "first", "--rule-sets", "sets/second", "--batch-size", 1)["digest"] == digest
+    missing = replay(history, "--rules", "first", "--rule-sets", "sets/other")
+    assert [decision["rules"] for decision in lines_of("decisions")] == [["first"], ["first"]]
+    assert [letter["reason"] for letter in lines_of("dead_letters")] == ["unknown_ruleset"]
+    assert missing["events"] == missing["accepted"] + missing["dead_lettered"] == 3
+
+
+def test_a_directory_without_rule_sets_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["replay", "--quiet", "--rule-sets", "empty", "events.ndjson"]) == 2
+    assert "empty: neither a rules directory nor one that contains such" in capsys.readouterr().err
