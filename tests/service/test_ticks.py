@@ -9,8 +9,13 @@ from engine.core.controls import may_be_control
 from engine.core.decode import Decoder
 from engine.domain.events import ControlTick
 from engine.ports.log import LogUnavailable
+from engine.service.marks import NO_LOG
 from engine.service.outage import Outage
+from engine.service.sole import SoleOwner
 from engine.service.ticks import BELIEVED_MS, Ticker
+from tests.core.rig import HOUR, event
+from tests.service.observing import Observing
+from tests.service.parts import Parts
 
 NOW = 1_760_000_000_000
 
@@ -92,3 +97,30 @@ async def test_it_looks_until_it_is_stopped() -> None:
     with pytest.raises(Ended):
         await world.ticker.run()
     assert looks == [30.0] * 3
+
+
+async def test_an_owner_without_a_log_is_woken_and_goes_to_sleep_again() -> None:
+    parts = Parts()
+    machine = Observing().machine(0, lambda: None)
+    parts.crew.new_partition = lambda number: machine
+    parts.crew.partitions = NO_LOG
+    owner = SoleOwner(
+        parts.crew.shard(0), lambda: parts.store.answer(0, b"probe"), limits=parts.crew.limits, clock=parts.clock,
+        store_outage=parts.crew.store_outage, on_batch=lambda outcome: None, on_fatal=parts.fatal.append,
+    )  # fmt: skip
+    now_ms = NOW
+    ticker = Ticker(
+        lambda: owner.waiting, owner, clock=parts.clock, outage=parts.crew.store_outage, every_s=30.0,
+        now_ms=lambda: now_ms,
+    )  # fmt: skip
+    owner.start()
+    await owner.decide([json.dumps(event(1, "payment.captured", NOW)).encode()], 9.0)
+    assert owner.waiting == {0: NOW}
+    await ticker.look()
+    for passed in range(1, 9):
+        now_ms = NOW + passed * HOUR
+        await ticker.look()
+    assert owner.waiting == {0: None}
+    assert await owner.drain(9.0)
+    assert [body["event_id"] for _, _, output in parts.sink.sent if (body := json.loads(output.data))] == ["e1"]
+    assert parts.fatal == []
