@@ -95,7 +95,13 @@ class Timers:
 
     def due(self, up_to_ms: int) -> list[Timer]:
         """The timers in memory that are due by then, in no order."""
-        return [timer for timer in self._heap if timer.due_ms <= up_to_ms]
+        found, places = [], [0]
+        while places:  # a heap: what stands below a timer is due no earlier
+            place = places.pop()
+            if place < len(self._heap) and self._heap[place].due_ms <= up_to_ms:
+                found.append(self._heap[place])
+                places += (2 * place + 1, 2 * place + 2)
+        return found
 
     def schedule(self, timer: Timer, after_ms: int) -> None:
         """Set a timer. One that is due at or before `after_ms`, the clock as it stands, is due just after it."""

@@ -22,6 +22,7 @@ def run(backed: bool, steps: list[tuple[int, list[tuple[int, int, bytes, bytes]]
         for key in timers.missing(clock):
             assert key[:1] == KEY_TIMER
             timers.load(key, store.get(key), before)
+        assert sorted(timers.due(clock)) == sorted(timer for timer in timers._heap if timer.due_ms <= clock)
         while timers.next_ms <= clock:
             fired.append(timers.pop())
         for due, *rest in wanted:
