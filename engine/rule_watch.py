@@ -25,7 +25,7 @@ from engine.service.reload import Reloader
 from engine.service.rule_sets import RuleLibrary
 from engine.telemetry.metrics import Metrics
 
-SIGN_S: Final = 5.0  # between two signs of life; three may be missed
+SIGN_S: Final = 2.0  # between two signs of life; a few may be missed
 InForce = Callable[[], Mapping[int, str]]
 
 logger = logging.getLogger("steward.rules")

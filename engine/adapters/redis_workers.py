@@ -8,7 +8,7 @@ from engine.adapters.redis_client import RedisClient, RedisOptions
 from engine.adapters.redis_errors import translated
 from engine.ports.workers import Worker
 
-WORKER_TTL_S: Final = 15  # three missed signs of life
+WORKER_TTL_S: Final = 15  # several missed signs of life
 
 _WORKER: Final = msgspec.json.Decoder(Worker)
 

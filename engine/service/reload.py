@@ -34,7 +34,7 @@ ERROR_CHARS_MAX: Final = 512
 REPEAT_S: Final = 60.0
 """A shard that was told and has not adopted yet is told again after so long, then twice as long, and so on: it is far
 behind on its log, or the rule set does not fit its state, which its dead letters say."""
-REFRESH_S: Final = 86_400.0  # the archive is shown once a day what is in force, for it forgets what nobody asks for
+REFRESH_S: Final = 600.0  # between two times the archive is given what is in force: it may have lost it, or forget it
 
 logger = logging.getLogger("steward.rules")
 

@@ -248,7 +248,7 @@ def test_a_shard_that_is_far_behind_is_told_again_after_a_while(watch):
     assert [shard for shard, _ in watch.told.events] == [0, 1, 0, 1]
 
 
-def test_the_archive_is_shown_daily_what_is_in_force(watch):
+def test_the_archive_is_given_again_what_is_in_force(watch):
     watch.poll(2)
     watch.archive.held.clear()
     watch.poll(int(REFRESH_S / 2) + 1)
