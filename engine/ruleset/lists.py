@@ -150,7 +150,7 @@ class ListState:
         found: dict[tuple[int, int], dict[int, float]] = {}
         if not self._networked:
             return found
-        for text, end in {**dict.fromkeys(self._kept, math.inf), **self.added}.items():
+        for text, end in (*((text, math.inf) for text in self._kept), *self.added.items()):
             entry = _entry(text)
             if entry is None:
                 continue

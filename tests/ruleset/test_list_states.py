@@ -137,6 +137,14 @@ def test_none_means_the_declared_lists() -> None:
     assert without.any()
 
 
+def test_a_declared_value_outlasts_its_addition_for_a_while() -> None:
+    nets, nums = ValueList("l", ["10.0.0.0/24"]), ValueList("l", [7])
+    assert ListState(nets, {"10.0.0.0/24": 1000}).has_text("10.0.0.1", 2000)
+    assert ListState(nets, {"10.0.0.0/24": 1000}, ["10.0.0.0/24"]).has_text("10.0.0.1", 999)
+    assert not ListState(nets, {"10.0.0.0/24": 1000}, ["10.0.0.0/24"]).has_text("10.0.0.1", 1000)
+    assert ListState(nums, {"7": 1000}).numbers == {7.0: math.inf}
+
+
 def test_a_removed_address_is_gone_in_every_spelling_once_there_is_a_network() -> None:
     declared = ValueList("l", ["10.0.0.1", "a"])
     without = ListState(declared, removed=["::ffff:10.0.0.1"])
