@@ -37,7 +37,7 @@ MARKER_WAIT_S: Final = 0.005
 """Wait of a transaction that begins while the markers of the last one are being written; aiokafka's own is 20 ms."""
 
 TIMEOUT_REQUESTS: Final = 2  # a transaction may take as long as so many requests
-STOP_S: Final = 2.0  # a producer that has not ended by then is cut off
+STOP_S: Final = 1.0  # a producer that has not ended by then is cut off
 
 logger = logging.getLogger("steward.kafka")
 

@@ -19,6 +19,7 @@ BREAK_FIRST_S: Final = 5.0
 BREAK_MAX_S: Final = 300.0
 LOOK_AGAIN_S: Final = 30.0  # at the latest, whatever is known of the queue
 BUSY_LOOK_S: Final = 1.0  # while attempts are on their way
+CANCEL_AGAIN_S: Final = 0.2
 STORE_WAIT_S: Final = 1.0  # after the store was away
 
 logger = logging.getLogger("steward.webhooks")
@@ -157,7 +158,7 @@ class Courier:
                 logger.exception("webhook %s: cannot read what waits", self._endpoint)
                 wait_s = LOOK_AGAIN_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):  # wait_for of Python 3.11 can swallow a cancellation
+                async with asyncio.timeout(wait_s):
                     await self._wake.wait()
 
     async def _begin(self) -> float:
@@ -229,6 +230,9 @@ class Courier:
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """End tasks. They are told again until they end: a call of Redis can swallow a cancellation."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)

@@ -152,12 +152,13 @@ class WebhookSink(Sink):
         letters = []
         for start in range(0, len(ids), IDS_MAX):
             named = ids[start : start + IDS_MAX]
+            text = "\n".join(named)
             letter = DeadLetter(
                 reason=UNDELIVERED,
                 detail=f"webhook {endpoint}: {why}",
-                source={"webhook": endpoint, "shard": shard, "ids": named},
-                raw_sha256=hashlib.sha256("\n".join(named).encode()).hexdigest(),
-                raw_redacted="",
+                source={"webhook": endpoint, "shard": shard, "outputs": len(named)},
+                raw_sha256=hashlib.sha256(text.encode()).hexdigest(),
+                raw_redacted=text,
             )
             identity = output_id("dead_letter", UNDELIVERED, endpoint, *named)
             letters.append(Letter("dead_letter", b"", identity, int(self._now_s() * 1000), _encode(letter)))

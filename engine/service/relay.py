@@ -15,6 +15,7 @@ from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, decode
 
 QUEUED_ENTRIES_MAX: Final = 64  # some 30 MB of full batches; past that the shard waits: a slow sink slows the intake
+CANCEL_AGAIN_S: Final = 0.2
 SEND_OUTPUTS_MAX: Final = 2_000  # outputs of several commits go out in one call, up to this many
 
 
@@ -116,10 +117,10 @@ class Relay:
     async def close(self) -> None:
         """Stop sending. What is queued stays in the store's outbox for the next owner."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+            task, self._task = self._task, None
+            while not task.done():  # told again until it ends: a call of a sink can swallow a cancellation
+                task.cancel()
+                await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
             await self._sink.release(self._shard)
 
     def _put(self, sequence: int, entry: Entry) -> None:

@@ -70,7 +70,11 @@ def made(first: int, last: int, kind: str = "alert") -> list[Output]:
 
 def named(letters: MemorySink) -> list[str]:
     """Ids that dead letters say are not delivered."""
-    return [identity for letter in letters.sent for identity in msgspec.json.decode(letter[2].data)["source"]["ids"]]
+    return [
+        identity
+        for _, _, letter in letters.sent
+        for identity in msgspec.json.decode(letter.data)["raw_redacted"].split("\n")
+    ]
 
 
 def test_the_signature_of_the_specification() -> None:
@@ -170,9 +174,9 @@ async def test_failures_are_tried_again_until_they_work(redis: RedisServer) -> N
         )  # fmt: skip
         sink.take(0)
         await sink.send(0, 0, made(0, 10))
-        await receiver.until(lambda: len(set(receiver.accepted)) == 10)
+        await receiver.until(lambda: results.count("crm delivered") == 10)
         await sink.close()
-    assert results.count("crm delivered") == 10
+    assert len(set(receiver.accepted)) == 10
     assert results.count("crm failed") >= 10
 
 

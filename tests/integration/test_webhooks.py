@@ -77,5 +77,4 @@ async def test_serve_posts_what_it_decides_and_goes_on_after_a_kill(redis: Redis
             wanted = {json.loads(event)["event_id"] for event in events}
             await receiver.until(lambda: {d.event["data"]["event_id"] for d in receiver.got} == wanted, 60.0)
             counted = b'steward_webhook_deliveries_total{endpoint="till",result="delivered"}'
-            while counted not in (await asyncio.to_thread(call, port, "/metrics"))[1]:
-                await asyncio.sleep(0.1)
+            await receiver.until(lambda: counted in call(port, "/metrics")[1])

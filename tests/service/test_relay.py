@@ -178,3 +178,24 @@ async def test_the_sink_is_told_whose_shards_it_serves() -> None:
     await relay.close()
     await relay.close()
     assert told == [("take", 3), ("release", 3)]
+
+
+async def test_a_sink_that_swallows_a_cancellation_does_not_keep_the_relay_open() -> None:
+    bench = Bench()
+    swallowed: list[int] = []
+
+    async def send(shard: int, first: int, outputs: list[Output]) -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            if swallowed:
+                raise
+            swallowed.append(first)
+
+    bench.sink.send = send  # type: ignore[method-assign, assignment]
+    bench.relay.offer(0, entry(0))
+    bench.relay.start()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(bench.relay.close(), 5.0)
+    assert swallowed == [0]
