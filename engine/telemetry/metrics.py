@@ -203,6 +203,8 @@ class Metrics:
         self._reloads = Counter(
             "steward_rules_reloads", "Changed contents of the rules directory, by result", ["result"], registry=registry
         )
+        for result in ("loaded", "refused"):  # there from the start: an alarm on an increase needs the zero
+            self._reloads.labels(result)
         build = Gauge(
             "steward_build_info", "Always 1; the label says which version runs", ["version"], registry=registry
         )

@@ -246,6 +246,10 @@ def test_a_shard_that_is_far_behind_is_told_again_after_a_while(watch):
     assert [shard for shard, _ in watch.told.events] == [0, 1]
     watch.poll(2)
     assert [shard for shard, _ in watch.told.events] == [0, 1, 0, 1]
+    watch.poll(int(REPEAT_S) - 4)  # two seconds each: not quite twice as long
+    assert len(watch.told.events) == 4
+    watch.poll(5)
+    assert len(watch.told.events) == 6
 
 
 def test_the_archive_is_given_again_what_is_in_force(watch):
