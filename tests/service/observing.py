@@ -50,7 +50,10 @@ class Observing:
         body = event(identity, draw.choice(KINDS), time_ms, identity % 4, **fields)
         return json.dumps({**body, "customer_id": f"c{partition}-{identity % 4}"}).encode()
 
-    def machine(self, number: int, crash: Callable[[], None]) -> Crashing:
+    def rule_sets(self, disturb: Callable[[], bool]) -> None:
+        return None
+
+    def machine(self, number: int, crash: Callable[[], None], rule_sets: Any = None) -> Crashing:
         machine = Crashing(RULESET, SMALL, shard=number)
         machine.crash = crash
         return machine

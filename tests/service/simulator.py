@@ -19,7 +19,7 @@ from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.lane import Lane
-from engine.service.machine import PartitionMachine
+from engine.service.machine import PartitionMachine, RuleSets
 from engine.service.shard import Shard
 from tests.support.counting import CountingPartition
 
@@ -34,7 +34,10 @@ class World(Protocol):
     def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
         """Record `number` of a partition."""
 
-    def machine(self, number: int, crash: Callable[[], None]) -> PartitionMachine:
+    def rule_sets(self, disturb: Callable[[], bool]) -> RuleSets | None:
+        """The rule sets of one life; `disturb` may end it, and says whether their archive fails."""
+
+    def machine(self, number: int, crash: Callable[[], None], rule_sets: RuleSets | None = None) -> PartitionMachine:
         """An empty machine that calls `crash` when it has applied a batch."""
 
 
@@ -47,7 +50,10 @@ class Counting:
         event = draw.randrange(number + 1) if draw.random() < 0.1 else number
         return b'{"event_id":"e%d","customer_id":"c%d-%d"}' % (event, partition, event % 7)
 
-    def machine(self, number: int, crash: Callable[[], None]) -> PartitionMachine:
+    def rule_sets(self, disturb: Callable[[], bool]) -> RuleSets | None:
+        return None
+
+    def machine(self, number: int, crash: Callable[[], None], rule_sets: RuleSets | None = None) -> PartitionMachine:
         machine: PartitionMachine = CountingPartition(number, crash)  # type: ignore[assignment]
         return machine
 
@@ -68,6 +74,10 @@ class Chaos:
 
     def fails(self) -> bool:
         return self.random.random() < self.fail
+
+    def disturb(self) -> bool:
+        self.maybe_kill()
+        return self.fails()
 
 
 class ChaoticStore:
@@ -102,8 +112,7 @@ class ChaoticStore:
 
     async def _disturb(self) -> None:
         await asyncio.sleep(0)
-        self.chaos.maybe_kill()
-        if self.chaos.fails():
+        if self.chaos.disturb():
             raise StoreUnavailable("simulated")
 
 
@@ -161,8 +170,10 @@ class Simulation:
         log = MemoryLog()
         for partition, values in self.values.items():
             log.append(partition, *values)
+        rule_sets = self.world.rule_sets(chaos.disturb)
         crew = Crew(
-            new_partition=lambda number: self.world.machine(number, chaos.maybe_kill),
+            new_partition=lambda number: self.world.machine(number, chaos.maybe_kill, rule_sets),
+            rule_sets=rule_sets,
             store=ChaoticStore(self.store, chaos),
             log=log,
             sink=ChaoticSink(self.sink, chaos),

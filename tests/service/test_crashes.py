@@ -1,7 +1,11 @@
 """Whatever dies and whatever fails, what comes out is what one undisturbed run gives."""
 
+import json
+
 import pytest
 
+from engine.core.adoption import HEAD_RULESET
+from tests.service import ruling
 from tests.service.observing import Observing, observed, outputs
 from tests.service.simulator import Simulation
 from tests.support.counting import replay
@@ -54,3 +58,19 @@ async def test_timers_and_watches_fire_once_and_at_their_place_whatever_dies(see
         assert [identity for identity in expected if identity in set(alerts)] == alerts
         raised += len(alerts)
     assert raised > 10
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(seed, 1 + seed % 2) for seed in range(300, 312)])
+async def test_what_is_in_force_is_adopted_at_its_place_whatever_dies(seed: int, workers: int) -> None:
+    simulation = Simulation(seed, world=ruling.Ruling(), events=80, kill=0.03)
+    await simulation.run(workers=workers)
+    for shard, values in simulation.values.items():
+        expected = ruling.outputs(values, shard)
+        assert simulation.sink.ids(shard) == [output.id for output in expected]
+        sent = {output.id: output for s, _, output in simulation.sink.sent if s == shard}
+        assert [sent[output.id].data for output in expected] == [output.data for output in expected]
+        decisions = [json.loads(output.data) for output in expected if output.kind == "decision"]
+        foretold, in_force = ruling.foretold(values)
+        assert [{name: decision[name] for name in ("rules", "shadow", "ruleset")} for decision in decisions] == foretold
+        assert len({decision["ruleset"] for decision in decisions}) == 2
+        assert (await simulation.store.open(shard)).state[HEAD_RULESET].decode() == in_force
