@@ -20,6 +20,7 @@ from engine.domain.events import CONTROL_TYPES
 from engine.features.definition import FeatureLimits
 from engine.ruleset import RuleSet
 from engine.ruleset import compile as compile_rules
+from engine.service import journal
 from tests.core.adoption_world import (
     NOWHERE,
     ONE,
@@ -282,3 +283,16 @@ def test_a_decision_is_explained_where_that_is_asked_for() -> None:
     told = json.loads(effects.explanations[0])
     assert told["ruleset"] == ONE.hash
     assert {(rule["rule"], rule["outcome"]) for rule in told["rules"]} == {("blocked_card", "in_force")}
+
+
+def test_a_journal_keeps_no_card_number_of_a_control_event() -> None:
+    number = "4556737586899855"
+    clean = encoded({"type": "control.tick", "event_id": "t", "event_time": T0})
+    dirty = encoded({"type": "control.tick", "event_id": "t", "event_time": T0, "source": f"card {number}"})
+    odd = encoded({"type": "control.tick", "event_id": "t", "event_time": T0, "unheard_of": {"of": [number]}})
+    for record, masked in ((clean, False), (dirty, True), (odd, True)):
+        (kept,) = journal.keep(partition().decode([record]), [record])
+        assert kept.kind == (journal.MASKED if masked else journal.ACCEPTED)
+        assert number.encode() not in kept.value
+        again = partition().decode([kept.value])
+        assert [type(placed.event) for placed in again.controls] == [CONTROL_TYPES["control.tick"]]
