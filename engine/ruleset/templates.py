@@ -67,7 +67,8 @@ def fill(ruleset: "RuleSet", batch: Batch, row: int, template: str) -> str:
         looked_up = _LOOKED_UP.fullmatch(found[1])
         if looked_up is None:
             return _shown(found[1], batch, row, scalar)
-        answer = ruleset.tables[looked_up[1]].get(_shown(looked_up[2], batch, row, scalar))
+        key = TextOf(batch, row)(looked_up[2])
+        answer = None if key is None else ruleset.tables[looked_up[1]].get(key)
         return MISSING if answer is None else answer
 
     return _PLACE.sub(value, template)

@@ -65,7 +65,7 @@ def test_observers_hit_what_the_oracle_says_in_batches_and_one_by_one(rules: Any
 
 RULES = """
 lists: {known: {values: []}}
-tables: {backup_route: {acq_a: acq_b}}
+tables: {backup_route: {acq_a: acq_b, missing: acq_m}}
 features: [{name: n, agg: count, by: [acquirer], window: 5m, where: "type == 'payment.failed'"}]
 rules:
   - {id: decides, when: amount > 5, then: {decision: review}}
