@@ -1,5 +1,6 @@
 """Everything the demo starts and must end: servers, the worker, the API. One directory, removed at the end."""
 
+import json
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -13,10 +14,12 @@ from engine.adapters.processes import ServerFailed, ServerProcess, free_port
 from engine.config import Settings
 from engine.config.load import CONFIG_FILE, CONFIG_VARIABLE
 from engine.demo.children import StewardProcess, answers, port_near
+from engine.generator.world import BASE, rates
 
 SERVER_SECONDS: Final = 30.0
 CHILD_SECONDS: Final = 180.0
 PORT_TRIES_MAX: Final = 3
+RATES: Final = "rates.json"  # of the generated amounts, for who gave none
 COMPILING_AFTER_S: Final = 3.0
 COMPILING: Final = "compiling kernels, first start only"
 TUNED: Final = {
@@ -66,6 +69,7 @@ class Stage:
     def start_servers(self) -> None:
         """Start Redis and the broker. Raises `ServerFailed`, `FileNotFoundError`."""
         self._say("starting embedded Redis and Kafka")
+        Path(self._directory.name, RATES).write_text(json.dumps(rates()), "utf-8")
         self._redis = RedisServer(directory=Path(self._directory.name) / "redis")
         self._redis.start(SERVER_SECONDS)
         self._kafka = EmbeddedKafka()
@@ -98,6 +102,8 @@ class Stage:
             given["STEWARD_RULES"] = str(self._settings.rules.directory.resolve())
         if self._settings.money.rates is not None:
             given["STEWARD_RATES"] = str(self._settings.money.rates.resolve())
+        elif self._settings.money.base_currency == BASE:
+            given["STEWARD_RATES"] = str(Path(self._directory.name) / RATES)
         if self._config is not None:
             given["STEWARD_CONFIG"] = str(self._config.resolve())
         given["TMPDIR"] = self._directory.name  # whatever they leave there goes with the rest

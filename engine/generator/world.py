@@ -55,10 +55,14 @@ THROWAWAY: Final = ("ten-minutes.example", "trash.example", "nobody.example")
 """Domains of e-mail addresses: those people keep, and those anybody gets for a quarter of an hour."""
 
 
+BASE: Final = "EUR"
+"""What amounts are drawn in before they become a merchant's currency."""
+
+
 def rates() -> dict[str, object]:
     """The exchange rates behind the amounts, in the form of the file of `STEWARD_RATES`."""
-    per_euro = {c.currency: str(c.per_euro) for c in COUNTRIES.values() if c.currency != "EUR"}
-    return {"base": "EUR", "rates": per_euro}
+    per_euro = {c.currency: str(c.per_euro) for c in COUNTRIES.values() if c.currency != BASE}
+    return {"base": BASE, "rates": per_euro}
 
 
 class Merchant(NamedTuple):
