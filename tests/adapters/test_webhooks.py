@@ -5,6 +5,7 @@ import base64
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from tests.support.receiver import Receiver
 OLD = "whsec_" + base64.b64encode(b"o" * 32).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 32).decode()
 OTHER = "whsec_" + base64.b64encode(b"x" * 32).decode()
+STATE = (Path(__file__).resolve().parents[2] / "docs/state.md").read_text()
 QUICK = WebhookOptions(held_max=100, timeout_s=2.0, patience=Patience(0.02, 0.1, 60.0))
 
 
@@ -380,6 +382,23 @@ async def test_the_queue_takes_each_ordinal_once_up_to_its_bound(queue: Callable
     assert await waiting.next_due_ms(1, "crm") is None
     await waiting.postponed(0, "crm", "alr_9", 9_000, 1)
     assert await waiting.length(0, "crm") == 2
+
+
+async def test_the_documented_user_may_do_what_the_queue_does(redis: RedisServer) -> None:
+    line = STATE[STATE.index("ACL SETUSER") :].split("\n\n")[0].replace(">PASSWORD", ">secret")
+    admin = RedisClient(redis.url, RedisOptions())
+    await admin.call(*line.split())
+    user = RedisClient(redis.url.replace("unix://", "unix://steward:secret@"), RedisOptions())
+    waiting = WebhookQueue(user, "st", 10)
+    assert await waiting.put(0, "crm", [Offered(0, "alr_0", b"")], 1, 0) == 1
+    assert len(await waiting.due(0, "crm", 1, 5)) == 1
+    await waiting.postponed(0, "crm", "alr_0", 5, 1)
+    assert await waiting.next_due_ms(0, "crm") == 5
+    await waiting.delivered(0, "crm", "alr_0")
+    await waiting.skip(0, "crm", 9)
+    assert await waiting.length(0, "crm") == 0
+    await user.close()
+    await admin.close()
 
 
 async def test_a_long_run_of_outputs_is_queued_in_pieces(
