@@ -36,6 +36,8 @@ ENTITY_FIELDS: Final[dict[str, str]] = {
     "acquirer": "acquirer",
     "card_bin": "card_bin",
     "payment": "payment_id",
+    "method": "method",
+    "source": "source",
 }
 """What a feature's `by` may name, and the event field that identifies it."""
 
