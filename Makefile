@@ -5,7 +5,7 @@ EVENTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test lint format schemas bench wheel clean
+.PHONY: help setup servers demo test lint format schemas catalogue bench wheel clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -32,6 +32,9 @@ format: setup ## let ruff sort imports and mend what it can
 
 schemas: setup ## write schemas/ from the types and the loader's tables
 	@$(BIN)/python -m engine.domain.schema schemas/ && $(BIN)/python -m engine.ruleset.schema schemas/
+
+catalogue: setup ## write docs/rules-catalogue/ from the rule files and the measured figures
+	@$(BIN)/python -m load_tests.rules_catalogue
 
 bench: servers ## run the benchmarks of load_tests/ and print their table
 	@$(BIN)/python -m load_tests $(ARGS)
