@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.ruleset.program import Program
 from engine.ruleset.hits import hit_of
+from engine.ruleset.program import Program
 from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.verdict import VerdictTable
 from engine.service.backtest.labels import FRAUD, LEGITIMATE
