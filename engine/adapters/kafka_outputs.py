@@ -81,7 +81,12 @@ async def _gives_producer_ids(options: KafkaOptions) -> bool:
         await asyncio.wait_for(producer.start(), options.request_timeout_s)
     except (UnknownError, IncompatibleBrokerVersion):
         return False
-    except (KafkaError, TimeoutError, OSError) as error:
+    except TimeoutError as error:
+        raise SinkUnavailable(
+            f"Kafka at {options.bootstrap} gives out no producer id for transactions: a single broker needs "
+            "transaction.state.log.replication.factor=1; STEWARD_KAFKA_TRANSACTIONS=off does without them"
+        ) from error
+    except (KafkaError, OSError) as error:
         raise SinkUnavailable(f"Kafka at {options.bootstrap}: {error!r}") from error
     finally:
         await producer.stop()
