@@ -23,7 +23,7 @@ from engine.adapters.webhook_sink import UNDELIVERED, WebhookOptions, WebhookSin
 from engine.core.effects import Output
 from engine.domain.webhooks import Endpoint, address_refused, parse_endpoint
 from engine.ports.sink import SinkUnavailable
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, verify
 
 OLD = "whsec_" + base64.b64encode(b"o" * 32).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 32).decode()
@@ -87,6 +87,18 @@ def test_the_signature_of_the_specification() -> None:
         b'{"test": 2432232314}',
     )
     assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_receiver_tells_a_replayed_a_changed_and_a_foreign_delivery() -> None:
+    headers = {"webhook-id": "alr_1", "webhook-timestamp": "1000", "webhook-signature": ""}
+    headers["webhook-signature"] = signature([OLD, NEW], "alr_1", 1_000, b"{}")
+    assert verify(OLD, headers, b"{}", 1_010.0)
+    assert verify(NEW, headers, b"{}", 1_010.0)
+    assert not verify(OTHER, headers, b"{}", 1_010.0)
+    assert not verify(NEW, headers, b"{ }", 1_010.0)
+    assert not verify(NEW, headers, b"{}", 1_400.0)
+    assert not verify(NEW, {**headers, "webhook-id": "alr_2"}, b"{}", 1_010.0)
+    assert not verify(NEW, {**headers, "webhook-timestamp": "1400"}, b"{}", 1_400.0)
 
 
 @pytest.mark.parametrize(
