@@ -68,8 +68,11 @@ class Worker:
 class Deployment:
     """Topics, group and key prefix of its own on servers that may be shared; ends its workers when left."""
 
-    def __init__(self, name: str, directory: Path, kafka: str, redis: str, **environment: str) -> None:
+    def __init__(
+        self, name: str, directory: Path, kafka: str, redis: str, *, partitions: int = 2, **environment: str
+    ) -> None:
         self.name = name
+        self.partitions = range(partitions)
         self.bootstrap = kafka.removeprefix("kafka://")
         self._directory = directory
         self._workers: list[Worker] = []
@@ -80,7 +83,7 @@ class Deployment:
             "STEWARD_KAFKA": kafka,
             "STEWARD_REDIS": redis,
             "STEWARD_KAFKA_GROUP": name,
-            "STEWARD_KAFKA_PARTITIONS": "2",
+            "STEWARD_KAFKA_PARTITIONS": str(partitions),
             "STEWARD_REDIS_PREFIX": name,
             "STEWARD_WORKER_METRICS": "off",
             **own,
@@ -111,7 +114,9 @@ class Deployment:
         topics = self.settings.topics
         names = [topics.events, topics.decisions, topics.alerts, topics.rewards, topics.offers, topics.lifecycle]
         await self.admin(
-            lambda admin: admin.create_topics([NewTopic(name, 2, 1) for name in [*names, topics.dead_letters]])
+            lambda admin: admin.create_topics(
+                [NewTopic(name, len(self.partitions), 1) for name in [*names, topics.dead_letters]]
+            )
         )
 
     async def admin(self, call: Callable[[AIOKafkaAdminClient], Any]) -> Any:
@@ -146,7 +151,7 @@ class Deployment:
 
     async def events(self) -> dict[int, list[bytes | None]]:
         """The values on the input topic, by partition."""
-        found: dict[int, list[bytes | None]] = {0: [], 1: []}
+        found: dict[int, list[bytes | None]] = {partition: [] for partition in self.partitions}
         async for record in self._read([self.settings.topics.events]):
             found[record.partition].append(record.value)
         return found
@@ -167,7 +172,7 @@ class Deployment:
         consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")
         await consumer.start()
         try:
-            tps = [aiokafka.TopicPartition(name, partition) for name in names for partition in (0, 1)]
+            tps = [aiokafka.TopicPartition(name, partition) for name in names for partition in self.partitions]
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
             quiet = 0
@@ -183,7 +188,7 @@ class Deployment:
     async def heads(self) -> dict[int, Head]:
         """What the store holds of each shard."""
         async with self._store() as store:
-            return {shard: await store.open(shard) for shard in (0, 1)}
+            return {shard: await store.open(shard) for shard in self.partitions}
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[RedisStore]:
@@ -200,7 +205,7 @@ class Deployment:
         async with self._store() as store:
             while True:
                 with suppress(StoreUnavailable):
-                    heads = {shard: await store.open(shard) for shard in (0, 1)}
+                    heads = {shard: await store.open(shard) for shard in self.partitions}
                     if condition(heads):
                         return heads
                 assert time.monotonic() < end, "the store never got there:\n" + "\n".join(w.log for w in self._workers)
