@@ -1,7 +1,6 @@
 """`steward dead-letters`: what was refused, and another chance for what would be taken now."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -86,6 +85,8 @@ def _lines(source: str | None, loaded: "Settings") -> Iterator[tuple[str, bytes]
     from engine.adapters.files import SourceError, open_source
 
     if source is None:
+        import asyncio
+
         yield from asyncio.run(_topic(loaded))
         return
     name = str(Path(source) / FILE) if Path(source).is_dir() else source
@@ -117,6 +118,8 @@ def _show(letters: Sequence["DeadLetter"]) -> None:
 
 
 def _replay(letters: Sequence["DeadLetter"], loaded: "Settings", args: argparse.Namespace) -> int:
+    import asyncio
+
     from engine.core.decode import Decoder
     from engine.partitions import core_settings
     from engine.service.letters import READY, judge, place
@@ -140,6 +143,8 @@ def _originals(letters: Sequence["DeadLetter"], loaded: "Settings") -> list[_Raw
     found: dict[tuple[object, ...], _Raw] = {}
     topics = [tuple(letter.source[name] for name in _KAFKA) for letter in letters if "topic" in letter.source]
     if topics:
+        import asyncio
+
         from engine.adapters.kafka_reader import read_records
         from engine.bootstrap import build_kafka_options
 

@@ -1,7 +1,6 @@
 """`steward scale check`: whether shards, partitions and servers fit each other."""
 
 import argparse
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line a shard and what does not fit; 1 where something does not."""
     loaded = settings(args, {"STEWARD_KAFKA": args.kafka, "STEWARD_REDIS": args.redis})
+    import asyncio
+
     from engine.ports.log import LogUnavailable
     from engine.ports.store import StoreMisconfigured, StoreUnavailable
     from engine.service.scale import faults, spread
