@@ -20,8 +20,9 @@ SEND_OUTPUTS_MAX: Final = 2_000  # outputs of several commits go out in one call
 
 
 class Relay:
-    """Sends the outputs of one shard after their commit; at least once, in order.
+    """Hands the outputs of one shard to its sink after their commit; at least once, in order.
 
+    A sink that stores a position with the outputs (`engine.adapters.kafka_transactions`) makes that once.
     In the steady state outputs come from memory (`offer`); what an earlier owner committed and did not acknowledge
     comes from the store (`adopt`). What has arrived is acknowledged by the shard's next commit, which drops it from
     the outbox.

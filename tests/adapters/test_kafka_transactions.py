@@ -17,6 +17,7 @@ from engine.adapters.kafka_positions import read_records
 from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
 from engine.adapters.kafka_transactions import KafkaTransactions
 from engine.core.effects import Output
+from engine.ports.log import LogUnavailable
 from engine.ports.sink import SinkUnavailable
 from tests.support.kafka import ApacheKafka
 
@@ -42,7 +43,11 @@ async def options(kafka: ApacheKafka, request: pytest.FixtureRequest) -> KafkaOp
         partitions=2,
         request_timeout_s=10.0,
     )
-    await ensure_topics(made)
+    for _ in range(50):  # a topic has no partitions for a moment after it was made
+        with suppress(LogUnavailable):
+            await ensure_topics(made)
+            break
+        await asyncio.sleep(0.1)
     return made
 
 
