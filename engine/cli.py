@@ -32,13 +32,6 @@ COMMANDS: Final = {
 }
 
 
-class _Help(argparse.HelpFormatter):
-    """Keeps each command on the line of its summary, however long its name."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
-
-
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is a `--help` away."""
 
@@ -48,11 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    root = _Parser(
-        prog="steward",
-        description="Steward judges payments as they happen: risk and reward from one read.",
-        formatter_class=_Help,
-    )
+    root = _Parser(prog="steward", description="Steward judges payments as they happen: risk and reward from one read.")
     root.add_argument("--debug", action="store_true", help="show the traceback of a fault")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():

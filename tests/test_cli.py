@@ -26,7 +26,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"    {name} " in out for name in cli.COMMANDS)
+    assert all(
+        f"    {name}" in [line.rstrip() for line in out.splitlines()] or f"    {name} " in out for name in cli.COMMANDS
+    )
 
 
 @pytest.mark.parametrize("name", list(cli.COMMANDS))

@@ -5,15 +5,16 @@ missing on the event reads "missing".
 """
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.ruleset import ir
 from engine.ruleset.batch import Batch, TextOf
 from engine.ruleset.check import Scope
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail
-from engine.ruleset.scalar import Scalar
-from engine.ruleset.types import FIELD_KINDS, Kind
+from engine.ruleset.types import EVENT_TIME, FIELD_KINDS, Kind
 
 if TYPE_CHECKING:
     from engine.ruleset.ruleset import RuleSet
@@ -59,27 +60,33 @@ def _known(then: Reader, key: str, name: str, known: list[str]) -> None:
 
 def fill(ruleset: "RuleSet", batch: Batch, row: int, template: str) -> str:
     """A template with the values of one event of a batch, by the position of the event in it."""
-    if "{" not in template:
-        return template
-    scalar = Scalar(ruleset.rows, ruleset.lists)
+    pieces = list(_pieces(template))
+    for index in range(1, len(pieces), 2):
+        pieces[index] = _shown(ruleset, batch, row, pieces[index])
+    return "".join(pieces)
 
-    def value(found: re.Match[str]) -> str:
-        looked_up = _LOOKED_UP.fullmatch(found[1])
-        if looked_up is None:
-            return _shown(found[1], batch, row, scalar)
+
+@lru_cache(maxsize=4096)
+def _pieces(template: str) -> tuple[str, ...]:
+    """Literal text and names by turns, literal text first."""
+    return tuple(_PLACE.split(template))
+
+
+def _shown(ruleset: "RuleSet", batch: Batch, row: int, name: str) -> str:
+    """The value of one place of a template. Looks at that value only: to see the whole event costs far more."""
+    looked_up = _LOOKED_UP.fullmatch(name) if "[" in name else None
+    if looked_up is not None:
         key = TextOf(batch, row)(looked_up[2])
         answer = None if key is None else ruleset.tables[looked_up[1]].get(key)
         return MISSING if answer is None else answer
-
-    return _PLACE.sub(value, template)
-
-
-def _shown(name: str, batch: Batch, row: int, scalar: Scalar) -> str:
-    kind = Kind.STRING if name.startswith(ir.METADATA) else FIELD_KINDS.get(name, Kind.NUMBER)
-    if kind is Kind.STRING:
+    if name.startswith(ir.METADATA) or FIELD_KINDS.get(name) is Kind.STRING:
         text = TextOf(batch, row)(name)
         return MISSING if text is None else text
-    number = scalar.number(ir.Field(kind, name) if name in FIELD_KINDS else ir.Feature(kind, name))(batch.row(row))
-    if number != number:
-        return MISSING
-    return ir.number_text(number) if kind is not Kind.BOOL else str(bool(number))
+    if name in BOOL_INDEX:
+        flag = int(batch.columns.bools[BOOL_INDEX[name], row])
+        return MISSING if flag < 0 else str(bool(flag))
+    if name in NUMBER_INDEX:
+        number = float(batch.numbers[NUMBER_INDEX[name], row])
+    else:
+        number = float(batch.columns.time_ms[row] if name == EVENT_TIME else batch.matrix[ruleset.rows[name], row])
+    return MISSING if number != number else ir.number_text(number)
