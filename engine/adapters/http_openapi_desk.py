@@ -27,7 +27,7 @@ RULE: Final = _object(
     id=TEXT, description=TEXT, owner=TEXT, tags=TEXTS, mode={"enum": ["shadow", "canary", "live"]},
     share={"type": "number"}, reason=TEXT, file=TEXT, line=COUNT, valid_from=NULLABLE, valid_to=NULLABLE, tests=COUNT,
     decision={"enum": ["approve", "review", "step_up", "decline", None]}, score={"type": "number"},
-    allow={"type": "boolean"}, hard={"type": "boolean"},
+    allow={"type": "boolean"}, hard={"type": "boolean"}, on_degraded={"enum": ["skip", "hit"]},
 )  # fmt: skip
 OBSERVER: Final = _object(
     id=TEXT, description=TEXT, owner=TEXT, tags=TEXTS, mode={"enum": ["shadow", "canary", "live"]}, reason=TEXT,

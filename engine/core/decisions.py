@@ -81,7 +81,7 @@ class DecisionWriter:
             effects: gets the decisions and the counts.
         """
         columns = frame.columns
-        decisions = self._decisions(frame, verdicts, degraded)
+        decisions = self.decisions(frame, verdicts, degraded)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
         digests, times = event_digests(columns), columns.time_ms.tolist()
@@ -97,7 +97,7 @@ class DecisionWriter:
         effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
         return parts
 
-    def _decisions(self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]]) -> list[Decision]:
+    def decisions(self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]]) -> list[Decision]:
         """The decisions as structs."""
         columns = frame.columns
         anomaly = frame.score_anomaly if frame.score_anomaly is not None else np.full(columns.n, np.nan)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.core.decisions import DecisionWriter
 from engine.core.effects import Effects, Output
+from engine.core.learning import Learner
 from engine.core.snoozes import Snoozes
 from engine.core.warming import Warming
 from engine.domain.rates import Rates
@@ -58,41 +59,30 @@ class Judge:
     Args:
         ruleset: that is in force.
         anomaly_weight: of the anomaly score in the blended one.
-        detector: goes on learning; None makes a new one where the rule set has one.
-
-    Attributes:
-        detector: None where the rule set has none.
+        learner: its detector, which goes on learning; None where the rule set has none.
     """
 
-    def __init__(self, ruleset: RuleSet, anomaly_weight: float, detector: Detector | None = None) -> None:
+    def __init__(self, ruleset: RuleSet, anomaly_weight: float, learner: Learner | None) -> None:
         self.ruleset = ruleset
-        self.detector = detector if detector is not None else new_detector(ruleset)
+        self.learner = learner
         self._weight = anomaly_weight
-        version = self.detector.version if self.detector is not None else None
+        version = learner.detector.version if learner is not None else None
         self._writer = DecisionWriter(ruleset, version, anomaly_weight)
 
-    def succeeded_by(self, ruleset: RuleSet) -> "Judge":
-        """A judge of another rule set. The detector goes with it where its settings and inputs mean the same."""
-        same = meaning.of_model(self.ruleset) == meaning.of_model(ruleset)
-        return Judge(ruleset, self._weight, self.detector if same else None)
+    def learns_as(self, ruleset: RuleSet) -> bool:
+        """Whether the detector goes on under another rule set: its settings and inputs mean the same there."""
+        return meaning.of_model(self.ruleset) == meaning.of_model(ruleset)
 
     def score(self, values: Matrix) -> NDArray[np.float64]:
         """Anomaly score of each event, learning as it goes; NaN where there is none (yet)."""
         model = self.ruleset.models.anomaly
-        if self.detector is None or model is None:
+        if self.learner is None or model is None:
             return np.full(values.shape[1], np.nan)
-        return self.detector.score_then_learn(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
+        return self.learner.score(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
 
     def verdicts(self, frame: Frame, snoozes: Snoozes) -> Verdicts:
         """What the rules say, hits of snoozed rules set aside."""
-        hits = self.ruleset.evaluate(frame)
-        snoozed = {}
-        for place in np.flatnonzero(hits.matrix.any(axis=1)).tolist() if snoozes else ():
-            rows = np.flatnonzero(hits.matrix[place]).tolist()
-            mask = snoozes.of(self.ruleset.rules[place].id, frame.columns, rows)
-            if mask is not None:
-                snoozed[place] = mask
-        return self.ruleset.decide(Hits(hits.matrix, hits.canaries, snoozed) if snoozed else hits)
+        return decide(self.ruleset, self.ruleset.evaluate(frame), frame.columns, snoozes)
 
     def write(
         self,
@@ -105,7 +95,7 @@ class Judge:
     ) -> list[tuple[int, Output]]:
         """The outputs of the decisions on the events `judged` of `rows`; they are what `frame` holds."""
         degraded = self._degraded(frame.columns, judged, rows.masked[judged], verdicts, warming)
-        if self.detector is not None and frame.score_anomaly is not None:
+        if self.learner is not None and frame.score_anomaly is not None:
             for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
                 degraded[row] = ["anomaly_not_ready", *degraded[row]]
         places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
@@ -141,6 +131,17 @@ class Judge:
                 if young:
                     names[row] = names[row] + young
         return names
+
+
+def decide(ruleset: RuleSet, hits: Hits, columns: Columns, snoozes: Snoozes) -> Verdicts:
+    """What hits come to, those of snoozed rules set aside."""
+    snoozed = {}
+    for place in np.flatnonzero(hits.matrix.any(axis=1)).tolist() if snoozes else ():
+        rows = np.flatnonzero(hits.matrix[place]).tolist()
+        mask = snoozes.of(ruleset.rules[place].id, columns, rows)
+        if mask is not None:
+            snoozed[place] = mask
+    return ruleset.decide(Hits(hits.matrix, hits.canaries, snoozed) if snoozed else hits)
 
 
 def declined(verdicts: Verdicts, judged: NDArray[np.intp]) -> set[int]:

@@ -16,6 +16,11 @@ SHADOW: Final = "shadow"
 CANARY: Final = "canary"
 MODES: Final = (LIVE, SHADOW, CANARY)
 
+SKIP: Final = "skip"
+HIT: Final = "hit"
+ON_DEGRADED: Final = (SKIP, HIT)
+"""What a rule comes to that cannot be evaluated because the state is away: the default first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Derived:
@@ -131,6 +136,7 @@ class Rule:
         on: of an observer: types of event it looks at, (`ANY`,) for all, () for those that carry a decision.
         alert: of an observer: what it raises; None for a rule that decides.
         follow: of an observer: what calls the alert off; None where it is raised at once.
+        on_degraded: one of `ON_DEGRADED`: what it comes to where only the state, which is away, could tell.
     """
 
     id: str
@@ -158,6 +164,7 @@ class Rule:
     on: tuple[str, ...] = ()
     alert: AlertSpec | None = None
     follow: Follow | None = None
+    on_degraded: str = SKIP
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,9 @@ def read(rule: Rule, on: tuple[str, ...], reader: Reader, found: Mapping, scope:
     """The rule with the alert it raises. Raises `RuleError`."""
     if reader.has("hard"):
         raise fail(reader.node.items["hard"][0], "a rule that raises an alert is not hard", "it decides nothing")
+    if reader.has("on_degraded"):
+        hint = "it is evaluated once the state is back"
+        raise fail(reader.node.items["on_degraded"][0], "a rule that raises an alert has no 'on_degraded'", hint)
     then = Reader(found, "'then' with an alert", ALERT_KEYS)
     follow = _follow(reader, on) if reader.has("unless_followed_by") else None
     if follow is not None:

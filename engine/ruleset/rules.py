@@ -8,7 +8,7 @@ from typing import Final
 from engine.ruleset import ir, observers, templates
 from engine.ruleset.check import Scope, condition
 from engine.ruleset.errors import suggest
-from engine.ruleset.model import CANARY, LIVE, MODES, OUTCOMES, Case, Rule
+from engine.ruleset.model import CANARY, LIVE, MODES, ON_DEGRADED, OUTCOMES, SKIP, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import parse_moment
@@ -16,7 +16,7 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 RULE_KEYS: Final = (
     "id", "description", "owner", "when", "unless", "then", "hard", "mode", "tests", "enabled", "tags",
-    "valid_from", "valid_to", "on", "unless_followed_by",
+    "valid_from", "valid_to", "on", "unless_followed_by", "on_degraded",
 )  # fmt: skip
 THEN_KEYS: Final = ("decision", "score", "reason", "allow", "detail")
 ID: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -98,7 +98,16 @@ def _decides(rule: Rule, reader: Reader, found: Mapping, scope: Scope) -> Rule:
         reason=templates.reason_code(then, rule.id),
         detail=_detail(then, scope),
         allow=allow,
+        on_degraded=_on_degraded(reader),
     )
+
+
+def _on_degraded(reader: Reader) -> str:
+    word = reader.text("on_degraded", SKIP)
+    if word not in ON_DEGRADED:
+        hint = suggest(word, ON_DEGRADED) or "skip (fail open) or hit (fail closed)"
+        raise fail(reader.need("on_degraded"), f"unknown 'on_degraded' '{word}'", hint)
+    return word
 
 
 def _condition(reader: Reader, key: str, scope: Scope) -> ir.Node:

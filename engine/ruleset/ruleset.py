@@ -156,8 +156,11 @@ class RuleSet:
                 for position, hit in enumerate(self._hit_one):
                     if hit(row):
                         matrix[position, index] = True
-        canaries = {i: in_share(columns.string("customer_id"), seed, share) for i, share, seed in self._canaries}
-        return Hits(matrix, canaries)
+        return Hits(matrix, self.canaries(columns))
+
+    def canaries(self, columns: Columns) -> dict[int, NDArray[np.bool_]]:
+        """For each canary rule, the events whose customers get it live."""
+        return {i: in_share(columns.string("customer_id"), seed, share) for i, share, seed in self._canaries}
 
     def observe(self, frame: Frame) -> NDArray[np.bool_]:
         """Which observers hit which events of a frame, bool `(observers, n)`: all events their `on` names.

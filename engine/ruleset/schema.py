@@ -18,9 +18,9 @@ from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
 from engine.ruleset.compiler import RULES_MAX, SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
 from engine.ruleset.lists import VALUES_MAX
-from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, OUTCOMES, SEVERITIES
+from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, ON_DEGRADED, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
-from engine.ruleset.schema_parts import Schema, closed, duration, text, texts, whole
+from engine.ruleset.schema_parts import Schema, choice, closed, duration, text, texts, whole
 from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, MOMENT, Kind
 
 NAME: Final = "rules.schema.json"
@@ -103,12 +103,14 @@ def _rule() -> Schema:
         "valid_to": _moment("Event time from which it is no longer."),
         "on": _types("Of a rule that raises an alert: the events it looks at; those that carry a decision by default."),
         "unless_followed_by": _follow(),
+        "on_degraded": choice("What the rule comes to where only the state could tell, and is away.", ON_DEGRADED),
         "tests": {"type": "array", "maxItems": rules.TESTS_MAX, "items": {"$ref": "#/$defs/test"}},
     }
     observing = {"properties": {"then": {"required": ["alert"]}}}
+    deciding = {"properties": {"then": {"properties": {"alert": False}}}}
     return {
         **closed({key: keys[key] for key in rules.RULE_KEYS}, "id", "when", "then"),
-        "dependentSchemas": dict.fromkeys(observers.ONLY_OBSERVERS, observing),
+        "dependentSchemas": {**dict.fromkeys(observers.ONLY_OBSERVERS, observing), "on_degraded": deciding},
     }
 
 

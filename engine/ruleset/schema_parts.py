@@ -1,5 +1,6 @@
 """Pieces the schema of rule files is made of."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from engine.domain.durations import UNITS_MS
@@ -37,3 +38,8 @@ def texts(description: str, **of: Any) -> Schema:
 def duration(description: str) -> Schema:
     """A duration such as `15m`."""
     return {**text(description, _DURATION), "examples": ["15m", "3d"]}
+
+
+def choice(description: str, words: Sequence[str]) -> Schema:
+    """One of some words, the default first."""
+    return {"enum": list(words), "default": words[0], "description": description}

@@ -44,7 +44,8 @@ def rule_object(rule: Rule) -> dict[str, Any]:
     }
     if rule.alert is None:
         decision = None if rule.decision is None else OUTCOMES[rule.decision]
-        return {**shown, "decision": decision, "score": rule.score, "allow": rule.allow, "hard": rule.hard}
+        points = {"score": rule.score, "allow": rule.allow, "hard": rule.hard, "on_degraded": rule.on_degraded}
+        return {**shown, "decision": decision, **points}
     alert = rule.alert
     return {
         **shown,

@@ -173,7 +173,7 @@ def test_the_rules_in_force():
         assert rules["big"] == {
             "id": "big", "description": "a big payment", "owner": "risk", "tags": [], "mode": "live", "share": 1.0,
             "reason": "BIG", "file": "a.yaml", "line": 8, "valid_from": None, "valid_to": None, "tests": 1,
-            "decision": "review", "score": 10.0, "allow": False, "hard": False,
+            "decision": "review", "score": 10.0, "allow": False, "hard": False, "on_degraded": "skip",
         }  # fmt: skip
         assert rules["blocked_merchant"]["valid_from"] == "2020-01-01T00:00:00.000Z"
         assert rules["later_merchant"]["mode"] == "shadow"

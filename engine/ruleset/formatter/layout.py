@@ -17,7 +17,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "inputs"),
     ("rules", "*"): (
         "id", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
-        "on", "when", "unless", "unless_followed_by", "then", "hard", "mode", "tests",
+        "on", "when", "unless", "unless_followed_by", "then", "hard", "on_degraded", "mode", "tests",
     ),
     ("rules", "*", "unless_followed_by"): ("types", "same", "within"),
     ("rules", "*", "then"): (
