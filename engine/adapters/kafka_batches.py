@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from engine.adapters.cloudevents import CONTENT_TYPE, cloud_event
 from engine.adapters.kafka_options import KafkaOptions
+from engine.adapters.kafka_quiet import watched
 from engine.ports.sink import SinkOutput, SinkUnavailable
 
 BATCH_BYTES: Final = 512 * 1024  # half of what a broker takes by default
@@ -47,11 +48,11 @@ class OutputBatches:
         for output in outputs:
             value = cloud_event(output)
             if not _append(batch, output, value):
-                waits.append(await self._producer.send_batch(batch, topic, partition=partition))
+                waits.append(watched(await self._producer.send_batch(batch, topic, partition=partition)))
                 batch = self._producer.create_batch()
                 if not _append(batch, output, value):
                     raise SinkUnavailable(f"an output of {len(value)} bytes is more than a batch of {topic} may hold")
-        waits.append(await self._producer.send_batch(batch, topic, partition=partition))
+        waits.append(watched(await self._producer.send_batch(batch, topic, partition=partition)))
         return waits
 
 

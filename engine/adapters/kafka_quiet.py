@@ -34,6 +34,27 @@ def be_patient(client: Any) -> None:
     client._metadata_update = patient
 
 
+def watched(future: Any) -> Any:
+    """`future`, whose error counts as seen: where several fail of one cause, asyncio would complain of all but one."""
+    future.add_done_callback(_see)
+    return future
+
+
+def see_failures(producer: Any) -> None:
+    """Count as seen what a producer that is cut off leaves failed: its transaction, and batches that were not sent."""
+    left = [batch._drain_waiter for batches in producer._message_accumulator._batches.values() for batch in batches]
+    if producer._txn_manager is not None:
+        left += [producer._txn_manager._transaction_waiter, producer._txn_manager._pid_waiter]
+    for future in left:
+        if future is not None:
+            watched(future)
+
+
+def _see(future: Any) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
 class ComplaintFilter(logging.Filter):
     """Lets the first of equal complaints pass, and turns those about connections into one call.
 

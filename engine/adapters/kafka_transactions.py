@@ -27,7 +27,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from engine.adapters.kafka_batches import BATCH_BYTES, OutputBatches
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.kafka_positions import read_records
-from engine.adapters.kafka_quiet import be_patient
+from engine.adapters.kafka_quiet import be_patient, see_failures, watched
 from engine.adapters.kafka_topics import ensure_relay_topic
 from engine.adapters.relay_position import RelayPosition
 from engine.ports.log import LogUnavailable
@@ -145,7 +145,7 @@ class _Line:
         topic = self._options.relay
         await self._producer.begin_transaction()
         partition = await self._batches.partition(topic, self._shard)
-        told = await self._producer.send(topic, record, key=b"%d" % self._shard, partition=partition)
+        told = watched(await self._producer.send(topic, record, key=b"%d" % self._shard, partition=partition))
         # aiokafka commits whatever became of the batches, so all of them are waited for first.
         await asyncio.gather(told, self._batches.send(self._shard, outputs))
         await self._producer.commit_transaction()
@@ -160,7 +160,9 @@ class _Line:
     async def cut_off(self) -> None:
         """End at once, with whatever was on its way; the broker ends the transaction, at the latest after its time."""
         self._producer._closed = True
-        with suppress(TimeoutError, KafkaError, OSError):
-            await asyncio.wait_for(self._producer.client.close(), STOP_S)
-        with suppress(TimeoutError, KafkaError, OSError):
-            await asyncio.wait_for(self._producer._sender.close(), STOP_S)
+        see_failures(self._producer)
+        client, sender = self._producer.client, self._producer._sender
+        # Without connections the sender's requests end at once; what it opened meanwhile is closed after it.
+        for close in (client.close, sender.close, client.close):
+            with suppress(TimeoutError, KafkaError, OSError):
+                await asyncio.wait_for(close(), STOP_S)
