@@ -1,15 +1,16 @@
 """A state store in this process's memory: for replay, tests and development. Gone when the process ends."""
 
 import asyncio
+import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from engine.adapters.commits import JOURNAL_LENGTH_MAX, check_commit, checked_ops
-from engine.domain.ops import APPEND, DELETE, KEY_HEAD, Op
-from engine.ports.store import Commit, Fenced, Head
+from engine.adapters.commits import JOURNAL_LENGTH_MAX, check_commit, check_delivery, checked_ops, checked_touches
+from engine.domain.ops import APPEND, DELETE, KEY_HEAD, REWRITE, Op, rewritten
+from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head
 
 HOUR_SECONDS = 3600.0
 
@@ -19,6 +20,9 @@ class _Shard:
     offset: int = -1
     outbox_first: int = 0
     outbox: deque[bytes] = field(default_factory=deque)
+    touches_first: int = 0
+    touches: deque[bytes] = field(default_factory=deque)
+    applied: dict[int, int] = field(default_factory=dict)
     state: dict[bytes, bytearray] = field(default_factory=dict)
     expires: dict[bytes, float] = field(default_factory=dict)
     answers: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
@@ -36,6 +40,7 @@ class MemoryStore:
         self.notes: tuple[str, ...] = ("state is in memory: it ends with this process",)
         self._now = now
         self._shards: dict[int, _Shard] = {}
+        self._layout: bytes | None = None
         self._listeners: dict[str, set[asyncio.Queue[bytes]]] = {}
 
     async def start(self) -> None:
@@ -50,7 +55,9 @@ class MemoryStore:
         names = [name for name in held.state if name.startswith(KEY_HEAD)]
         state = {name: bytes(value) for name in names if (value := self._live(held, name)) is not None}
         outbox = list(enumerate(held.outbox, held.outbox_first))
-        return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state)
+        touches = tuple(enumerate(held.touches, held.touches_first))
+        following = held.touches_first + len(held.touches)
+        return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state, touches, following)
 
     async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -68,9 +75,16 @@ class MemoryStore:
         outbox_next = held.outbox_first + len(held.outbox)
         if commit.relayed > outbox_next:
             raise ValueError(f"relayed {commit.relayed} entries of {outbox_next}")
+        if commit.delivered > held.touches_first + len(held.touches):
+            raise ValueError(f"delivered {commit.delivered} touch entries")
         self._shards[commit.shard] = held
         for op in ops:
             self._apply(held, op)
+        while held.touches_first < commit.delivered:
+            held.touches.popleft()
+            held.touches_first += 1
+        if commit.touches:
+            held.touches.append(commit.touches)
         while held.outbox_first < commit.relayed:
             held.outbox.popleft()
             held.outbox_first += 1
@@ -85,6 +99,34 @@ class MemoryStore:
         for channel, payload in commit.replies:
             for queue in self._listeners.get(channel, ()):
                 queue.put_nowait(payload)
+
+    async def deliver(self, delivery: Delivery) -> int:
+        """See `StateStore.deliver`. Raises `ValueError` on a malformed one; nothing has changed then."""
+        check_delivery(delivery)
+        held = self._shards.get(delivery.home) or _Shard()
+        applied = held.applied.get(delivery.source, -1)
+        if applied >= delivery.next_offset:
+            return applied
+        if applied < delivery.previous:
+            raise DeliveryGap(delivery.home, delivery.source, delivery.previous, applied)
+        ops = checked_touches(delivery)
+        self._shards[delivery.home] = held
+        for (offset,), op in zip(struct.iter_unpack("<I", delivery.offsets), ops, strict=True):
+            if delivery.first + offset >= applied:
+                self._apply(held, op)
+        held.applied[delivery.source] = delivery.next_offset
+        return delivery.next_offset
+
+    async def layout(self) -> bytes | None:
+        """See `StateStore.layout`."""
+        return self._layout
+
+    async def extend_layout(self, before: bytes | None, after: bytes) -> bool:
+        """See `StateStore.extend_layout`."""
+        if self._layout != before:
+            return False
+        self._layout = after
+        return True
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
         """See `StateStore.answer`."""
@@ -122,7 +164,12 @@ class MemoryStore:
             held.state.pop(op.key, None)
             held.expires.pop(op.key, None)
             return
-        if op.kind == APPEND and value is not None:
+        if op.kind == REWRITE:
+            changed = rewritten(value, op.value) if value is not None else None
+            if changed is None:
+                return
+            held.state[op.key] = bytearray(changed)
+        elif op.kind == APPEND and value is not None:
             value += op.value
         else:
             held.state[op.key] = bytearray(op.value)

@@ -21,6 +21,8 @@ TAG_LETTERS_MAX: Final = 4  # 36^4 words over 16,384 slots: the longest that is 
 
 HEAD: Final = b"H"  # hash: layout, offset, outbox_next, writing
 OUTBOX: Final = b"O"  # list of entries not yet relayed, oldest first
+TOUCHES: Final = b"T"  # list of touches for other shards, oldest first
+DELIVERED: Final = b"D"  # hash: source shard -> its offset up to which its touches are here; + "w" while one is written
 JOURNAL: Final = b"J"  # stream of raw input
 NAMES: Final = b"I"  # set of the state keys under KEY_HEAD
 ANSWER: Final = b"A"  # + event key: decision of a synchronous call
@@ -65,6 +67,10 @@ class Keys:
     def base(self, shard: int) -> bytes:
         """What every key of the shard starts with."""
         return f"{self.prefix}:{{{shard_tag(shard)}}}:".encode()
+
+    def features(self) -> bytes:
+        """The key that holds what filters and fields in the logs mean, where several shards write to them."""
+        return f"{self.prefix}:features".encode()
 
     def layout(self) -> bytes:
         """The key that holds the layout version of the deployment."""

@@ -10,18 +10,18 @@ again without looking; if it does, the fence refuses the second one.
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
 from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit
+from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit, check_delivery
 from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
 from engine.adapters.redis_errors import translated
 from engine.adapters.redis_keys import ANSWER, HEAD, Keys
-from engine.ports.store import Commit, Fenced, Head, StoreMisconfigured
+from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, StoreMisconfigured
 
 LOAD_KEYS_MAX: Final = 1_000
 """Keys of one MGET: bounds the time the server spends on one call."""
@@ -31,10 +31,14 @@ PREFIX: Final = "st"  # short, for every key carries it
 
 
 @cache
-def script(name: str) -> Script:
-    """A Lua script that ships with this package."""
-    text = files("engine.adapters").joinpath(name).read_text(encoding="utf-8")
+def script(*names: str) -> Script:
+    """A Lua script that ships with this package; of several files, one after the other."""
+    text = "".join(files("engine.adapters").joinpath(name).read_text(encoding="utf-8") for name in names)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+COMMIT: Final = partial(script, "ops.lua", "commit.lua")
+DELIVER: Final = partial(script, "ops.lua", "deliver.lua")
 
 
 class RedisStore:
@@ -80,7 +84,7 @@ class RedisStore:
         base = self._base(shard)
         with translated(self._client.where):
             reply = await self._client.run(script("open.lua"), base + HEAD)
-        layout, offset_text, next_text, writing, outbox, state = reply
+        layout, offset_text, next_text, writing, outbox, state, touches_text, touches = reply
         if layout is not None and int(layout) != LAYOUT:
             raise StoreMisconfigured(_other_layout(layout))
         offset = int(offset_text) if offset_text is not None else -1
@@ -88,7 +92,9 @@ class RedisStore:
             raise StoreMisconfigured(_torn(shard, offset_text, writing))
         outbox_next = int(next_text or 0)
         entries = list(enumerate(outbox, outbox_next - len(outbox)))
-        return Head(offset, outbox_next, entries, dict(zip(state[::2], state[1::2], strict=True)))
+        touches_next = int(touches_text or 0)
+        listed = tuple(enumerate(touches, touches_next - len(touches)))
+        return Head(offset, outbox_next, entries, dict(zip(state[::2], state[1::2], strict=True)), listed, touches_next)
 
     async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -107,16 +113,46 @@ class RedisStore:
         check_commit(commit)
         arguments: list[bytes | str | int] = [
             LAYOUT, commit.expected, commit.next_offset, commit.relayed, commit.ops, commit.outbox, commit.journal,
-            self._journal_length_max, len(commit.answers),
+            self._journal_length_max, commit.delivered, commit.touches, len(commit.answers),
         ]  # fmt: skip
         for answer in commit.answers:
             arguments += answer
         for reply_to in commit.replies:
             arguments += reply_to
         with translated(self._client.where):
-            reply = await self._client.run(script("commit.lua"), self._base(commit.shard) + HEAD, *arguments)
+            reply = await self._client.run(COMMIT(), self._base(commit.shard) + HEAD, *arguments)
         if reply[0] != b"O":
-            raise _refusal(commit, reply)
+            raise (
+                Fenced(commit.shard, commit.expected, int(reply[1]))
+                if reply[0] == b"F"
+                else _refusal(commit.shard, reply)
+            )
+
+    async def deliver(self, delivery: Delivery) -> int:
+        """See `StateStore.deliver`. Raises `ValueError` on a malformed one; nothing has changed then."""
+        check_delivery(delivery)
+        arguments = (
+            LAYOUT, delivery.source, delivery.previous, delivery.first, delivery.next_offset, delivery.offsets,
+            delivery.ops,
+        )  # fmt: skip
+        with translated(self._client.where):
+            reply = await self._client.run(DELIVER(), self._base(delivery.home) + HEAD, *arguments)
+        if reply[0] == b"G":
+            raise DeliveryGap(delivery.home, delivery.source, delivery.previous, int(reply[1]))
+        if reply[0] != b"O":
+            raise _refusal(delivery.home, reply)
+        return int(reply[1])
+
+    async def layout(self) -> bytes | None:
+        """See `StateStore.layout`."""
+        with translated(self._client.where):
+            layout: bytes | None = await self._client.call("GET", self._keys.features())
+        return layout
+
+    async def extend_layout(self, before: bytes | None, after: bytes) -> bool:
+        """See `StateStore.extend_layout`."""
+        with translated(self._client.where):
+            return bool(await self._client.run(script("swap.lua"), self._keys.features(), before or b"", after))
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
         """See `StateStore.answer`."""
@@ -184,11 +220,9 @@ def _torn(shard: int, offset: bytes | None, writing: bytes) -> str:
     )
 
 
-def _refusal(commit: Commit, reply: list[bytes]) -> Exception:
-    if reply[0] == b"F":
-        return Fenced(commit.shard, commit.expected, int(reply[1]))
+def _refusal(shard: int, reply: list[bytes]) -> Exception:
     if reply[0] == b"I":
-        return ValueError(f"shard {commit.shard}: {reply[1].decode(errors='replace')}")
+        return ValueError(f"shard {shard}: {reply[1].decode(errors='replace')}")
     if reply[0] == b"V":
         return StoreMisconfigured(_other_layout(reply[1]))
-    return StoreMisconfigured(_torn(commit.shard, reply[1], reply[2]))
+    return StoreMisconfigured(_torn(shard, reply[1], reply[2]))

@@ -9,6 +9,7 @@ value`. `ttl hours` 0 leaves the key's expiry as it is; anything else sets it. K
 first byte names the room that owns it (`KEY_*`).
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 APPEND: Final = 1
 SET: Final = 2
 DELETE: Final = 3
+REWRITE: Final = 4  # of what others append to meanwhile: see `rewrite`
 
 KEY_FEATURE: Final = b"f"  # + group id u16 LE + entity hash u64 LE: an entity log
 KEY_ADMISSION: Final = b"a"  # + customer hash u64 LE: event ids, payments seen, greatest event time
@@ -25,11 +27,12 @@ KEY_WATCH: Final = b"w"  # + hash of the rule's id u64 LE + hash of the value wa
 KEY_HEAD: Final = b"h"  # + name: small state of the whole shard (layout, clock, detector), loaded at assignment
 
 HEADER: Final = struct.Struct("<BBHI")
+CONDITION: Final = struct.Struct("<I40s")  # bytes of the value that are replaced, their SHA-1 in hexadecimal
 KEY_BYTES_MAX: Final = 255
 
 
 class Op(NamedTuple):
-    """One operation: `kind` is `APPEND`, `SET` or `DELETE`; `ttl_hours` 0 leaves the expiry as it is."""
+    """One operation: `kind` is `APPEND`, `SET`, `DELETE` or `REWRITE`; `ttl_hours` 0 leaves the expiry as it is."""
 
     kind: int
     key: bytes
@@ -42,6 +45,27 @@ def pack(op: Op) -> bytes:
     if not 0 < len(op.key) <= KEY_BYTES_MAX:
         raise ValueError(f"state key of {len(op.key)} bytes; 1 to {KEY_BYTES_MAX} allowed")
     return HEADER.pack(op.kind, len(op.key), op.ttl_hours, len(op.value)) + op.key + op.value
+
+
+def rewrite(key: bytes, read: bytes, by: bytes, ttl_hours: int = 0) -> Op:
+    """The operation that replaces `read`, a value as it was loaded, and leaves alone what was appended to it since.
+
+    Where the value no longer begins with those bytes (somebody else rewrote it) nothing happens. A length alone would
+    not do for a condition: a log that was rewritten shorter can have grown to the same length again.
+    """
+    return Op(REWRITE, key, CONDITION.pack(len(read), _sha1(read)) + by, ttl_hours)
+
+
+def rewritten(value: bytes | bytearray, condition: bytes) -> bytes | None:
+    """What the value of a `REWRITE` makes of a stored value; None where it leaves it alone."""
+    length, digest = CONDITION.unpack_from(condition)
+    if len(value) < length or _sha1(value[:length]) != digest:
+        return None
+    return condition[CONDITION.size :] + bytes(value[length:])
+
+
+def _sha1(data: bytes | bytearray) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest().encode()
 
 
 def unpack(packed: bytes) -> Iterator[Op]:

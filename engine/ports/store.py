@@ -26,6 +26,17 @@ class Fenced(Exception):
         self.stored = stored
 
 
+class DeliveryGap(Exception):
+    """A home does not have the touches that a source delivered to it before: it was rolled back."""
+
+    def __init__(self, home: int, source: int, previous: int, applied: int) -> None:
+        super().__init__(f"shard {home} has touches of shard {source} up to offset {applied}, not {previous}")
+        self.home = home
+        self.source = source
+        self.previous = previous
+        self.applied = applied
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What an owner needs before its first batch.
@@ -35,12 +46,16 @@ class Head:
         outbox_next: the sequence number the next outbox entry gets (0 in a new shard).
         outbox: entries committed but not yet acknowledged as relayed, `(sequence, payload)`, oldest first.
         state: the `KEY_HEAD` keys of the shard and their values.
+        touches: entries of the list of touches that are kept, `(sequence, payload)`, oldest first.
+        touches_next: the sequence number the next of them gets.
     """
 
     offset: int
     outbox_next: int
     outbox: Sequence[tuple[int, bytes]]
     state: dict[bytes, bytes]
+    touches: Sequence[tuple[int, bytes]] = ()
+    touches_next: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +71,9 @@ class Commit:
         relayed: outbox entries below this sequence number have reached their sink and are dropped.
         journal: the raw input, stored with the state where no log holds it; empty for none.
         answers: `(event key, decision JSON, ttl seconds)` kept for repeats of a synchronous call.
+        touches: one entry to append to the list of touches of entities at home in other shards, empty for none; it
+            gets the sequence number `Head.touches_next` + entries since.
+        delivered: entries of that list below this sequence number are no longer needed and are dropped.
         replies: `(channel, payload)` published to the nodes that wait for a decision, after all else succeeded.
     """
 
@@ -68,6 +86,34 @@ class Commit:
     journal: bytes = b""
     answers: Sequence[tuple[bytes, bytes, int]] = field(default=())
     replies: Sequence[tuple[str, bytes]] = field(default=())
+    touches: bytes = b""
+    delivered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Touches of shared entities, carried from the shard whose events they come from to the entities' home.
+
+    A home applies the touches of each record of a source once, whatever batch they come in: an operation from a record
+    at an offset that it has had already is passed over.
+
+    Attributes:
+        home, source: the two shards.
+        previous: `next_offset` of the source's delivery to this home before this one; -1 where there was none. A home
+            that has not had that one refuses this.
+        first: offset of the first record of the batch.
+        next_offset: the source's input offset after the batch.
+        offsets: of the record that each operation comes from, less `first`, u32 little endian, ascending.
+        ops: as many packed operations, of kinds `APPEND` and `REWRITE`, on entity logs.
+    """
+
+    home: int
+    source: int
+    previous: int
+    first: int
+    next_offset: int
+    offsets: bytes
+    ops: bytes
 
 
 class StateStore(Protocol):
@@ -87,6 +133,18 @@ class StateStore(Protocol):
 
     async def commit(self, commit: Commit) -> None:
         """Apply all of `commit` or nothing. Raises `Fenced`, `StoreUnavailable`."""
+
+    async def deliver(self, delivery: Delivery) -> int:
+        """Apply what of `delivery` its home has not had, in one atomic call. Not fenced: it changes logs only.
+
+        Returns the source's offset up to which the home has its touches. Raises `DeliveryGap`, `StoreUnavailable`.
+        """
+
+    async def layout(self) -> bytes | None:
+        """What the filters and fields in the logs of the deployment mean; None where nothing is agreed yet."""
+
+    async def extend_layout(self, before: bytes | None, after: bytes) -> bool:
+        """Replace the layout where it still is `before`; whether it was."""
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
         """The stored decision of an earlier synchronous call, by event key."""
