@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core.effects import Effects, Output
+from engine.core.effects import Output
 from engine.core.instants import parse_time
-from engine.core.judging import Judge
+from engine.core.judging import Judge, new_detector
+from engine.core.learning import Learner, forget
 from engine.core.lists import ListFull, LiveLists
 from engine.core.rejects import Placed, Reject, reject
 from engine.core.settings import CoreSettings
@@ -21,7 +22,7 @@ from engine.core.snoozes import Snoozes, SnoozesFull
 from engine.core.warming import Warming
 from engine.domain import events, reasons
 from engine.domain.ids import output_id
-from engine.domain.ops import DELETE, KEY_HEAD, SET, Op, pack
+from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.outputs import Alert, Reason
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
@@ -29,7 +30,6 @@ from engine.ruleset.ruleset import RuleSet
 
 HEAD_LAYOUT: Final = KEY_HEAD + b"layout"
 HEAD_WARMING: Final = KEY_HEAD + b"warming"
-HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"
 HEAD_RULESET: Final = KEY_HEAD + b"ruleset"
 
 RULES_REFUSED: Final = "RULES_REFUSED"
@@ -96,14 +96,14 @@ class InForce:
         self._plan = Plan.compile(found.features, head.get(HEAD_LAYOUT), self._settings.features)
         self.features = FeatureState(self._plan, backed=self._backed)
         self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
-        self.judge = Judge(found, self._settings.anomaly_weight)
-        if self.judge.detector is not None and HEAD_ANOMALY in head:
-            self.judge.detector.load(head[HEAD_ANOMALY])
+        self.judge = self._judge(found, replaces=False)
+        if self.judge.learner is not None:
+            self.judge.learner.restore(head)
         self.lists = LiveLists(head)
         self.snoozes = Snoozes(head)
         self._unsaved_ruleset = stored is None
         self._unsaved_layout = self._plan.layout() != head.get(HEAD_LAYOUT)
-        self._unsaved_detector = False
+        self._unsaved_forgetting = False
 
     def find(self, ruleset: str) -> RuleSet | None:
         """The rule set of a hash, None where it is not at hand."""
@@ -126,7 +126,7 @@ class InForce:
                     adopted.rejects.append(reject(placed.position, placed.record, refused.reason, refused.detail))
         return adopted
 
-    def ops(self, effects: Effects) -> list[bytes]:
+    def ops(self) -> list[bytes]:
         """State operations for what has changed since the last call."""
         packed = [*self.lists.ops(), *self.snoozes.ops()]
         if self._unsaved_ruleset:
@@ -135,12 +135,11 @@ class InForce:
             packed.append(pack(Op(SET, HEAD_LAYOUT, self._plan.layout())))
         if self.warming.changed:
             packed.append(pack(Op(SET, HEAD_WARMING, self.warming.dump())))
-        detector = self.judge.detector
-        if detector is not None and (effects.decisions or self._unsaved_detector):
-            packed.append(pack(Op(SET, HEAD_ANOMALY, detector.dump())))
-        elif self._unsaved_detector:
-            packed.append(pack(Op(DELETE, HEAD_ANOMALY, b"")))
-        self._unsaved_ruleset = self._unsaved_layout = self._unsaved_detector = False
+        if self.judge.learner is not None:
+            packed += self.judge.learner.ops()
+        elif self._unsaved_forgetting:
+            packed += forget()
+        self._unsaved_ruleset = self._unsaved_layout = self._unsaved_forgetting = False
         return packed
 
     def _rules(self, event: events.ControlRules) -> list[Output]:
@@ -150,19 +149,28 @@ class InForce:
             raise _Refused(reasons.UNKNOWN_RULESET, f"the archive has no rule set {event.ruleset}")
         if found.hash == self.ruleset.hash:
             return []
-        before = self._plan.layout()
+        before, weight = self._plan.layout(), self._settings.anomaly_weight
         try:
             plan = Plan.compile(found.features, before, self._settings.features)
-            judge = self.judge.succeeded_by(found)
+            same = self.judge.learns_as(found)
+            judge = Judge(found, weight, self.judge.learner) if same else self._judge(found, replaces=True)
         except ValueError as error:
             raise _Refused(reasons.UNUSABLE_RULESET, str(error)) from None
         self._unsaved_ruleset = True
         self._unsaved_layout = self._unsaved_layout or plan.layout() != before
-        self._unsaved_detector = self._unsaved_detector or judge.detector is not self.judge.detector
+        self._unsaved_forgetting = self._unsaved_forgetting or not same
         self.features.adopt(plan)
         self.warming.adopt(plan.needs())
         self.ruleset, self.judge, self._plan = found, judge, plan
         return []
+
+    def _judge(self, ruleset: RuleSet, *, replaces: bool) -> Judge:
+        """A judge whose detector has learned nothing."""
+        detector, every = new_detector(ruleset), self._settings.snapshot_every
+        learner = None
+        if detector is not None:
+            learner = Learner(detector, every, backed=self._backed, replaces=replaces)
+        return Judge(ruleset, self._settings.anomaly_weight, learner)
 
     def _list(self, event: events.ControlList) -> list[Output]:
         try:

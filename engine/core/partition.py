@@ -196,7 +196,7 @@ class Partition:
         effects.outputs = [output for _, output in parts]
         ops += self._observers.flush()
         if self._backed:
-            ops += [*self._force.ops(effects), *self._rates_op(decoded.rates)]
+            ops += [*self._force.ops(), *self._rates_op(decoded.rates)]
         effects.ops = b"".join(ops)
         return effects
 

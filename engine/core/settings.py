@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from engine.core.admission import AdmissionLimits
+from engine.core.learning import SNAPSHOT_EVERY
 from engine.domain.rates import Rates
 from engine.engagement.base_earn import BaseEarnSettings
 from engine.features.definition import FeatureLimits
@@ -20,6 +21,7 @@ class CoreSettings:
         clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
         anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. Half-space trees are not
             calibrated, so they only nudge; a rule that names `score.anomaly` decides.
+        snapshot_every: events the detector learns between two snapshots of it (with a store only).
         entities_max: entities of one feature group held in memory before the least recently used go (with a store
             only).
         customers_max: customers whose admission log or account is held in memory (with a store only).
@@ -31,5 +33,6 @@ class CoreSettings:
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     clock_jump_ms: int = 8 * 86_400_000
     anomaly_weight: float = 0.2
+    snapshot_every: int = SNAPSHOT_EVERY
     entities_max: int = 1_000_000
     customers_max: int = 1_000_000
