@@ -20,6 +20,7 @@ Bytes = NDArray[np.uint8]
 VERSION: Final = 2
 KIND_SNAPSHOT: Final = 1
 KIND_FIRST_SEEN: Final = 2
+KIND_LOOSE: Final = 3
 KEY_BYTES: Final = 11
 HEADER_BYTES: Final = 8
 REFERENCE_SPAN: Final = 64
@@ -123,8 +124,13 @@ def reference(arena: Words, row: Words, cap: int, column: int, j: int) -> int:
 
 
 @njit
-def put_touch(buffer: Bytes, at: int, arena: Words, row: Words, columns: Words, j: int, previous: int) -> int:
-    """Write touch `j` of a log, whose predecessor in the record has the time `previous`."""
+def put_touch(
+    buffer: Bytes, at: int, arena: Words, row: Words, columns: Words, j: int, previous: int, loose: bool
+) -> int:
+    """Write touch `j` of a log, whose predecessor in the record has the time `previous`.
+
+    A loose one refers to no other: what stands before it in the store is not known.
+    """
     start = row[t.E_START]
     count = columns.shape[0]
     cap = row[t.E_CAP]
@@ -144,7 +150,7 @@ def put_touch(buffer: Bytes, at: int, arena: Words, row: Words, columns: Words, 
             elif columns[c, t.C_KIND] == t.KIND_FLOAT:
                 at = put_word(buffer, at, value)
             else:
-                distance = reference(arena, row, cap, c, j)
+                distance = 0 if loose else reference(arena, row, cap, c, j)
                 at = put_varint(buffer, at, distance)
                 if distance == 0:
                     at = put_word(buffer, at, value)
@@ -173,7 +179,12 @@ def append_touch(
         row[t.E_TTL] = time
     row[t.E_SEEN] = time
     value_at = begin(buffer, meta[t.M_OPS], APPEND, params[t.P_GROUP], row[t.E_KEY], ttl)
-    end = put_touch(buffer, value_at, arena, row, columns, j, previous)
+    if params[t.P_SHARED] != 0:
+        end = put_varint(buffer, value_at, 1)
+        end = put_varint(buffer, end, KIND_LOOSE)
+        end = put_touch(buffer, end, arena, row, columns, j, 0, True)
+    else:
+        end = put_touch(buffer, value_at, arena, row, columns, j, previous, False)
     finish(buffer, value_at, end)
     meta[t.M_OPS] = end
 
@@ -201,6 +212,6 @@ def put_snapshot(buffer: Bytes, at: int, arena: Words, row: Words, columns: Word
     at = put_varint(buffer, at, row[t.E_LEN])
     previous = 0
     for j in range(row[t.E_LEN]):
-        at = put_touch(buffer, at, arena, row, columns, j, previous)
+        at = put_touch(buffer, at, arena, row, columns, j, previous, False)
         previous = arena[row[t.E_START] + j]
     return at

@@ -27,6 +27,14 @@ RECENCY_OPS: Final = (DISTINCT, IS_NEW)
 EVENT_BEFORE_OPS: Final = (LAST, CHANGED)
 """Aggregates that look at the matching event before, which only the log has one by one."""
 
+OWN_ENTITIES: Final = frozenset({"customer", "payment"})
+"""Entities whose events all stand in one partition: that of the customer."""
+
+
+def is_shared(by: tuple[str, ...]) -> bool:
+    """Whether events of several partitions touch the entities of a `by`."""
+    return OWN_ENTITIES.isdisjoint(by)
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:

@@ -73,7 +73,7 @@ def put_entity(buffer: Bytes, arena: Words, row: Words, columns: Words, series: 
     row[t.E_LEN] = length
     previous = arena[row[t.E_START] + base - 1] if base > 0 else 0
     for j in range(base, length):
-        at = codec.put_touch(buffer, at, arena, row, columns, j, previous)
+        at = codec.put_touch(buffer, at, arena, row, columns, j, previous, False)
         previous = arena[row[t.E_START] + j]
     return at
 

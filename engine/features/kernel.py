@@ -41,17 +41,23 @@ def update(
     arena: Words, floats: Floats, entities: Words, index: Words, meta: Words,
     features: Words, windows: Words, bits: Words, columns: Words, series: Words,
     params: Words, keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
-    out: Floats, scratch: Words, ops: Bytes, first: int,
+    out: Floats, scratch: Words, ops: Bytes, ends: Words, first: int,
 ) -> int:  # fmt: skip
-    """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end)."""
+    """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end).
+
+    `ends`: gets the length of `ops` after each event, of a shared group.
+    """
     lows = np.zeros(len(windows), np.int64)
     noted = np.zeros(series.shape[0], np.int64)
     nobody = np.zeros(entities.shape[1], np.int64)
     p.blank(nobody)
+    shared = params[t.P_SHARED] != 0
     if len(times) - first >= BATCH_TO_WARM:
         scratch[0] = p.warm(arena, entities, index, keys, first, params[t.P_WIDTH])
     for i in range(first, len(times)):
         key, time = keys[i], times[i]
+        if shared:
+            ends[i] = meta[t.M_OPS]
         if key == 0:
             for f in range(features.shape[0]):
                 out[features[f, t.F_OUT], i] = np.nan
@@ -63,7 +69,7 @@ def update(
             if slot < 0:
                 return i
         row = entities[slot] if slot >= 0 else nobody
-        compaction = mask != 0 and log.due(row, params)
+        compaction = mask != 0 and not shared and log.due(row, params)
         if slot >= 0 and not room(arena, meta, row, mask, columns, series, params, strings, i, compaction, ops):
             return i
         row[t.E_USED] = meta[t.M_TICK]
@@ -89,6 +95,8 @@ def update(
                 codec.append_touch(ops, meta, arena, row, columns, params, before, previous)
             elif params[t.P_AGES] != 0 and (aged or abs(time - row[t.E_SEEN]) >= codec.SEEN_REFRESH_MS):
                 codec.append_first_seen(ops, meta, row, params, time)
+            if shared:
+                ends[i] = meta[t.M_OPS]
     return len(times)
 
 

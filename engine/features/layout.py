@@ -63,6 +63,17 @@ class Layout:
         self.groups.append(created)
         return created
 
+    def extends(self, other: "Layout") -> bool:
+        """Whether all that `other` gives a meaning to has the same meaning here."""
+        if len(other.groups) > len(self.groups):
+            return False
+        return all(
+            old.by == new.by
+            and old.filters == new.filters[: len(old.filters)]
+            and old.columns == new.columns[: len(old.columns)]
+            for old, new in zip(other.groups, self.groups, strict=False)
+        )
+
     def dump(self) -> bytes:
         """As JSON, stable for equal content."""
         body: dict[str, Any] = {

@@ -19,6 +19,7 @@ from engine.features.definition import (
     FeatureDef,
     FeatureLimits,
     Filter,
+    is_shared,
     validate,
 )
 from engine.features.needs import Need
@@ -40,6 +41,7 @@ class GroupPlan:
         columns: a row per column of the log, `(columns, C_WIDTH)`.
         series: a row per series of tiles, `(series, S_WIDTH)`.
         params: scalars, `(P_WIDTH_OF,)`.
+        shared: its entities are touched by events of several partitions.
     """
 
     id: int
@@ -50,6 +52,7 @@ class GroupPlan:
     columns: NDArray[np.int64]
     series: NDArray[np.int64]
     params: NDArray[np.int64]
+    shared: bool
 
     def reads_logs_of(self, other: "GroupPlan") -> bool:
         """Whether logs in memory under `other`, of the same id, are those this plan would have in memory."""
@@ -189,6 +192,7 @@ def _compile_group(
         columns=_columns(group, members),
         series=_series(table, filled),
         params=_params(group, members, limits),
+        shared=is_shared(by),
     )
 
 

@@ -51,11 +51,14 @@ def read_record(
     if at < 0:
         return -1
     if head & 1 == 0:
-        at = read_touch(arena, meta, row, columns, params, blob, at, end, head >> 1)
-        if at >= 0 and row[t.E_TILES] >= 0 and not note(arena, meta, row, series, params, head >> 1):
-            return -1
-        return at
+        return read_arrival(arena, meta, row, columns, series, params, blob, at, end, head >> 1)
     kind, at = c.get_varint(blob, at, end)
+    if at >= 0 and kind == c.KIND_LOOSE:
+        head, at = c.get_varint(blob, at, end)
+        if at < 0 or head & 1 != 0:
+            return -1
+        row[t.E_LAST] = 0
+        return read_arrival(arena, meta, row, columns, series, params, blob, at, end, head >> 1)
     if at >= 0 and kind == c.KIND_FIRST_SEEN:
         first, at = c.get_varint(blob, at, end)
         seen, at = c.get_varint(blob, at, end)
@@ -66,6 +69,18 @@ def read_record(
     if at >= 0 and kind == c.KIND_SNAPSHOT:
         return read_snapshot(arena, meta, row, columns, series, params, blob, at, end)
     return -1
+
+
+@njit
+def read_arrival(
+    arena: Words, meta: Words, row: Words, columns: Words, series: Words, params: Words, blob: Bytes, at: int, end: int,
+    mask: int,
+) -> int:  # fmt: skip
+    """Read a touch that came after the snapshot."""
+    at = read_touch(arena, meta, row, columns, params, blob, at, end, mask)
+    if at >= 0 and row[t.E_TILES] >= 0 and not note(arena, meta, row, series, params, mask):
+        return -1
+    return at
 
 
 @njit

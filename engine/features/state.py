@@ -15,6 +15,7 @@ from engine.features.hashing import entity_keys
 from engine.features.kept import Kept, state_key
 from engine.features.plan import GroupPlan, Plan
 from engine.features.pool import Pool, absent
+from engine.features.sharing import Touches, UnknownTouches, forget, homes_of, rewrites, split
 
 SCRATCH_WORDS: Final = 1 << 16
 OPS_BYTES: Final = 1 << 18
@@ -27,11 +28,23 @@ class FeatureState:
     Args:
         plan: what to compute.
         backed: a store keeps the logs; `update` then returns operations for it, and entities are loaded on demand.
+        shard, shards: which of how many this is. With several (and a store), entities that events of all of them touch
+            are loaded for each batch from their homes (`engine.features.sharing`).
+
+    Attributes:
+        touches: what the last `update` does to entities at home in other shards.
     """
 
-    def __init__(self, plan: Plan, backed: bool = True) -> None:
+    def __init__(self, plan: Plan, backed: bool = True, *, shard: int = 0, shards: int = 1) -> None:
+        if shards > 1 and not backed:
+            raise ValueError("several shards share entities through a store; there is none")
         self.plan = plan
         self.backed = backed
+        self.touches: dict[int, Touches] = {}
+        self._shard = shard
+        self._shards = shards
+        self._rewrites: dict[int, list[bytes]] = {}
+        self._ends = np.empty(0, np.int64)
         self._scratch = np.zeros(SCRATCH_WORDS, np.int64)
         self._ops = np.empty(OPS_BYTES, np.uint8)
         self._pools: list[Pool] = []
@@ -76,7 +89,21 @@ class FeatureState:
         found = [group.params.copy() for group in self.plan.groups]
         for group, params in zip(self.plan.groups, found, strict=True):
             params[t.P_BACKED] = int(self.backed or group.id in self._kept.groups)
+            params[t.P_SHARED] = int(self._shards > 1 and group.shared)
         return found
+
+    def home(self, key: bytes) -> int:
+        """The shard that holds a state key; a key of another room is held by this one."""
+        if self._shards > 1 and len(key) == KEY_BYTES and key.startswith(KEY_FEATURE):
+            group = int.from_bytes(key[1:3], "little")
+            if any(known.shared and known.id == group for known in self.plan.groups):
+                return int.from_bytes(key[3:], "little") % self._shards
+        return self._shard
+
+    def shared_rows(self) -> list[int]:
+        """Rows of the feature matrix whose entities several shards touch; none where there is one shard."""
+        groups = self.plan.groups if self._shards > 1 else []
+        return sorted(int(row) for group in groups if group.shared for row in group.features[:, t.F_OUT])
 
     def update(self, columns: Columns) -> tuple[NDArray[np.float64], bytes]:
         """Take in a micro-batch and compute every feature of every event as of its own time.
@@ -85,6 +112,7 @@ class FeatureState:
             The feature matrix, float64 `(features, n)`, NaN for null; and packed operations (`engine.domain.ops`) for
             the store, empty where not backed.
         """
+        self.touches = {}
         out = np.empty((len(self.plan.features), columns.n), np.float64)
         if columns.n == 0 or not self.plan.features:
             return out, b""
@@ -96,7 +124,7 @@ class FeatureState:
             np.ascontiguousarray(columns.numbers),
             self._filters(columns),
         )
-        written = []
+        written = self._rewritten()
         for group, params, pool in zip(self.plan.groups, self._params, self._pools, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
             kept = not self.backed and group.id in self._kept.groups
@@ -106,9 +134,27 @@ class FeatureState:
             ops = self._update_group(group, params, pool, keys, batch, out)
             if kept:
                 self._kept.apply(ops)
+            elif params[t.P_SHARED]:
+                written += self._route(ops, homes_of(keys, self._shards))
             else:
                 written.append(ops)
         return out, b"".join(written)
+
+    def _rewritten(self) -> list[bytes]:
+        """The rewrites of the logs that were loaded for this batch: those at home here; the others become touches."""
+        found, self._rewrites = self._rewrites, {}
+        own = found.pop(self._shard, [])
+        for home, ops in found.items():
+            self.touches.setdefault(home, Touches()).extend([0] * len(ops), ops)
+        return own
+
+    def _route(self, ops: bytes, homes: NDArray[np.int64]) -> list[bytes]:
+        """The operations of a shared group for this shard; those for others become touches."""
+        parts = split(ops, self._ends[: len(homes)], homes)
+        own = parts.pop(self._shard, Touches())
+        for home, part in parts.items():
+            self.touches.setdefault(home, Touches()).extend(part.rows, part.ops)
+        return own.ops
 
     def missing(self, columns: Columns) -> list[bytes]:
         """State keys of the entities of a micro-batch that are not resident; `load` them before `update`."""
@@ -116,8 +162,11 @@ class FeatureState:
             return []
         strings = np.ascontiguousarray(columns.strings)
         found: list[bytes] = []
-        for group, pool in zip(self.plan.groups, self._pools, strict=True):
-            found += self._absent(group, pool, entity_keys(strings, group.by_rows).view(np.int64))
+        self._rewrites = {}
+        for place, group in enumerate(self.plan.groups):
+            if self._params[place][t.P_SHARED]:  # others may have touched them since
+                self._pools[place] = forget(self._pools[place], len(group.columns))
+            found += self._absent(group, self._pools[place], entity_keys(strings, group.by_rows).view(np.int64))
         return found
 
     def _absent(self, group: GroupPlan, pool: Pool, keys: NDArray[np.int64]) -> list[bytes]:
@@ -133,6 +182,7 @@ class FeatureState:
             values: what the store has under each, None where it has nothing.
 
         Raises:
+            UnknownTouches: another shard wrote to a shared log under a later layout.
             ValueError: a value is not one that this room wrote.
         """
         by_group: dict[int, list[tuple[bytes, bytes | bytearray]]] = {group.id: [] for group in self.plan.groups}
@@ -141,9 +191,12 @@ class FeatureState:
                 members = by_group.get(int.from_bytes(key[1:3], "little"))
                 if members is not None:
                     members.append((key, value or b""))
-        for group, pool in zip(self.plan.groups, self._pools, strict=True):
+        for group, params, pool in zip(self.plan.groups, self._params, self._pools, strict=True):
             if by_group[group.id]:
                 self._load_group(group, pool, by_group[group.id])
+                if params[t.P_SHARED]:
+                    for entity, op in rewrites(group, params, pool, by_group[group.id]):
+                        self._rewrites.setdefault(entity % self._shards, []).append(op)
 
     def _load_group(self, group: GroupPlan, pool: Pool, members: list[tuple[bytes, bytes | bytearray]]) -> None:
         """Load the entities of one group."""
@@ -159,7 +212,8 @@ class FeatureState:
             )  # fmt: skip
             if pool.meta[t.M_NEED] == t.CORRUPT:
                 pool.meta[t.M_NEED] = t.NEED_NOTHING
-                raise ValueError(f"state key {members[done][0].hex()}: not a readable feature log")
+                fault = UnknownTouches if self._shards > 1 and group.shared else ValueError
+                raise fault(f"state key {members[done][0].hex()}: not a readable feature log")
             if done < len(keys):
                 pool.grow()
 
@@ -200,6 +254,8 @@ class FeatureState:
     ) -> bytes:
         """One group's kernel over the batch, growing its pool as often as it asks; the operations for the store."""
         done = 0
+        if len(self._ends) < len(keys):
+            self._ends = np.empty(len(keys), np.int64)
         pool.meta[t.M_OPS] = 0
         pool.meta[t.M_TICK] += 1
         while done < len(keys):
@@ -220,6 +276,7 @@ class FeatureState:
                 out,
                 self._scratch,
                 self._ops,
+                self._ends,
                 done,
             )
             if pool.meta[t.M_NEED] == t.NEED_OPS:

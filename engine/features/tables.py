@@ -54,7 +54,8 @@ P_SLACK: Final = 8
 P_BACKED: Final = 9
 P_COMPACT: Final = 10  # log length from which compaction is considered
 P_SAMPLE: Final = 11  # values kept per level of a recency series
-P_WIDTH_OF: Final = 12
+P_SHARED: Final = 12  # several shards append to its logs
+P_WIDTH_OF: Final = 13
 
 # Rows of a log chunk; a chunk of capacity c holds row r of touch j at start + r * c + j.
 R_TIME: Final = 0
