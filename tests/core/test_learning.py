@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ features:
 rules:
   - {id: odd, description: d, when: score.anomaly > 0.5, then: {decision: review, reason: ODD}}
 """
-ONE = compile({"a.yaml": MODEL % (10, "part, share") + RULES})
-TWO = compile({"a.yaml": MODEL % (20, "share") + RULES})
+ONE = compile({"a.yaml": MODEL % (8, "part, share") + RULES})
+TWO = compile({"a.yaml": MODEL % (6, "share") + RULES})
 NONE = compile({"a.yaml": RULES.replace("score.anomaly > 0.5", "amount > 5")})
 SETS: dict[str, RuleSet] = {ruleset.hash: ruleset for ruleset in (ONE, TWO, NONE)}
 
@@ -70,7 +71,7 @@ def test_any_batches_and_restarts_give_the_detector_and_the_stored_bytes_of_one_
     running = learner(store, every)
     found = []
     edges = [0, *sorted(min(cut, x.shape[1]) for cut in cuts), x.shape[1]]
-    for batch, (start, end) in enumerate(zip(edges, edges[1:])):
+    for batch, (start, end) in enumerate(pairwise(edges)):
         found.append(running.score(x[:, start:end]))
         store.take(b"".join(running.ops()))
         if batch in restarts:
@@ -138,7 +139,7 @@ async def run(records: Sequence[bytes], batch: int, drop: int) -> tuple[list[byt
 
 
 @pytest.mark.parametrize(
-    "switches", [(), ((60, TWO), (61, ONE)), ((50, NONE), (120, TWO)), ((30, TWO), (100, NONE), (200, ONE))]
+    "switches", [(), ((60, TWO), (61, ONE)), ((50, NONE), (120, TWO)), ((90, TWO), (100, NONE), (200, ONE))]
 )
 def test_a_shard_scores_and_stores_the_same_however_it_is_cut_and_restarted(
     switches: tuple[tuple[int, RuleSet], ...],
