@@ -22,13 +22,16 @@ from engine.config import Settings
 from engine.config.show import environment
 from engine.generator.stream import generate
 from engine.lifetime import Lifetime
+from engine.partitions import core_settings
 from engine.ports.announce import Announcer
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreMisconfigured, StoreUnavailable
-from engine.ports.sync import Decider
+from engine.ports.sync import Decider, Taker
 from engine.rule_watch import RuleWatch
 from engine.service.batching import BatchLimits
+from engine.service.degraded import DegradedDecider
 from engine.service.desk import ShardDesk
+from engine.service.given import GivenAnswers
 from engine.service.machine import PartitionMachine
 from engine.service.marks import NO_LOG
 from engine.service.outage import Outage
@@ -36,8 +39,10 @@ from engine.service.relay import Relay
 from engine.service.rule_sets import RuleLibrary
 from engine.service.shard import Shard
 from engine.service.sole import SoleOwner
+from engine.service.standing import StandingReader
 from engine.service.sync_log import LogDecider
 from engine.service.ticks import ticker
+from engine.telemetry.degraded import DegradedMetrics
 from engine.telemetry.metrics import Metrics
 from engine.telemetry.stages import timed
 from engine.warm_up import EVENTS, keep_from_collector, warm_up
@@ -45,13 +50,12 @@ from engine.warm_up import EVENTS, keep_from_collector, warm_up
 SHARD: Final = 0
 DRAIN_SHARE: Final = 0.6  # of the time a stopping process has; the rest is for answering and closing
 BACKTEST_GROUPS: Final = ("money", "state", "risk", "rewards")  # settings that what a backtest says depends on
-QUEUED_EVENTS_MAX: Final = 4_000  # more would wait longer than any caller does
 
 T = TypeVar("T")
 logger = logging.getLogger("steward.serve")
 
 
-class _Startable(Decider, Protocol):
+class _Startable(Taker, Protocol):
     def start(self) -> None:
         """Begin; returns at once."""
 
@@ -117,12 +121,15 @@ class _Server:
             build = self._sole_owner if alone(self._settings) else self._log_decider
             decider, announcer, prepare = build(store, stack)
             stack.push_async_callback(self._rules.stop)
-            server = HttpServer(self._application(decider, self._desk(store, announcer)), self._settings.http.address)
+            answering = self._answering(decider, store, stack)
+            server = HttpServer(self._application(answering, self._desk(store, announcer)), self._settings.http.address)
             try:
                 await server.start()
                 stack.push_async_callback(server.close)
                 if await self._life.unless_stopped(self._prepare(store, prepare)):
                     decider.start()
+                    if isinstance(answering, DegradedDecider):
+                        answering.start()
                     if isinstance(decider, SoleOwner):
                         self._rules.start(lambda: decider.rulesets, decider)
                         self._start_ticks(decider, stack)
@@ -131,7 +138,10 @@ class _Server:
                 self._life.fail(error)
             await server.close_doors()
             if not await decider.drain(self._settings.worker.drain_ms / 1000 * DRAIN_SHARE):
-                logger.warning("not everything was finished in time; what was not committed was not answered either")
+                logger.warning(
+                    "not everything was finished in time; what was not committed was not answered either, or as not "
+                    "stored: senders repeat it"
+                )
         if self._life.failure is not None:
             logger.error("the API cannot go on: %s", self._life.failure)
             return FAULT
@@ -143,6 +153,22 @@ class _Server:
         if tick_ms:
             task = asyncio.ensure_future(ticker(lambda: owner.waiting, owner, self._clock, tick_ms).run())
             stack.callback(task.cancel)
+
+    def _answering(self, decider: Taker, store: RedisStore, stack: AsyncExitStack) -> Decider:
+        """What answers the calls: `decider`, unless told otherwise with answers made without the state behind it."""
+        if not self._settings.http.degraded:
+            return decider
+        counts = DegradedMetrics(self._metrics.registry)
+        ttl_s = self._settings.redis.answer_ttl_ms // 1000
+        made = DegradedDecider(
+            decider,
+            StandingReader(store, self._rules.library, core_settings(self._settings), self._clock),
+            GivenAnswers(store, self._clock, ttl_s=ttl_s, on_settled=counts.settled),
+            clock=self._clock,
+            on_answer=counts.answered,
+        )
+        stack.push_async_callback(made.stop)
+        return made
 
     def _application(self, decider: Decider, desk: ShardDesk) -> Any:
         http = self._settings.http
@@ -199,11 +225,12 @@ class _Server:
         owner = SoleOwner(
             shard,
             lambda: store.answer(SHARD, b"probe"),
-            limits=BatchLimits(batch.events_max, batch.bytes_max, QUEUED_EVENTS_MAX),
+            limits=BatchLimits(batch.events_max, batch.bytes_max, self._settings.http.queued_max),
             clock=self._clock,
             store_outage=store_outage,
             on_batch=self._metrics.batch,
             on_fatal=self._on_fatal,
+            hasty=self._settings.http.degraded,
         )
         return owner, owner, _nothing
 
@@ -221,6 +248,7 @@ class _Server:
             backoff=self._life.backoff(),
             outage=Outage("the line of replies", self._clock),
             on_fatal=self._on_fatal,
+            hasty=self._settings.http.degraded,
         )
 
         async def prepare() -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -93,8 +94,14 @@ class _Health:
         return web.Response(body=b'{"status":"ok"}', content_type="application/json")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """`GET /readyz`: decisions can be had now; 503 with the reasons where they cannot."""
+        """`GET /readyz`: decisions can be had now; 503 with the reasons where they cannot.
+
+        200 and `degraded` where they can be had without the state only: nobody would be answered if nobody were ready.
+        """
         reasons = await self._decider.not_ready()
+        if reasons and self._decider.degraded_ready:
+            body = msgspec.json.encode({"status": "degraded", "reasons": reasons})
+            return web.Response(body=body, content_type="application/json")
         if reasons:
             raise Problem(503, "not-ready", "; ".join(reasons), members={"reasons": reasons})
         return web.Response(body=b'{"status":"ready"}', content_type="application/json")

@@ -64,7 +64,7 @@ PROBLEMS: Final = {
     413: "the body is too large",
     422: "the event is refused; `reason` says why, and it is dead-lettered",
     503: "too much is waiting, or a service is away; `Retry-After` says when to come back",
-    504: "no decision in time; sending the event again gets its answer",
+    504: "no decision in time and none without the state either; sending the event again gets its answer",
 }
 
 
@@ -110,7 +110,7 @@ def _paths() -> dict[str, Any]:
                 "parameters": [EXPLAIN],
                 "requestBody": {"required": True, "content": {JSON: _schema("Event")}},
                 "responses": {
-                    "200": _answer("the decision", "Decision"),
+                    "200": _answer("the decision; made without the state where `degraded` says so", "Decision"),
                     "202": _answer("the event is accepted and carries no decision", "Accepted"),
                     **_problems(*PROBLEMS),
                 },
@@ -131,7 +131,7 @@ def _paths() -> dict[str, Any]:
         },
         **http_openapi_desk.paths(),
         "/healthz": {"get": _plain("alive", "The process runs", JSON)},
-        "/readyz": {"get": _plain("ready", "Decisions can be had now", JSON, 503)},
+        "/readyz": {"get": _plain("ready", "Decisions can be had now; `degraded`: without the state only", JSON, 503)},
         "/metrics": {"get": _plain("metrics", "For Prometheus", "text/plain")},
         "/openapi.json": {"get": _plain("describe", "This description", JSON)},
     }

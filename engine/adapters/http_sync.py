@@ -10,7 +10,7 @@ from aiohttp import web
 
 from engine.adapters.http_bodies import cut, read
 from engine.adapters.http_problem import Problem
-from engine.ports.sync import ACCEPTED, DECISION, DUPLICATE, REJECTED, Busy, Decider, SyncResult, Undecided
+from engine.ports.sync import ACCEPTED, DECISION, DEGRADED, DUPLICATE, REJECTED, Busy, Decider, SyncResult, Undecided
 
 EVENT_BYTES_MAX: Final = 64 * 1024  # of the contract
 EVENTS_MAX: Final = 1_000  # of one bulk call: a couple of commits
@@ -60,7 +60,8 @@ class SyncHandlers:
     async def decision(self, request: web.Request) -> web.Response:
         """`POST /v1/decisions`: one event; its decision, 202 where it carries none, 422 where it is refused.
 
-        With `?explain=true` the decision has a member more, `explanation`; null in the answer to a repeat.
+        With `?explain=true` the decision has a member more, `explanation`; null in the answer to a repeat, and in one
+        that was made without the state.
         """
         explain = _switch(request, "explain")
         event = await read(request, EVENT_BYTES_MAX)
@@ -70,7 +71,7 @@ class SyncHandlers:
         if result.status == REJECTED:
             reason = msgspec.json.decode(result.body)
             raise Problem(422, "event-rejected", reason["detail"], members={"reason": reason["reason"]})
-        if result.status == DECISION or result.body != b"null":
+        if result.status in (DECISION, DEGRADED) or result.body != b"null":
             body = _explained(result) if explain else result.body
             return web.Response(body=body, content_type="application/json")
         return web.Response(body=_acknowledgement(event, result), status=202, content_type="application/json")
@@ -101,7 +102,13 @@ class SyncHandlers:
             raise Problem(504, "no-decision-in-time", detail, headers={"Retry-After": "1"}) from undecided
 
 
-_LABELS: Final = {DECISION: "decided", DUPLICATE: "repeated", ACCEPTED: "accepted", REJECTED: "rejected"}
+_LABELS: Final = {
+    DECISION: "decided",
+    DEGRADED: "degraded",
+    DUPLICATE: "repeated",
+    ACCEPTED: "accepted",
+    REJECTED: "rejected",
+}
 
 
 def _label(result: SyncResult) -> str:

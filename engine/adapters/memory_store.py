@@ -26,6 +26,7 @@ class _Shard:
     state: dict[bytes, bytearray] = field(default_factory=dict)
     expires: dict[bytes, float] = field(default_factory=dict)
     answers: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
+    given: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
     journal: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=JOURNAL_LENGTH_MAX))
 
 
@@ -129,13 +130,27 @@ class MemoryStore:
         return True
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
-        """See `StateStore.answer`."""
+        """See `StateStore.answer`: what was given comes first."""
         held = self._shards.get(shard, _Shard())
-        decision, expires = held.answers.get(key, (None, 0.0))
-        if decision is not None and expires <= self._now():
-            del held.answers[key]
+        given = self._kept(held.given, key)
+        return self._kept(held.answers, key) if given is None else given
+
+    async def give(self, shard: int, key: bytes, body: bytes, ttl_s: int, age_s: float) -> tuple[bool, bytes | None]:
+        """See `engine.ports.sync.AnswerBook.give`."""
+        held, now = self._shards.setdefault(shard, _Shard()), self._now()
+        owners = self._kept(held.answers, key)
+        if owners is not None and ttl_s - (held.answers[key][1] - now) > age_s:
+            return False, owners
+        held.given[key] = (body, now + ttl_s)
+        return True, owners
+
+    def _kept(self, answers: dict[bytes, tuple[bytes, float]], key: bytes) -> bytes | None:
+        """One of the kept answers; dropped where its time is over."""
+        body, expires = answers.get(key, (None, 0.0))
+        if body is not None and expires <= self._now():
+            del answers[key]
             return None
-        return decision
+        return body
 
     def journal(self, shard: int) -> Iterator[tuple[int, bytes]]:
         """Journal entries kept, oldest first: the offset stored with each, and its bytes."""

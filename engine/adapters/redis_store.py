@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit, check_delivery
 from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
 from engine.adapters.redis_errors import translated
-from engine.adapters.redis_keys import ANSWER, HEAD, Keys
+from engine.adapters.redis_keys import ANSWER, GIVEN, HEAD, Keys
 from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, StoreMisconfigured
 
 LOAD_KEYS_MAX: Final = 1_000
@@ -155,10 +155,20 @@ class RedisStore:
             return bool(await self._client.run(script("swap.lua"), self._keys.features(), before or b"", after))
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
-        """See `StateStore.answer`."""
+        """See `StateStore.answer`: what was given comes first."""
+        base = self._base(shard)
         with translated(self._client.where):
-            decision: bytes | None = await self._client.call("GET", self._base(shard) + ANSWER + key)
-        return decision
+            given, decision = await self._client.call("MGET", base + GIVEN + key, base + ANSWER + key)
+        found: bytes | None = decision if given is None else given
+        return found
+
+    async def give(self, shard: int, key: bytes, body: bytes, ttl_s: int, age_s: float) -> tuple[bool, bytes | None]:
+        """See `engine.ports.sync.AnswerBook.give`."""
+        base = self._base(shard)
+        arguments = (base + GIVEN + key, body, ttl_s * 1000, round(age_s * 1000))
+        with translated(self._client.where):
+            kept, owners = await self._client.run(script("give.lua"), base + ANSWER + key, *arguments)
+        return bool(kept), owners
 
     async def node(self, shard: int) -> str:
         """Which server holds a shard. Raises `StoreUnavailable`."""

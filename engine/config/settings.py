@@ -179,6 +179,12 @@ class HttpSettings:
         "", kinds.API_KEYS, "keys and their roles; empty: no key is asked for", "STEWARD_API_KEYS"
     )
     deadline_ms: int = _setting("500ms", duration("10ms", "1m"), "longest a synchronous call waits for its decision")
+    degraded: bool = _setting(
+        "true", kinds.SWITCH, "answer without the state where it does not answer in time; false: 504 then"
+    )
+    queued_max: int = _setting(
+        "4000", integer(1, 1_000_000), "events that may wait in this process while it has no log; more get a 503"
+    )
     body_bytes_max: int = _setting("8MiB", size("64KiB", "1GiB"), "largest request body")
     backtest_directory: Path | None = _setting(
         "", kinds.PATH, "where POST /v1/rules/backtest finds histories by name; none: only events in the request"

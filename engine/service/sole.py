@@ -11,7 +11,7 @@ from engine.core.controls import may_be_control
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
 from engine.ports.store import Fenced, StoreUnavailable
-from engine.ports.sync import REJECTED, Busy, SyncResult, Undecided
+from engine.ports.sync import IN_MEMORY, REJECTED, Busy, SyncResult, Undecided
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
@@ -20,6 +20,7 @@ from engine.service.shard import BatchOutcome, Shard
 
 PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
 IDLE_ACKNOWLEDGE_S: Final = 0.5
+HASTY_S: Final = 0.05  # for a decision while the store is known to be away
 NO_HEADERS: Final = ()
 EXPLAINED: Final = ((EXPLAIN, b"true"),)
 ANNOUNCED_MAX: Final = 100  # control events that may wait behind a full queue: a busy engine can still be told things
@@ -59,7 +60,11 @@ class SoleOwner:
         store_outage: what the shard reports the store's absence to.
         on_batch: called after each commit.
         on_fatal: called once, with what ended the owner for good.
+        hasty: somebody answers without the state where this one cannot in time: a call of one event gives up soon while
+            the store is known to be away. The event stays in the queue.
     """
+
+    degraded_ready = False
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class SoleOwner:
         store_outage: Outage,
         on_batch: Callable[[BatchOutcome], None],
         on_fatal: Callable[[BaseException], None],
+        hasty: bool = False,
     ) -> None:
         self.shard = shard
         self._probe = probe
@@ -79,6 +85,7 @@ class SoleOwner:
         self._outage = store_outage
         self._on_batch = on_batch
         self._on_fatal = on_fatal
+        self._hasty = hasty
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._opened = False
@@ -120,12 +127,19 @@ class SoleOwner:
             else:
                 self._queue.append(item)
         self._wake.set()
+        if self._hasty and self._outage.down and len(events) == 1:
+            seconds = min(seconds, HASTY_S)
         try:
             async with asyncio.timeout(seconds):
                 return [await item.answer for item in waiting]
         except TimeoutError:
             told = "the store is not available" if self._outage.down else "the decision took too long"
-            raise Undecided(told) from None
+            raise Undecided(told, IN_MEMORY, self.shard.number) from None
+
+    @property
+    def taking(self) -> bool:
+        """Whether there is room for a further event and this process goes on."""
+        return not self._stopping and len(self._queue) < self._limits.queued_events_max
 
     async def announce(self, shard: int, record: bytes) -> None:
         """See `engine.ports.announce.Announcer`: takes its place among the events; returns once it is committed."""

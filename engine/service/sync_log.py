@@ -13,14 +13,16 @@ import msgspec
 from engine.ports.clock import Clock
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreUnavailable
-from engine.ports.sync import REJECTED, Busy, EventWriter, ReplyChannel, SyncResult, Undecided
+from engine.ports.sync import ON_LOG, REJECTED, Busy, EventWriter, ReplyChannel, SyncResult, Undecided
 from engine.service.backoff import Backoff
+from engine.service.breaker import Breaker
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
 from engine.service.replies import EXPLAIN, NO_CONTROL, REPLY_TO, REQUEST_ID, event_key
 
 PROBE_S: Final = 1.0
-LOOK_UP_S: Final = 0.1  # of the stored answer, once the time for a reply is over
+LOOK_UP_S: Final = 0.1  # of the caller's time, at most half of it: for the stored answer, once no reply has come
+HASTY_S: Final = 0.05  # for a reply while the store is taken to be away: one that comes at all comes at once
 PENDING_MAX: Final = 10_000  # calls that wait at one node; some seconds of traffic
 
 logger = logging.getLogger("steward.service")
@@ -48,12 +50,19 @@ class LogDecider:
     the log; card numbers are masked before that, too. A reply that got lost (publishing is at most once) is looked up
     in the store, where the owner keeps it.
 
+    A log that did not take an event in time is taken to be away until a probe says otherwise: the first calls end in
+    `Undecided`, for their events may have got there, those after them in `Busy`, for nothing of theirs was sent.
+
     Args:
         decoder: validates events; a call must not change it.
         writer, replies: the log and the line the replies come over.
         answer: `StateStore.answer`: the kept answer of a shard by event key.
         on_fatal: called once, with what ended the listener for good.
+        hasty: somebody answers without the state where this one cannot in time. Events are then taken also while no
+            reply can be heard, and a call of one event gives up soon while the store is taken to be away.
     """
+
+    degraded_ready = False
 
     def __init__(
         self,
@@ -66,6 +75,7 @@ class LogDecider:
         backoff: Backoff,
         outage: Outage,
         on_fatal: Callable[[BaseException], None],
+        hasty: bool = False,
     ) -> None:
         self._decoder = decoder
         self._writer = writer
@@ -75,6 +85,9 @@ class LogDecider:
         self._backoff = backoff
         self._outage = outage
         self._on_fatal = on_fatal
+        self._hasty = hasty
+        self._log = Breaker(writer.check, LogUnavailable, clock, within_s=PROBE_S)
+        self._store = Breaker(lambda: answer(0, b"probe"), StoreUnavailable, clock, within_s=LOOK_UP_S)
         self._channel = f"steward:replies:{uuid.uuid4().hex}"
         self._requests = count(1)
         self._pending: dict[str, asyncio.Future[SyncResult]] = {}
@@ -91,7 +104,9 @@ class LogDecider:
         """See `Decider.decide`."""
         if self._stopping or len(self._pending) + len(events) > PENDING_MAX:
             raise Busy("this process is stopping" if self._stopping else "too many calls are waiting")
-        if not self._listening:
+        if self._log.away:
+            raise Busy("the event log is not available")
+        if not (self._listening or self._hasty):
             raise Busy("replies cannot be received: the store is not available")
         deadline = Deadline(self._clock, seconds)
         decoded = self._decoder.decode(list(events))
@@ -115,32 +130,55 @@ class LogDecider:
         request = str(next(self._requests))
         answer: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._pending[request] = answer
-        partition = -1
+        headers = [(REPLY_TO, self._channel.encode()), (REQUEST_ID, request.encode())]
+        headers += [(EXPLAIN, b"true")] * explain
+        reserve_s = min(LOOK_UP_S, deadline.left_s() / 2)
         try:
-            async with asyncio.timeout(deadline.left_s()):
-                headers = [(REPLY_TO, self._channel.encode()), (REQUEST_ID, request.encode())]
-                headers += [(EXPLAIN, b"true")] * explain
-                partition = await self._writer.write(key, raw, headers)
-                results[index] = await answer
-        except TimeoutError:
-            found = await self._look_up(partition, raw)
-            if found is None:
-                raise Undecided("no answer in time: is a worker running?") from None
-            results[index] = found
-        except LogUnavailable as error:
-            raise Busy(str(error)) from error
+            partition = await self._write(key, raw, headers, deadline)
+            found = await self._reply(answer, deadline.left_s() - reserve_s) or await self._look_up(
+                partition, raw, deadline
+            )
         finally:
             del self._pending[request]
+        if found is None:
+            raise Undecided("no answer in time: is a worker running?", ON_LOG, partition)
+        results[index] = found
 
-    async def _look_up(self, partition: int, raw: bytes) -> SyncResult | None:
+    async def _write(self, key: bytes, raw: bytes, headers: list[tuple[str, bytes]], deadline: Deadline) -> int:
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                return await self._writer.write(key, raw, headers)
+        except TimeoutError:
+            self._log.trip()
+            raise Undecided("the event log did not take the event in time") from None
+        except LogUnavailable as error:
+            self._log.trip()
+            raise Busy(str(error)) from error
+
+    async def _reply(self, answer: asyncio.Future[SyncResult], seconds: float) -> SyncResult | None:
+        if self._hasty and (self._store.away or not self._listening):
+            seconds = min(seconds, HASTY_S)
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                return await answer
+        except TimeoutError:
+            return None
+
+    async def _look_up(self, partition: int, raw: bytes, deadline: Deadline) -> SyncResult | None:
         key = event_key(raw)
-        if partition < 0 or key is None:
+        if key is None or self._store.away:
             return None
         try:
-            body = await asyncio.wait_for(self._answer(partition, key), LOOK_UP_S)
+            body = await asyncio.wait_for(self._answer(partition, key), min(LOOK_UP_S, deadline.left_s()))
         except (StoreUnavailable, TimeoutError):
+            self._store.trip()
             return None
         return None if body is None else SyncResult("decision", body)
+
+    @property
+    def taking(self) -> bool:
+        """Whether the log is there and this process goes on."""
+        return not (self._stopping or self._log.away)
 
     async def not_ready(self) -> list[str]:
         """See `Decider.not_ready`."""
@@ -150,6 +188,7 @@ class LogDecider:
         try:
             await asyncio.wait_for(self._writer.check(), PROBE_S)
         except (LogUnavailable, TimeoutError) as error:
+            self._log.trip()
             reasons.append(f"the log cannot be reached: {str(error) or 'no answer in time'}")
         return reasons
 
@@ -163,6 +202,8 @@ class LogDecider:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        await self._log.close()
+        await self._store.close()
         return all(answer.done() for answer in waiting)
 
     async def _guarded(self) -> None:

@@ -295,7 +295,7 @@ class Metrics:
         self._outages.labels(service).inc()
 
     def sync(self, result: str, seconds: float) -> None:
-        """A synchronous call was answered; `result` is `decided`, `repeated`, `rejected`, `timeout` or `failed`."""
+        """A synchronous call was answered: `decided`, `degraded`, `repeated`, `rejected`, `timeout`, `failed`."""
         self._sync.labels(result).observe(seconds)
 
     def render(self) -> bytes:

@@ -111,6 +111,8 @@ async def test_what_is_not_there_or_not_allowed_is_a_problem():
 
 
 class Broken:
+    degraded_ready = False
+
     async def decide(self, events, seconds, *, explain=False):
         raise RuntimeError("card 4111111111111111")
 

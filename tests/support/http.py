@@ -1,7 +1,7 @@
 """An API over a shard without a log, for tests: a store, a sink and a client that can be looked into."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,14 @@ class FlakyStore(MemoryStore):
     async def answer(self, shard: int, key: bytes) -> bytes | None:
         self._check()
         return await super().answer(shard, key)
+
+    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        self._check()
+        return await super().load(shard, keys)
+
+    async def give(self, shard: int, key: bytes, body: bytes, ttl_s: int, age_s: float) -> tuple[bool, bytes | None]:
+        self._check()
+        return await super().give(shard, key, body, ttl_s, age_s)
 
     async def commit(self, commit: Commit) -> None:
         self._check()
