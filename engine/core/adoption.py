@@ -18,6 +18,7 @@ from engine.core.learning import Learner, forget
 from engine.core.lists import ListFull, LiveLists
 from engine.core.rejects import Placed, Reject, reject
 from engine.core.settings import CoreSettings
+from engine.core.sharing import extended
 from engine.core.snoozes import Snoozes, SnoozesFull
 from engine.core.warming import Warming
 from engine.domain import events, reasons
@@ -74,11 +75,21 @@ class InForce:
         ruleset, judge: the rules at work.
         features, warming: the features they read, and how long those have been fed.
         lists, snoozes: as events have left them.
+        shards: how many shards share the logs of entities; told before `restore`.
+        layout: what those logs hold, as the shards have agreed (`take_layout`); None where there is one shard.
     """
 
     def __init__(
-        self, first: RuleSet, settings: CoreSettings, backed: bool, rulesets: Callable[[str], RuleSet | None]
+        self,
+        first: RuleSet,
+        settings: CoreSettings,
+        backed: bool,
+        rulesets: Callable[[str], RuleSet | None],
+        shard: int = 0,
     ) -> None:
+        self.shards = 1
+        self.layout: bytes | None = None
+        self._shard = shard
         self._first = first
         self._settings = settings
         self._backed = backed
@@ -93,8 +104,9 @@ class InForce:
             assert stored is not None, "the first rule set is there"
             raise UnknownRuleSet(stored)
         self.ruleset = found
-        self._plan = Plan.compile(found.features, head.get(HEAD_LAYOUT), self._settings.features)
-        self.features = FeatureState(self._plan, backed=self._backed)
+        layout = head.get(HEAD_LAYOUT) if self.layout is None else self.layout
+        self._plan = Plan.compile(found.features, layout, self._settings.features)
+        self.features = FeatureState(self._plan, self._backed, shard=self._shard, shards=self.shards)
         self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
         self.judge = self._judge(found, replaces=False)
         if self.judge.learner is not None:
@@ -111,8 +123,21 @@ class InForce:
 
     def unknown(self, controls: Sequence[Placed]) -> list[str]:
         """The rule sets that control events name and that are not at hand."""
-        named = dict.fromkeys(p.event.ruleset for p in controls if isinstance(p.event, events.ControlRules))
-        return [ruleset for ruleset in named if self.find(ruleset) is None]
+        return [ruleset for ruleset in named(controls) if self.find(ruleset) is None]
+
+    def layout_for(self, agreed: bytes | None, rulesets: Sequence[str], head: Mapping[bytes, bytes]) -> bytes | None:
+        """The layout that the shards have agreed on, with what some rule sets need. Raises `LayoutsDiffer`."""
+        found = [self.find(ruleset) for ruleset in rulesets or [in_force(head) or self._first.hash]]
+        held = head.get(HEAD_LAYOUT, self.layout)
+        return extended(agreed, held, [known for known in found if known is not None], self._settings.features)
+
+    def take_layout(self, layout: bytes) -> None:
+        """Read and write logs by the layout that the shards have agreed on; it extends the one before."""
+        self.layout = layout
+        if layout != self._plan.layout():
+            self._plan = Plan.compile(self.ruleset.features, layout, self._settings.features)
+            self.features.adopt(self._plan)
+            self._unsaved_layout = True
 
     def adopt(self, controls: Sequence[Placed]) -> Adopted:
         """Take in the control events of a batch, in order. One that cannot be is refused, and changes nothing."""
@@ -200,6 +225,11 @@ class InForce:
         )
         key, time_ms = alert.customer_id.encode(), parse_time(event.event_time)
         return [Output("alert", key, alert.alert_id, time_ms, _encode(alert))]
+
+
+def named(controls: Sequence[Placed]) -> list[str]:
+    """The rule sets that control events name."""
+    return list(dict.fromkeys(p.event.ruleset for p in controls if isinstance(p.event, events.ControlRules)))
 
 
 def in_force(head: Mapping[bytes, bytes]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from engine.core.effects import Effects, Output
@@ -70,6 +71,7 @@ class DecisionWriter:
         degraded: Sequence[list[str]],
         positions: Sequence[int],
         effects: Effects,
+        seen: Sequence[int] = (),
     ) -> list[tuple[int, Output]]:
         """Decisions, then alerts, of the decision rows of a batch, each with the position of its record.
 
@@ -79,9 +81,10 @@ class DecisionWriter:
             degraded: what each row's decision could not rely on.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
+            seen: rows of the feature matrix whose values the decisions carry.
         """
         columns = frame.columns
-        decisions = self.decisions(frame, verdicts, degraded)
+        decisions = self.decisions(frame, verdicts, degraded, seen)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
         digests, times = event_digests(columns), columns.time_ms.tolist()
@@ -97,7 +100,9 @@ class DecisionWriter:
         effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
         return parts
 
-    def decisions(self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]]) -> list[Decision]:
+    def decisions(
+        self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]], seen: Sequence[int] = ()
+    ) -> list[Decision]:
         """The decisions as structs."""
         columns = frame.columns
         anomaly = frame.score_anomaly if frame.score_anomaly is not None else np.full(columns.n, np.nan)
@@ -112,6 +117,7 @@ class DecisionWriter:
             verdicts.reasons,
             columns.late.tolist(),
             degraded,
+            _seen(frame.matrix[seen]) if seen else [UNSET] * columns.n,
             strict=True,
         )
         # Most events hit nothing: they share the empty lists.
@@ -134,8 +140,9 @@ class DecisionWriter:
                 model,
                 late,
                 names,
+                values,
             )
-            for row, (event, time, outcome, score, unusual, live, shadow, why, late, names) in enumerate(rows)
+            for row, (event, time, outcome, score, unusual, live, shadow, why, late, names, values) in enumerate(rows)
         ]
 
     def _reason(self, frame: Frame, rule: int, row: int) -> Reason:
@@ -145,6 +152,14 @@ class DecisionWriter:
             return fixed
         declared = self._ruleset.rules[rule]
         return Reason(declared.reason, declared.id, detail(self._ruleset, frame, rule, row))
+
+
+def _seen(values: NDArray[np.float64]) -> list[list[float | None]]:
+    """The values of some features, event by event: null for none, whole numbers without a fraction."""
+    return [
+        [None if value != value else int(value) if value.is_integer() else value for value in of_event]
+        for of_event in values.T.tolist()
+    ]
 
 
 def _alert(decision: Decision, digest: str) -> Alert:

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from engine.features.sharing import Touches
+
 OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter")
 
 
@@ -40,6 +42,7 @@ class Effects:
         features: with `--features`, a JSON line per accepted event.
         hits: hits of decision rules by rule id and how they counted, `live` or `shadow`.
         observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
+        touches: by home, what the batch does to entities at home in other shards; their rows are indexes of records.
         explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
 
@@ -55,3 +58,4 @@ class Effects:
     hits: dict[tuple[str, str], int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
     explanations: dict[int, bytes] = field(default_factory=dict)
+    touches: dict[int, Touches] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Score, rules, decisions: what one rule set makes of the events of a batch that carry a decision."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -42,6 +42,7 @@ class Rows:
         lists: those that control events changed.
         rates: in force; None where there are none.
         explain: indexes of records whose decisions are to be explained.
+        seen: rows of the matrix that decisions carry with them.
     """
 
     columns: Columns
@@ -51,6 +52,7 @@ class Rows:
     lists: Mapping[str, ListState]
     rates: Rates | None
     explain: frozenset[int]
+    seen: Sequence[int]
 
 
 class Judge:
@@ -103,7 +105,7 @@ class Judge:
         for at, place in enumerate(places) if rows.explain else ():
             if place in rows.explain:
                 effects.explanations[place] = _encode(explanation(self.ruleset, frame, at, verdicts))
-        return self._writer.write(frame, verdicts, degraded, places, effects)
+        return self._writer.write(frame, verdicts, degraded, places, effects, rows.seen)
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:
         """How often each rule hit, for metrics."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.admission import Admission
-from engine.core.adoption import Adopted, InForce, in_force
+from engine.core.adoption import Adopted, InForce, in_force, named
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
@@ -28,6 +28,7 @@ from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
+from engine.features.sharing import Touches
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_RATES: Final = KEY_HEAD + b"rates"
@@ -66,7 +67,7 @@ class Partition:
         self._settings = settings
         self._backed = backed
         self._features_out = features_out
-        self._force = InForce(ruleset, settings, backed, rulesets)
+        self._force = InForce(ruleset, settings, backed, rulesets, shard)
         self.probe: Callable[[str], None] = _ignore
         self.restore({})
 
@@ -79,6 +80,27 @@ class Partition:
     def ruleset_hash(self) -> str:
         """Its content hash."""
         return self._force.ruleset.hash
+
+    def spread(self, shards: int) -> None:
+        """There are so many shards, which share entities: said once, before the first `restore`."""
+        self._force.shards = shards
+
+    def home(self, key: bytes) -> int:
+        """The shard that holds a state key which `missing` or `load` named."""
+        return self._force.features.home(key)
+
+    def named(self, decoded: Decoded) -> list[str]:
+        """Hashes of the rule sets that the batch puts in force."""
+        return named(decoded.controls)
+
+    def layout_for(self, agreed: bytes | None, rulesets: Sequence[str], head: dict[bytes, bytes]) -> bytes | None:
+        """What the shards should agree on before rule sets are put in force, or before `restore(head)` where none is
+        named (`engine.core.sharing`)."""
+        return self._force.layout_for(agreed, rulesets, head)
+
+    def take_layout(self, layout: bytes) -> None:
+        """What they have agreed on. After `load` has raised `UnknownTouches`, `missing` has to be asked again."""
+        self._force.take_layout(layout)
 
     @staticmethod
     def in_force(head: dict[bytes, bytes]) -> str | None:
@@ -132,7 +154,8 @@ class Partition:
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take stored state into memory; `None` for a key the store does not have.
 
-        Returns further keys that the batch turns out to need, to be loaded likewise: most often none.
+        Returns further keys that the batch turns out to need, to be loaded likewise: most often none. Raises
+        `engine.features.sharing.UnknownTouches` where other shards have agreed on a later layout.
         """
         rooms: tuple[tuple[bytes, Any], ...] = (
             (KEY_ADMISSION, self._admission),
@@ -226,12 +249,14 @@ class Partition:
         force.warming.observe(columns.time_ms)
         matrix, feature_ops = force.features.update(columns)
         ops.append(feature_ops)
+        for home, touches in force.features.touches.items():
+            effects.touches[home] = Touches([positions[row] for row in touches.rows], touches.ops)
         self.probe("features")
         lists = force.lists.states(force.ruleset.lists)
         if self._features_out:
             matrix = force.ruleset.derive(columns, matrix, lists=lists, rates=rates)
             effects.features = feature_lines(force.ruleset, columns, matrix)
-        rows = Rows(columns, matrix, masked, positions, lists, rates, explain)
+        rows = Rows(columns, matrix, masked, positions, lists, rates, explain, force.features.shared_rows())
         parts, refused, judged = self._judge(rows, effects)
         # In row order, whatever the batch: a payment that settled before it was declined has earned.
         for row in sorted({*refused, *ledger_rows(columns)}):

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Outcome = Literal["approve", "review", "step_up", "decline"]
 
@@ -28,6 +29,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     `score` is the blended risk, 0 to 1; `rules` and `shadow` are ids of the live and shadow rules that hit; `ruleset`
     is the content hash of the rule set, `model` the version of the model; `late` says that the event came later than
     the allowed lateness, and `degraded` what the decision could not rely on.
+
+    `seen`, only where several partitions share entities: the values of the features of shared entities as they were
+    when the decision was made, null for none, in the order in which the rule set has those features.
     """
 
     event_id: str
@@ -44,6 +48,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     model: str | None
     late: bool
     degraded: list[str]
+    seen: list[float | None] | UnsetType = UNSET
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
