@@ -1,14 +1,7 @@
-"""The observer rules of a shard: alerts about what happens too often, and about what does not happen.
+"""The observer rules of a shard: alerts about what happens too often, and about what does not happen."""
 
-A row sees nothing of the rows at or after it. So the batch is cut before each row at which a timer may fire; between
-two cuts nothing fires, and the events of a value are taken together (`engine.core.watches.runs`). Most batches are not
-cut at all.
-"""
-
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,14 +10,14 @@ from numpy.typing import NDArray
 from engine.core.clock import ShardClock
 from engine.core.cooldowns import Cooldowns
 from engine.core.effects import Effects, Output
+from engine.core.following import Follower, Following
 from engine.core.seen import Seen, Snoozed, raised
-from engine.core.timers import NO_TIMER, Timer, Timers
-from engine.core.watches import Watches, hashes, owner, runs
+from engine.core.timers import NO_TIMER, Timers
+from engine.core.watches import Watches, hashes
 from engine.domain.fields import DECISION_TYPES, ENTITY_FIELDS, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ops import KEY_HEAD, KEY_TIMER, KEY_WATCH, SET, Op, pack
 from engine.features.columns import Columns
-from engine.ruleset.model import Rule
 from engine.ruleset.observing import of_types
 from engine.ruleset.ruleset import Frame, RuleSet
 
@@ -32,36 +25,7 @@ HEAD_CLOCK: Final = KEY_HEAD + b"clock"
 HEAD_TIMERS: Final = KEY_HEAD + b"timers"
 HEAD_COOLDOWNS: Final = KEY_HEAD + b"cooldowns"
 
-WATCH_ENDS: Final = 1
-"""Kind of the timers that end a watch. The kind is stored: numbers are never used again for something else."""
-
 Part = tuple[int, Output]
-
-
-@dataclass(slots=True)
-class _Follower:
-    """A rule with `unless_followed_by` over a batch: rows, in order, of its hits and of what follows them.
-
-    Attributes:
-        place: of the rule among the observers; identity: hash of its id.
-        rows, values, time_ms, arms: of each such event; `arms` where its hit is to be watched.
-    """
-
-    place: int
-    identity: int
-    rule: Rule
-    rows: NDArray[np.intp]
-    values: NDArray[np.uint64]
-    time_ms: NDArray[np.int64]
-    arms: NDArray[np.bool_]
-
-    def cuts(self, clock: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Rows before which a watch that is armed in the batch may end in it."""
-        assert self.rule.follow is not None
-        due = self.time_ms + self.rule.follow.within_ms
-        ends = self.arms & (due <= clock[-1])
-        found: NDArray[np.intp] = np.maximum(self.rows[ends] + 1, np.searchsorted(clock, due[ends]))
-        return found
 
 
 class Observers:
@@ -82,6 +46,7 @@ class Observers:
         self._timers = Timers(backed=backed, stored=head.get(HEAD_TIMERS, b""))
         self._cooldowns = Cooldowns(head.get(HEAD_COOLDOWNS, b""))
         self._watches = Watches(backed=backed)
+        self._following = Following(self._timers, self._watches, lateness_ms)
         self._backed = backed
         self._reach = NO_TIMER
         self.adopt(ruleset)
@@ -91,6 +56,9 @@ class Observers:
         self._ruleset = ruleset
         self._identities = [hash64(rule.id) for rule in ruleset.observers]
         self._known = dict(zip(self._identities, ruleset.observers, strict=True))
+        self._following.adopt(self._known)
+        self._follows = [place for place, rule in enumerate(ruleset.observers) if rule.follow is not None]
+        self._at_once = [place for place, rule in enumerate(ruleset.observers) if rule.follow is None]
 
     @property
     def waiting(self) -> int | None:
@@ -133,7 +101,7 @@ class Observers:
         found: list[Part] = []
         for time_ms in ticks:
             self._clock.tick(time_ms)
-            found += [(0, output) for output in self._fire(self._clock.now, effects)]
+            found += [(0, output) for output in self._following.tick(self._clock.now, effects)]
         return found
 
     def observe(
@@ -161,108 +129,43 @@ class Observers:
         if len(clock) > 1 and clock[1] < clock[0]:
             clock[0] = clock[1]  # the second event of a shard set the clock back: nothing could fire before it
         seen = Seen(self._ruleset, columns, frame, snoozed)
-        before = self._endings(columns, clock, self._followers(seen, clock, believed), seen, positions, effects)
+        followers = self._followers(seen, clock, believed)
+        before = [(positions[row], output) for row, output in self._following.take_in(followers, clock, effects)]
         after: list[Part] = []
-        for place, rule in enumerate(self._ruleset.observers):
-            if rule.follow is None:
-                after += self._at_once(place, rule, seen, clock, positions, effects)
+        for place in seen.hitting(self._at_once):
+            after += self._raise(place, seen, clock, positions, effects)
         return before, after
 
-    def _followers(self, seen: Seen, clock: NDArray[np.int64], believed: NDArray[np.bool_]) -> list[_Follower]:
+    def _followers(self, seen: Seen, clock: NDArray[np.int64], believed: NDArray[np.bool_]) -> list[Follower]:
         """The rules with `unless_followed_by` that the batch has something for."""
         columns, found = seen.columns, []
-        followed = self._ruleset.followed(columns) if any(rule.follow for rule in self._ruleset.observers) else None
-        for place, rule in enumerate(self._ruleset.observers):
-            if rule.follow is None or followed is None:
-                continue
-            values = columns.string(rule.follow.same)
-            hits = seen.hits(place)
+        followed = self._ruleset.followed(columns) if self._follows else None
+        for place in self._follows:
+            follow = self._ruleset.observers[place].follow
+            assert follow is not None and followed is not None
+            values, hits = columns.string(follow.same), seen.hits(place)
             rows = np.flatnonzero((hits | followed[place]) & (values != 0) & believed)
             if len(rows):
                 time_ms = columns.time_ms[rows]
-                arms = hits[rows] & (time_ms + rule.follow.within_ms > clock[rows])
-                found.append(_Follower(place, self._identities[place], rule, rows, values[rows], time_ms, arms))
+                arms = hits[rows] & (time_ms + follow.within_ms > clock[rows])
+                hit = partial(seen.armed, place)
+                found.append(
+                    Follower(self._identities[place], follow.within_ms, rows, values[rows], time_ms, arms, hit)
+                )
         return found
 
-    def _endings(
-        self,
-        columns: Columns,
-        clock: NDArray[np.int64],
-        followers: list[_Follower],
-        seen: Seen,
-        positions: Sequence[int],
-        effects: Effects,
-    ) -> list[Part]:
-        """Fire timers and take in hits and followers, in the order of the rows."""
-        parts: list[Part] = []
-        cuts = sorted(set(chain.from_iterable(follower.cuts(clock).tolist() for follower in followers)))
-        row = 0
-        while row < columns.n:
-            now = int(clock[row])
-            parts += [(positions[row], output) for output in self._fire(now, effects)]
-            place = bisect_left(cuts, row + 1)
-            end = min(columns.n, cuts[place]) if place < len(cuts) else columns.n
-            if self._timers.next_ms <= clock[-1]:
-                end = min(end, int(np.searchsorted(clock, self._timers.next_ms)))
-            for follower in followers:
-                self._take(follower, row, end, now, seen)
-            row = end
-        return parts
-
-    def _take(self, follower: _Follower, start: int, end: int, now: int, seen: Seen) -> None:
-        """Take in the rows of a stretch in which nothing fires; `now` is the clock at its first row."""
-        assert follower.rule.follow is not None
-        within = follower.rule.follow.within_ms
-        low, high = np.searchsorted(follower.rows, (start, end)).tolist()
-        if low == high:
-            return
-        part = slice(low, high)
-        for run in runs(follower.values[part], follower.time_ms[part], follower.arms[part], within):
-            watch = self._watches.get(follower.identity, run.value)
-            watch.cover(run.first_ms - within, run.last_ms)
-            watch.forget(now - within)
-            if run.arms >= 0 and watch.takes(run.last_ms):
-                hit = seen.armed(follower.place, int(follower.rows[low + run.arms]), run.last_ms + within)
-                watch.arm(hit)
-                if hit.due_ms < watch.timer_ms:
-                    watch.timer_ms = hit.due_ms
-                    self._timers.schedule(Timer(hit.due_ms, WATCH_ENDS, owner(follower.identity, run.value)), now)
-            self._watches.touch(follower.identity, run.value, within + self._late)
-
-    def _fire(self, now: int, effects: Effects) -> list[Output]:
-        """Fire every timer that is due by the clock, in order."""
-        found: list[Output] = []
-        while self._timers.next_ms <= now:
-            timer = self._timers.pop()
-            rule, value = hashes(timer.owner)
-            watch, known = self._watches.get(rule, value), self._known.get(rule)
-            within = known.follow.within_ms if known is not None and known.follow is not None else 0
-            for hit in watch.expired(timer.due_ms):
-                if known is not None and known.follow is not None:
-                    found += raised(known, hit, hit.due_ms, effects)
-            if watch.timer_ms == timer.due_ms:
-                watch.timer_ms = NO_TIMER
-            if watch.armed and watch.armed[0].due_ms < watch.timer_ms:
-                watch.timer_ms = watch.armed[0].due_ms
-                self._timers.schedule(Timer(watch.timer_ms, WATCH_ENDS, timer.owner), timer.due_ms)
-            watch.forget(now - within)
-            self._watches.touch(rule, value, within + self._late)
-        return found
-
-    def _at_once(
+    def _raise(
         self,
         place: int,
-        rule: Rule,
         seen: Seen,
         clock: NDArray[np.int64],
         positions: Sequence[int],
         effects: Effects,
     ) -> list[Part]:
         """Alerts of a rule that waits for nothing, at most one in `every` for each combination of `by`."""
+        rule = self._ruleset.observers[place]
         assert rule.alert is not None
         rows = np.flatnonzero(seen.hits(place)).tolist()
-        if not rows:
-            return []
         fields = [STRING_INDEX[ENTITY_FIELDS[name]] for name in rule.alert.by]
         entities = seen.columns.strings[fields].T
         parts: list[Part] = []

@@ -53,6 +53,10 @@ class Seen:
         found: NDArray[np.bool_] = self._hits[place]
         return found
 
+    def hitting(self, places: list[int]) -> list[int]:
+        """Those of some observers that hit at all."""
+        return [place for place in places if np.count_nonzero(self._hits[place])]
+
     def live(self, place: int, row: int) -> bool:
         """Whether a hit counts: neither in shadow nor snoozed."""
         if self._live is None:

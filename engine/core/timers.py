@@ -116,6 +116,13 @@ class Timers:
         if bucket in self._held:
             heapq.heappush(self._heap, timer)
 
+    def take(self, up_to_ms: int) -> list[Timer]:
+        """Take the timers that are due by then out of memory, in order: they fire."""
+        found = []
+        while self._heap and self._heap[0].due_ms <= up_to_ms:
+            found.append(self.pop())
+        return found
+
     def pop(self) -> Timer:
         """Take the timer that is due next out of memory: it fires."""
         timer = heapq.heappop(self._heap)

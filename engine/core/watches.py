@@ -23,6 +23,9 @@ SLACK_MS: Final = 30 * 86_400_000
 IDLE_SWEEP: Final = 10_000
 """In memory alone, watches that wait for nothing are looked for when so many have come since the last time."""
 
+FEW: Final = 12
+"""Up to so many events are gone through one by one."""
+
 _HOUR_MS: Final = 3_600_000
 _HASH_BYTES: Final = 8
 
@@ -45,7 +48,7 @@ class Armed(msgspec.Struct, array_like=True, gc=False):
     action: str
 
 
-class Watch(msgspec.Struct, array_like=True):
+class Watch(msgspec.Struct, array_like=True, gc=False):
     """The watch of one rule and value.
 
     Attributes:
@@ -60,7 +63,11 @@ class Watch(msgspec.Struct, array_like=True):
 
     def cover(self, low: int, high: int) -> None:
         """Hits in `[low, high)` have been followed."""
-        self.armed = [hit for hit in self.armed if not low <= hit.time_ms < high]
+        if self.armed:
+            self.armed = [hit for hit in self.armed if not low <= hit.time_ms < high]
+        if not self.covered or self.covered[-1][1] < low:
+            self.covered.append((low, high))
+            return
         apart = []
         for begin, end in self.covered:
             if end < low or high < begin:
@@ -71,19 +78,30 @@ class Watch(msgspec.Struct, array_like=True):
 
     def takes(self, time_ms: int) -> bool:
         """Whether a hit at this time is news: not followed already, and no other hit has the same time."""
-        followed = any(begin <= time_ms < end for begin, end in self.covered)
-        return not followed and all(hit.time_ms != time_ms for hit in self.armed)
+        # Loops, for a generator costs more than the one stretch there mostly is.
+        for begin, end in self.covered:
+            if begin <= time_ms < end:
+                return False
+        for hit in self.armed:  # noqa: SIM110
+            if hit.time_ms == time_ms:
+                return False
+        return True
 
     def arm(self, hit: Armed) -> None:
         """Wait for what should follow a hit."""
-        self.armed = sorted([*self.armed, hit], key=lambda held: held.time_ms)
+        self.armed.append(hit)
+        if len(self.armed) > 1:
+            self.armed.sort(key=lambda held: held.time_ms)
 
     def forget(self, horizon_ms: int) -> None:
         """Forget what no hit after `horizon_ms` can ask for."""
-        self.covered = [stretch for stretch in self.covered if stretch[1] > horizon_ms]
+        if self.covered and self.covered[0][1] <= horizon_ms:  # the first ends first
+            self.covered = [stretch for stretch in self.covered if stretch[1] > horizon_ms]
 
     def expired(self, due_ms: int) -> list[Armed]:
         """Take out the hits that are due by then."""
+        if not self.armed:
+            return []
         gone = [hit for hit in self.armed if hit.due_ms <= due_ms]
         self.armed = [hit for hit in self.armed if hit.due_ms > due_ms]
         return gone
@@ -103,8 +121,8 @@ def runs(value: NDArray[np.uint64], time_ms: NDArray[np.int64], arms: NDArray[np
 
     Within a run every hit but those at its last time has been followed; of these the one that came first arms.
     """
-    if not len(value):
-        return []
+    if len(value) <= FEW:
+        return _few_runs(value.tolist(), time_ms.tolist(), arms.tolist(), within_ms)
     order = np.lexsort((time_ms, value))  # stable: of the same time, the one that came first is first
     value, time_ms = value[order], time_ms[order]
     cuts = (value[1:] != value[:-1]) | (time_ms[1:] - time_ms[:-1] > within_ms)
@@ -116,7 +134,23 @@ def runs(value: NDArray[np.uint64], time_ms: NDArray[np.int64], arms: NDArray[np
     rows = np.full(len(ends), -1)
     rows[among] = order[last[first]]
     columns = value[ends].tolist(), time_ms[starts].tolist(), time_ms[ends].tolist(), rows.tolist()
-    return [Run(*one) for one in zip(*columns, strict=True)]
+    return list(map(Run._make, zip(*columns, strict=True)))
+
+
+def _few_runs(values: list[int], times: list[int], arms: list[bool], within_ms: int) -> list[Run]:
+    """The same of a handful of events, without the cost of starting columns."""
+    found: list[Run] = []
+    for row in sorted(range(len(values)), key=lambda row: (values[row], times[row])):
+        value, time_ms = values[row], times[row]
+        if found and found[-1].value == value and time_ms - found[-1].last_ms <= within_ms:
+            last = found[-1]
+            arming = last.arms if time_ms == last.last_ms else -1
+            if arming < 0 and arms[row]:
+                arming = row
+            found[-1] = Run(value, last.first_ms, time_ms, arming)
+        else:
+            found.append(Run(value, time_ms, time_ms, row if arms[row] else -1))
+    return found
 
 
 class Watches:
@@ -156,17 +190,20 @@ class Watches:
 
     def get(self, rule: int, value: int) -> Watch:
         """A watch, a new one where there is none."""
-        held = self._held.setdefault(rule, {})
+        held = self._held.get(rule)
+        if held is None:
+            held = self._held[rule] = {}
         watch = held.get(value)
-        assert watch is not None or not self._backed or value in held, "a watch that was not loaded"
         if watch is None:
+            assert not self._backed or value in held, "a watch that was not loaded"
             self._count += value not in held
             watch = held[value] = Watch()
         return watch
 
     def touch(self, rule: int, value: int, keep_ms: int) -> None:
         """A watch has changed; it is of use for `keep_ms` after this batch."""
-        self._dirty[rule, value] = keep_ms
+        if self._backed:
+            self._dirty[rule, value] = keep_ms
 
     def flush(self) -> bytes:
         """Packed operations that store what a batch changed."""
