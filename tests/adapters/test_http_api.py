@@ -129,6 +129,28 @@ async def test_a_fault_of_ours_is_a_problem_that_says_nothing(aiohttp_api, caplo
     assert "failed" in caplog.text
 
 
+class WithoutState:
+    degraded_ready = True
+
+    async def decide(self, events, seconds, *, explain=False):
+        return [SyncResult("degraded", b'{"decision":"approve","degraded":["state_unavailable"]}')]
+
+    async def not_ready(self):
+        return ["the store cannot be reached"]
+
+
+async def test_who_answers_without_the_state_is_ready_and_says_so(aiohttp_api):
+    client = await aiohttp_api(WithoutState())
+    async with client.get("/readyz") as response:
+        told = await response.json(content_type=None)
+        assert (response.status, told) == (200, {"status": "degraded", "reasons": ["the store cannot be reached"]})
+    async with client.post("/v1/decisions?explain=true", json={}) as response:
+        answer = await response.json(content_type=None)
+        assert (response.status, answer["decision"], answer["explanation"]) == (200, "approve", None)
+    async with client.get("/metrics") as response:
+        assert 'steward_sync_seconds_count{result="degraded"} 1.0' in await response.text()
+
+
 async def test_readiness_gives_its_reasons(aiohttp_api):
     client = await aiohttp_api(Broken())
     async with client.get("/readyz") as response:

@@ -233,3 +233,21 @@ def test_replies_reach_who_listens(backend: Backend) -> None:
             assert [await anext(mine), await anext(mine), await anext(other)] == [b"first\r\n", b"second", b"\x00"]
 
     backend.run(body)
+
+
+def test_a_given_answer_comes_before_the_owners_unless_that_is_older_than_the_call(backend: Backend) -> None:
+    async def body(store: StateStore) -> None:
+        assert await store.give(3, b"k", b"given", 60, 0.5) == (True, None)
+        assert await store.answer(3, b"k") == b"given"
+        await store.commit(Commit(3, -1, 1, b"", answers=[(b"k", b"owner", 60), (b"old", b"first", 60)]))
+        assert await backend.again().answer(3, b"k") == b"given"
+        assert await store.give(3, b"k", b"given", 60, 10.0) == (True, b"owner")
+        await asyncio.sleep(0.02)
+        assert await store.give(3, b"old", b"given", 60, 0.001) == (False, b"first")
+        assert await store.answer(3, b"old") == b"first"
+        assert await store.answer(4, b"k") is None
+        for key in NASTY:
+            assert await store.give(7, key, b"g" + key, 60, 1.0) == (True, None)
+        assert [await store.answer(7, key) for key in NASTY] == [b"g" + key for key in NASTY]
+
+    backend.run(body)

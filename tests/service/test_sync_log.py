@@ -13,7 +13,7 @@ from engine.adapters.memory_sink import MemorySink
 from engine.adapters.memory_store import MemoryStore
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreUnavailable
-from engine.ports.sync import Busy, SyncResult, Undecided
+from engine.ports.sync import ON_LOG, Busy, SyncResult, Undecided
 from engine.service.backoff import Backoff
 from engine.service.outage import Outage
 from engine.service.relay import Relay
@@ -48,10 +48,13 @@ class OwnedLog:
         self.records: list[MemoryRecord] = []
         self.working = True
         self.away = False
+        self.frozen = False
 
     async def write(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]]) -> int:
         if self.away:
             raise LogUnavailable("the test took the log away")
+        if self.frozen:
+            await asyncio.Event().wait()
         self.records.append(MemoryRecord(len(self.records), value, key, headers))
         if self.working:
             await self.work()
@@ -61,6 +64,8 @@ class OwnedLog:
         await self.shard.process(self.records[max(0, self.shard.next_offset) :])
 
     async def check(self) -> None:
+        if self.frozen:
+            await asyncio.Event().wait()
         if self.away:
             raise LogUnavailable("the test took the log away")
 
@@ -82,7 +87,7 @@ class BrokenLine:
 
 
 @asynccontextmanager
-async def deciding(breaks: int = 0) -> AsyncIterator[tuple[LogDecider, OwnedLog, FlakyStore]]:
+async def deciding(breaks: int = 0, hasty: bool = False) -> AsyncIterator[tuple[LogDecider, OwnedLog, FlakyStore]]:
     store, fatal = FlakyStore(), []
     log = OwnedLog(store, fatal)
     await log.shard.open()
@@ -95,6 +100,7 @@ async def deciding(breaks: int = 0) -> AsyncIterator[tuple[LogDecider, OwnedLog,
         backoff=backoff(),
         outage=Outage("the line of replies", CLOCK),
         on_fatal=fatal.append,
+        hasty=hasty,
     )
     decider.start()
     await until(lambda: decider._listening)
@@ -136,8 +142,9 @@ async def test_what_would_be_refused_is_answered_at_once_and_not_written():
 async def test_no_owner_means_no_decision_in_time_and_a_repeat_gets_it_later():
     async with deciding() as (decider, log, _):
         log.working = False
-        with pytest.raises(Undecided):
+        with pytest.raises(Undecided) as undecided:
             await decider.decide([event(payment(1))], 0.05)
+        assert (undecided.value.kept, undecided.value.shard) == (ON_LOG, 0)
         log.working = True
         await log.work()
         (result,) = await decider.decide([event(payment(1))], 5.0)
@@ -174,6 +181,43 @@ async def test_a_log_that_is_away_is_said():
         with pytest.raises(Busy, match="took the log away"):
             await decider.decide([event(payment(1))], 5.0)
         assert "took the log away" in (await decider.not_ready())[0]
+
+
+async def test_a_log_that_takes_nothing_in_time_is_not_asked_again_until_it_works():
+    async with deciding() as (decider, log, _):
+        log.frozen = True
+        with pytest.raises(Undecided) as undecided:
+            await decider.decide([event(payment(1))], 0.05)
+        assert (undecided.value.kept, decider.taking) == ("", False)
+        for number in range(2, 5):
+            with pytest.raises(Busy, match="log is not available"):
+                await decider.decide([event(payment(number))], 5.0)
+        assert log.records == []
+        log.frozen = False
+        await until(lambda: decider.taking)
+        assert (await decider.decide([event(payment(2))], 5.0))[0].status == "decision"
+
+
+async def test_while_no_reply_can_be_heard_events_are_taken_for_somebody_else_to_answer():
+    async with deciding(hasty=True) as (decider, log, store):
+        log.working = decider._listening = False
+        for number in (1, 2):
+            with pytest.raises(Undecided) as undecided:
+                await decider.decide([event(payment(number))], 60.0)  # far longer than this test may take
+            assert undecided.value.kept == ON_LOG
+        assert len(log.records) == 2
+        decider._listening = True
+        store.down = True
+        with pytest.raises(Undecided):
+            await decider.decide([event(payment(3))], 0.2)  # finds the store away; the next one does not wait for it
+        with pytest.raises(Undecided):
+            await decider.decide([event(payment(4))], 60.0)
+        store.down = False
+        log.working = True
+        await log.work()
+        await until(lambda: not decider._store.away)
+        (again,) = await decider.decide([event(payment(1))], 5.0)
+        assert (again.status, b'"number":1' in again.body) == ("duplicate", True)
 
 
 async def test_draining_waits_for_replies_and_takes_nothing_more():
