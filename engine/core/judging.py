@@ -152,7 +152,7 @@ def declined(verdicts: Verdicts, judged: NDArray[np.intp]) -> set[int]:
 
 
 def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame | None) -> Frame:
-    """What rules see of some accepted events; `judged` is what they saw of those that carry a decision."""
+    """What observers see of some accepted events; `judged` is what rules saw of those that carry a decision."""
     decides = rows.columns.decides
     if judged is not None and np.array_equal(some, np.flatnonzero(decides)):
         return judged
@@ -160,7 +160,7 @@ def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame 
     picked = rows.columns if everything else rows.columns.take(some)
     values = rows.matrix if everything else rows.matrix[:, some]
     if len(values) != len(ruleset.rows):
-        values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
+        values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates, watching=True)
     anomaly = np.full(rows.columns.n, np.nan)
     if judged is not None and judged.score_anomaly is not None:
         anomaly[decides] = judged.score_anomaly

@@ -40,13 +40,18 @@ class Seen:
         self._snoozed = snoozed
         looked_at = ruleset.observed(columns) if ruleset.observers else np.zeros(columns.n, np.bool_)
         self._rows = np.flatnonzero(looked_at)
+        if len(self._rows) * 2 > columns.n and not np.array_equal(looked_at, columns.decides):
+            self._rows = np.arange(columns.n)  # to look at some rows in vain costs less than to pick the others
         self._hits = np.zeros((len(ruleset.observers), columns.n), np.bool_)
         self._live: NDArray[np.bool_] | None = None
         if len(self._rows):
             seen = frame(self._rows)
-            self._hits[:, self._rows] = ruleset.observe(seen)
+            hits = ruleset.observe(seen)
+            if len(self._rows) == columns.n:
+                self._hits = hits
+            else:
+                self._hits[:, self._rows] = hits
             self._batch = seen.batch()
-            self._at = dict(zip(self._rows.tolist(), range(len(self._rows)), strict=True))
 
     def hits(self, place: int) -> NDArray[np.bool_]:
         """Hits of an observer, bool `(n,)`."""
@@ -73,7 +78,7 @@ class Seen:
         event: Any = self.columns.events[row]
         alert = self._ruleset.observers[place].alert
         assert alert is not None
-        at = self._at[row]
+        at = int(np.searchsorted(self._rows, row))
         title = fill(self._ruleset, self._batch, at, alert.title)[:TEXT_CHARS_MAX]
         action = fill(self._ruleset, self._batch, at, alert.action)[:TEXT_CHARS_MAX]
         time_ms = int(self.columns.time_ms[row])

@@ -17,7 +17,9 @@ from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
 from engine.ruleset.observing import Observing
 from engine.ruleset.program import ROWS_SCALAR_MAX, Program
+from engine.ruleset.reading import needed, read_by
 from engine.ruleset.scalar import Scalar
+from engine.ruleset.templates import Piece
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
 
@@ -60,6 +62,8 @@ class RuleSet:
         observers: enabled rules that raise alerts, in the same order.
         lists, models, tables: as declared.
         texts: the files it was compiled from, name to text.
+        read_by: the types of event for which observers read a feature, by its name (`engine.ruleset.reading`).
+        templates: those filled in so far, taken apart (`engine.ruleset.templates`).
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class RuleSet:
         self.rules = [rule for rule in rules if rule.alert is None]
         self.observers = [rule for rule in rules if rule.alert is not None]
         self.tables = {name: dict(table) for name, table in tables.items()}
+        self.templates: dict[str, list[Piece]] = {}
         self.lists = dict(lists)
         self.models = models
         names = [definition.name for definition in features] + [entry.name for entry in derived]
@@ -93,9 +98,12 @@ class RuleSet:
         self._hit_one = [self._scalar.condition(node) for node in hits]
         derive_nodes = [build.as_number(entry.expr) for entry in derived]
         vector = Vector(self.rows, self.lists, derive_nodes)
+        self._every = list(range(len(derived)))
         self._derive_all = [vector.number(node) for node in derive_nodes]
         self._program = Program(self.rows, self.lists, hits)
         self._observing = Observing(self.rows, self.lists, self.observers)
+        self.read_by = read_by(self.observers, derived)
+        self._watched = needed(self.read_by, derived)
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]
         self._verdicts = VerdictTable(self.rules)
 
@@ -115,31 +123,33 @@ class RuleSet:
         *,
         lists: Mapping[str, ListState] | None = None,
         rates: Rates | None = None,
+        watching: bool = False,
     ) -> NDArray[np.float64]:
-        """The full feature matrix, derived rows filled.
+        """The full feature matrix, derived rows filled; with `watching` those only that observers read.
 
         `matrix` has the rows of `features`, or already those of `rows`: then the derived ones are written in place.
         `lists` and `rates` are those of the `Frame` that follows.
         """
         base, total = len(self.features), len(self.rows)
         if matrix.shape[0] != total:
-            full = np.empty((total, columns.n))
+            full = np.full((total, columns.n), np.nan) if watching else np.empty((total, columns.n))
             full[:base] = matrix[:base]
             matrix = full
-        if not self.derived:
+        places = self._watched if watching else self._every
+        if not places:
             return matrix
         batch = Batch(columns, matrix, lists=lists, rates=rates)
         if columns.n <= ROWS_SCALAR_MAX:
             for index in range(columns.n):
                 row = batch.row(index)
-                for position, number in enumerate(self._derive_one, base):
-                    row.features[position] = value = number(row) + 0.0  # no negative zero
-                    matrix[position, index] = value
+                for place in places:
+                    row.features[base + place] = value = self._derive_one[place](row) + 0.0  # no negative zero
+                    matrix[base + place, index] = value
             return matrix
         with np.errstate(all="ignore"):
-            for position, numbers in enumerate(self._derive_all, base):
-                matrix[position] = numbers(batch)
-                matrix[position] += 0.0
+            for place in places:
+                matrix[base + place] = self._derive_all[place](batch)
+                matrix[base + place] += 0.0
                 batch.forget_rows()
         return matrix
 

@@ -5,8 +5,8 @@ missing on the event reads "missing".
 """
 
 import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.ruleset import ir
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 MISSING: Final = "missing"
+Shown: TypeAlias = Callable[[Batch, int], str]
+"""The text of one value of an event of a batch."""
+Piece: TypeAlias = str | Shown
+_BOOLS: Final = {-1: MISSING, 0: "False", 1: "True"}
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 _LOOKED_UP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\[([A-Za-z_][A-Za-z0-9_]*)\]")
 
@@ -58,35 +62,61 @@ def _known(then: Reader, key: str, name: str, known: list[str]) -> None:
         raise fail(then.need(key), f"unknown name '{name}' in '{key}'", suggest(name, known))
 
 
+def names(template: str) -> list[str]:
+    """What stands in the braces of a template."""
+    return _PLACE.findall(template)
+
+
 def fill(ruleset: "RuleSet", batch: Batch, row: int, template: str) -> str:
     """A template with the values of one event of a batch, by the position of the event in it."""
-    pieces = list(_pieces(template))
+    pieces = ruleset.templates.get(template)
+    if pieces is None:
+        pieces = ruleset.templates[template] = _pieces(ruleset, template)
+    return "".join([piece if isinstance(piece, str) else piece(batch, row) for piece in pieces])
+
+
+def _pieces(ruleset: "RuleSet", template: str) -> list[Piece]:
+    """Literal text, and what shows the value of each place. That looks at one value: the whole event costs far more."""
+    pieces: list[Piece] = list(_PLACE.split(template))
     for index in range(1, len(pieces), 2):
-        pieces[index] = _shown(ruleset, batch, row, pieces[index])
-    return "".join(pieces)
+        pieces[index] = _shown(ruleset, str(pieces[index]))
+    return [piece for piece in pieces if piece != ""]
 
 
-@lru_cache(maxsize=4096)
-def _pieces(template: str) -> tuple[str, ...]:
-    """Literal text and names by turns, literal text first."""
-    return tuple(_PLACE.split(template))
-
-
-def _shown(ruleset: "RuleSet", batch: Batch, row: int, name: str) -> str:
-    """The value of one place of a template. Looks at that value only: to see the whole event costs far more."""
-    looked_up = _LOOKED_UP.fullmatch(name) if "[" in name else None
+def _shown(ruleset: "RuleSet", name: str) -> Shown:
+    """What shows the value of one place of a template."""
+    looked_up = _LOOKED_UP.fullmatch(name)
     if looked_up is not None:
-        key = TextOf(batch, row)(looked_up[2])
-        answer = None if key is None else ruleset.tables[looked_up[1]].get(key)
-        return MISSING if answer is None else answer
-    if name.startswith(ir.METADATA) or FIELD_KINDS.get(name) is Kind.STRING:
-        text = TextOf(batch, row)(name)
-        return MISSING if text is None else text
+        return _entry(ruleset.tables[looked_up[1]], looked_up[2])
+    if name.startswith(ir.METADATA) or name == "type":
+        return lambda batch, row: _text(TextOf(batch, row)(name))
+    if FIELD_KINDS.get(name) is Kind.STRING:
+        return lambda batch, row: _text(getattr(batch.columns.events[row], name, None))
     if name in BOOL_INDEX:
-        flag = int(batch.columns.bools[BOOL_INDEX[name], row])
-        return MISSING if flag < 0 else str(bool(flag))
+        flag = BOOL_INDEX[name]
+        return lambda batch, row: _BOOLS[batch.columns.bools.item(flag, row)]
     if name in NUMBER_INDEX:
-        number = float(batch.numbers[NUMBER_INDEX[name], row])
-    else:
-        number = float(batch.columns.time_ms[row] if name == EVENT_TIME else batch.matrix[ruleset.rows[name], row])
+        field = NUMBER_INDEX[name]
+        return lambda batch, row: _number(batch.numbers.item(field, row))
+    if name == EVENT_TIME:
+        return lambda batch, row: _number(float(batch.columns.time_ms.item(row)))
+    feature = ruleset.rows[name]
+    return lambda batch, row: _number(batch.matrix.item(feature, row))
+
+
+def _entry(table: Mapping[str, str], name: str) -> Shown:
+    """What a table has for the text of a field."""
+
+    def shown(batch: Batch, row: int) -> str:
+        key = TextOf(batch, row)(name)
+        return MISSING if key is None else table.get(key, MISSING)
+
+    return shown
+
+
+def _text(text: str | None) -> str:
+    return MISSING if text is None else text
+
+
+def _number(number: float) -> str:
     return MISSING if number != number else ir.number_text(number)

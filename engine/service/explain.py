@@ -188,7 +188,7 @@ def _observed(witness: Witness, effects: Effects, event_id: str, customer_id: st
         return None
     frame, hits = witness.watched
     row = _row(frame, event_id, customer_id)
-    if row < 0:
+    if row < 0 or not witness.observed(frame.columns)[row]:
         return None
     alerts = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "alert"]
     customer: str = frame.columns.events[row].customer_id
