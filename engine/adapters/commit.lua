@@ -17,7 +17,7 @@ local base = sub(head, 1, -2)
 local expected, next_offset, relayed, ops, delivered = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[9])
 
 -- 1. The layout, and that no earlier commit stopped half way.
-local stored = call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next')
+local stored = call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next', 'copying')
 local offset = stored[2] or '-1'
 if stored[1] and stored[1] ~= ARGV[1] then return {'V', stored[1]} end
 if stored[4] and stored[4] ~= offset then return {'T', offset, stored[4]} end
@@ -46,7 +46,8 @@ end
 call('HSET', head, 'writing', next_offset)
 
 -- 5. State.
-apply_ops(ops, base)
+local changed = changed_set(head, base, stored[6])
+apply_ops(ops, base, changed)
 
 -- 6. The outbox: drop what has reached its sink, append what this batch sends.
 local drop = relayed - (outbox_next - held)
@@ -56,9 +57,10 @@ if ARGV[6] ~= '' then
   outbox_next = outbox_next + 1
 end
 
--- 7. The touches of entities at home in other shards: drop what is delivered for long, append this batch's.
+-- 7. The touches of entities at home in other shards: drop what is delivered for long (not while the shard is copied:
+-- a home that was copied earlier may lack them), append this batch's.
 local drop_touches = delivered - (touches_next - touches_held)
-if drop_touches > 0 then call('LTRIM', touches, drop_touches, -1) end
+if drop_touches > 0 and not changed then call('LTRIM', touches, drop_touches, -1) end
 if ARGV[10] ~= '' then
   call('RPUSH', touches, ARGV[10])
   call('HSET', head, 'touches_next', string.format('%.0f', touches_next + 1))
@@ -71,6 +73,7 @@ if ARGV[7] ~= '' then call('XADD', journal, 'MAXLEN', '~', ARGV[8], next_offset 
 local argument = 12
 for _ = 1, tonumber(ARGV[11]) do
   call('SET', base .. 'A' .. ARGV[argument], ARGV[argument + 1], 'EX', ARGV[argument + 2])
+  if changed then call('SADD', changed, 'A' .. ARGV[argument]) end
   argument = argument + 3
 end
 

@@ -13,7 +13,8 @@ local base = sub(head, 1, -2)
 local marks, source, writing = base .. 'D', ARGV[2], ARGV[2] .. 'w'
 
 -- 1. The layout, and that no earlier delivery of this source stopped half way.
-local layout = call('HGET', head, 'layout')
+local known = call('HMGET', head, 'layout', 'copying')
+local layout = known[1]
 if layout and layout ~= ARGV[1] then return {'V', layout} end
 local stored = call('HMGET', marks, source, writing)
 local applied = stored[1] or '-1'
@@ -32,7 +33,7 @@ if #ARGV[6] ~= 4 * count then return {'I', #ARGV[6] .. ' bytes of offsets for ' 
 call('HSET', marks, writing, ARGV[5])
 
 -- 5. Those touches that are not here yet.
-apply_ops(ARGV[7], base, ARGV[6], tonumber(applied) - tonumber(ARGV[4]))
+apply_ops(ARGV[7], base, changed_set(head, base, known[2]), ARGV[6], tonumber(applied) - tonumber(ARGV[4]))
 
 -- 6. From here on they are here.
 call('HSET', marks, source, ARGV[5])

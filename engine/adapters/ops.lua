@@ -29,9 +29,10 @@ local function count_ops(ops, room)
 end
 
 -- Applies them to the keys of a shard. With `offsets` (u32 each, of the records they come from), only those from
--- `first` on. An expiry is set for a sixteenth longer than asked and renewed when less than asked is left: to read it is
+-- `first` on. `changed`, where given, is the set that takes the names of changed keys: somebody copies the shard
+-- (copy.lua). An expiry is set for a sixteenth longer than asked and renewed when less than asked is left: to read it is
 -- cheap, and to set it with every append would double what goes into the append-only file.
-local function apply_ops(ops, base, offsets, first)
+local function apply_ops(ops, base, changed, offsets, first)
   local names, ttl_hours, ttl_seconds, ttl_text = base .. 'I', 0, 0, '0'
   local size, position, offset_at = #ops, 1, -3
   while position <= size do
@@ -67,10 +68,21 @@ local function apply_ops(ops, base, offsets, first)
       if value then
         if hours > 0 then call('SET', key, value, 'EX', ttl_text) else call('SET', key, value, 'KEEPTTL') end
       end
+      if changed then call('SADD', changed, sub(ops, at, value_at - 1)) end
       if byte(ops, at) == 104 then -- 'h': state loaded at assignment is found through an index of its names
         call(kind == 3 and 'SREM' or 'SADD', names, sub(ops, at, value_at - 1))
       end
     end
   end
+end
+
+-- The set that takes the names of changed keys, where the shard is being copied until `copying` (ms, or false); else nil.
+local function changed_set(head, base, copying)
+  if not copying then return nil end
+  local time = call('TIME')
+  if tonumber(copying) > tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) then return base .. 'X' end
+  call('HDEL', head, 'copying', 'copier')
+  call('UNLINK', base .. 'X')
+  return nil
 end
 

@@ -4,7 +4,7 @@ Retrying is the service's business: it knows that a commit whose answer was lost
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -66,6 +66,19 @@ class RedisClient:
             return await self.call("EVALSHA", script.sha, 1, key, *arguments)
         except NoScriptError:
             return await self.call("EVAL", script.text, 1, key, *arguments)
+
+    async def send(self, commands: Sequence[Sequence[bytes | str | int]]) -> None:
+        """Several commands at once, in order, with no other promise. Raises for the first that fails."""
+        pipe: Any = self._connection.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        await pipe.execute()
+
+    async def scan(self, pattern: bytes, count: int) -> AsyncIterator[bytes]:
+        """Every key that fits `pattern`, of every primary; some may come twice. Those that come or go meanwhile may be
+        left out. `count`: keys the server looks at in one call."""
+        async for key in self._connection.scan_iter(match=pattern, count=count):
+            yield key
 
     async def info(self, section: str) -> list[dict[str, Any]]:
         """INFO of the server, or of every primary of the cluster."""

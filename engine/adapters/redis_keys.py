@@ -27,6 +27,7 @@ JOURNAL: Final = b"J"  # stream of raw input
 NAMES: Final = b"I"  # set of the state keys under KEY_HEAD
 ANSWER: Final = b"A"  # + event key: decision of a synchronous call
 GIVEN: Final = b"G"  # + event key: what the caller was told instead, for the state did not answer in time
+CHANGED: Final = b"X"  # set of the state keys that changed while the shard is being copied
 WEBHOOK: Final = b"W"  # + endpoint + ":n", ":q" or ":i": what waits for a webhook endpoint
 
 

@@ -19,19 +19,19 @@ class PartitionsChanged(Exception):
 def born_with(head: Head) -> int | None:
     """The number of partitions under which a shard's state was made; None where it has none."""
     packed = head.state.get(KEY_PARTITIONS)
-    return None if packed is None else _count(packed, NO_LOG)
+    return None if packed is None else count(packed, NO_LOG)
 
 
 def take(state: dict[bytes, bytes], partitions: int) -> int:
     """Take these marks out of a stored head; how many outputs the shard has made. Raises `PartitionsChanged`."""
-    made_under = _count(state.pop(KEY_PARTITIONS, None), partitions)
+    made_under = count(state.pop(KEY_PARTITIONS, None), partitions)
     if made_under != partitions:
         raise PartitionsChanged(
             f"the state was made with {made_under} partitions, the topic has {partitions} now "
             "(0: without Kafka, events came over HTTP); "
             "customers would be looked for in the wrong shard"
         )
-    return _count(state.pop(KEY_OUTPUTS, None), 0)
+    return count(state.pop(KEY_OUTPUTS, None), 0)
 
 
 def birth(partitions: int) -> bytes:
@@ -39,10 +39,11 @@ def birth(partitions: int) -> bytes:
     return pack(Op(SET, KEY_PARTITIONS, _COUNT.pack(partitions)))
 
 
-def outputs(count: int) -> bytes:
+def outputs(made: int) -> bytes:
     """The operation that notes how many outputs the shard has made."""
-    return pack(Op(SET, KEY_OUTPUTS, _COUNT.pack(count)))
+    return pack(Op(SET, KEY_OUTPUTS, _COUNT.pack(made)))
 
 
-def _count(packed: bytes | None, default: int) -> int:
+def count(packed: bytes | None, default: int) -> int:
+    """The number that a stored mark holds."""
     return int(_COUNT.unpack(packed)[0]) if packed else default
