@@ -24,6 +24,7 @@ from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
 from engine.core.rewards import Rewards, ledger_rows
 from engine.core.settings import CoreSettings
+from engine.core.wanted import Wanted
 from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
@@ -85,8 +86,8 @@ class Partition:
         """There are so many shards, which share entities: said once, before the first `restore`."""
         self._force.shards = shards
 
-    def home(self, key: bytes) -> int:
-        """The shard that holds a state key which `missing` or `load` named."""
+    def home(self, key: bytes) -> int | None:
+        """The shard that holds a state key which `missing` or `load` named; None for this one."""
         return self._force.features.home(key)
 
     def named(self, decoded: Decoded) -> list[str]:
@@ -127,6 +128,7 @@ class Partition:
             jump_ms=settings.clock_jump_ms,
         )
         self._adopted: tuple[Decoded, Adopted] | None = None
+        self._wanted: Wanted | None = None
 
     def decode(self, records: Sequence[bytes | None]) -> Decoded:
         """Decode and validate records. Once a batch, in log order: a rates event changes what comes after it."""
@@ -247,7 +249,7 @@ class Partition:
         """Features, score, rules, decisions and rewards of the accepted rows."""
         force = self._force
         force.warming.observe(columns.time_ms)
-        matrix, feature_ops = force.features.update(columns)
+        matrix, feature_ops = force.features.update(columns, self._wanted_of(columns))
         ops.append(feature_ops)
         for home, touches in force.features.touches.items():
             effects.touches[home] = Touches([positions[row] for row in touches.rows], touches.ops)
@@ -269,6 +271,15 @@ class Partition:
         )
         self.probe("observe")
         return before + parts + after
+
+    def _wanted_of(self, columns: Columns) -> list[NDArray[np.bool_]] | None:
+        """The events whose features somebody reads, for each group of them; None for all."""
+        if self._features_out:
+            return None
+        ruleset, plan = self._force.ruleset, self._force.features.plan
+        if self._wanted is None or not self._wanted.stands_for(ruleset, plan):
+            self._wanted = Wanted(ruleset, plan)
+        return self._wanted.masks(columns)
 
     def _judge(self, rows: Rows, effects: Effects) -> tuple[list[tuple[int, Output]], set[int], Frame | None]:
         """Score and decide the rows that carry a decision. Returns their outputs, the rows that were declined, and what

@@ -17,6 +17,8 @@ from engine.features.plan import GroupPlan, Plan
 from engine.features.pool import Pool, absent
 from engine.features.sharing import Touches, UnknownTouches, forget, homes_of, rewrites, split
 
+Words = NDArray[np.int64]
+
 SCRATCH_WORDS: Final = 1 << 16
 OPS_BYTES: Final = 1 << 18
 KEY_BYTES: Final = 11
@@ -92,21 +94,28 @@ class FeatureState:
             params[t.P_SHARED] = int(self._shards > 1 and group.shared)
         return found
 
-    def home(self, key: bytes) -> int:
-        """The shard that holds a state key; a key of another room is held by this one."""
+    def home(self, key: bytes) -> int | None:
+        """The shard that holds a state key; None where it is not that of a shared entity."""
         if self._shards > 1 and len(key) == KEY_BYTES and key.startswith(KEY_FEATURE):
             group = int.from_bytes(key[1:3], "little")
             if any(known.shared and known.id == group for known in self.plan.groups):
                 return int.from_bytes(key[3:], "little") % self._shards
-        return self._shard
+        return None
 
     def shared_rows(self) -> list[int]:
         """Rows of the feature matrix whose entities several shards touch; none where there is one shard."""
         groups = self.plan.groups if self._shards > 1 else []
         return sorted(int(row) for group in groups if group.shared for row in group.features[:, t.F_OUT])
 
-    def update(self, columns: Columns) -> tuple[NDArray[np.float64], bytes]:
+    def update(
+        self, columns: Columns, wanted: Sequence[NDArray[np.bool_]] | None = None
+    ) -> tuple[NDArray[np.float64], bytes]:
         """Take in a micro-batch and compute every feature of every event as of its own time.
+
+        Args:
+            columns: the accepted events.
+            wanted: for each group of the plan the events whose features somebody reads, bool `(n,)`; those of others
+                are NaN. None for all.
 
         Returns:
             The feature matrix, float64 `(features, n)`, NaN for null; and packed operations (`engine.domain.ops`) for
@@ -125,13 +134,15 @@ class FeatureState:
             self._filters(columns),
         )
         written = self._rewritten()
-        for group, params, pool in zip(self.plan.groups, self._params, self._pools, strict=True):
+        if wanted is None:
+            wanted = [np.ones(columns.n, np.bool_)] * len(self.plan.groups)
+        for group, params, pool, read in zip(self.plan.groups, self._params, self._pools, wanted, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
             kept = not self.backed and group.id in self._kept.groups
             if kept:
                 names = self._absent(group, pool, keys)
                 self.load(names, [self._kept.logs.get(name) for name in names])
-            ops = self._update_group(group, params, pool, keys, batch, out)
+            ops = self._update_group(group, params, pool, keys, (*batch, read), out)
             if kept:
                 self._kept.apply(ops)
             elif params[t.P_SHARED]:
@@ -249,7 +260,7 @@ class FeatureState:
         params: NDArray[np.int64],
         pool: Pool,
         keys: NDArray[np.int64],
-        batch: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]],
+        batch: tuple[Words, Words, Words, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]],
         out: NDArray[np.float64],
     ) -> bytes:
         """One group's kernel over the batch, growing its pool as often as it asks; the operations for the store."""

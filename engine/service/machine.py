@@ -31,6 +31,21 @@ class PartitionMachine(Protocol):
     def waiting(self) -> int | None:
         """Event time the shard has come to, where timers wait for it to go on; None where none do."""
 
+    def spread(self, shards: int) -> None:
+        """There are so many shards, which share entities: said before anything else, where there are several."""
+
+    def home(self, key: bytes) -> int | None:
+        """The shard that holds a state key which `missing` or `load` named; None for this one."""
+
+    def named(self, decoded: Any) -> list[str]:
+        """Hashes of the rule sets that a batch puts in force."""
+
+    def layout_for(self, agreed: bytes | None, rulesets: Sequence[str], head_state: dict[bytes, bytes]) -> bytes | None:
+        """What shards should agree on for rule sets, or for that of a head where none is named; None for nothing."""
+
+    def take_layout(self, layout: bytes) -> None:
+        """What they have agreed on."""
+
     def in_force(self, head_state: dict[bytes, bytes]) -> str | None:
         """Hash of the rule set that `restore` will ask for; None where it needs none but its own."""
 
@@ -47,7 +62,10 @@ class PartitionMachine(Protocol):
         """State keys that must be loaded before `apply`. Adopts the control events of the batch."""
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
-        """Take the values of `missing`, in the same order. Returns what is missing now, as those values show."""
+        """Take the values of `missing`, in the same order. Returns what is missing now, as those values show.
+
+        Raises `engine.core.sharing.UnknownTouches`: another layout has been agreed on since.
+        """
 
     def apply(self, decoded: Any, source: Callable[[int], Source], explain: frozenset[int] = frozenset()) -> Effects:
         """Process a batch.

@@ -13,6 +13,7 @@ from engine.ports.store import Commit, Fenced, Head, StateStore, StoreUnavailabl
 from engine.service import journal, marks
 from engine.service.backoff import Backoff
 from engine.service.machine import PartitionMachine, RuleSets, Source
+from engine.service.neighbours import Neighbours
 from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, encode
 from engine.service.quarantine import MachineFault, refusal
@@ -64,6 +65,7 @@ class Shard:
        other somebody else has been here. Nothing is lost or doubled: either the commit and its outbox entry are
        stored or neither is.
     7. Hand the outputs to the relay: from memory, or out of the stored outbox where the commit's answer was lost.
+    8. Bring other shards the touches of the entities that are at home there.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Shard:
         self._outputs = 0  # ordinal of the next output
         self._acknowledged = 0  # what the store knows about the relay
         self._fresh = False  # whether the memory mirrors the store
+        self._neighbours = Neighbours(number, partitions, partition, store, self._persist, self._in_place, clock)
 
     @property
     def next_offset(self) -> int:
@@ -129,6 +132,7 @@ class Shard:
         self._stored = head.offset
         self._adopt(head)
         self._fresh = True
+        await self._neighbours.deliver()
         self.relay.start()
         return self._stored
 
@@ -148,12 +152,7 @@ class Shard:
             unknown = self._partition.unknown(decoded)
             decoded_s = self._clock.now_s()
         await self._fetch(unknown)  # 3
-        with self._faults(records):
-            missing = self._partition.missing(decoded)
-        while missing:
-            values = await self._persist(partial(self._store.load, self.number, missing))
-            with self._faults(records):
-                missing = self._partition.load(missing, values)
+        await self._neighbours.fill(decoded, partial(self._faults, records))
         with self._faults(records):
             loaded_s = self._clock.now_s()
             effects = self._partition.apply(  # 4
@@ -164,6 +163,7 @@ class Shard:
         commit, entry, told = await self._build(records, effects, kept)  # 5
         await self._commit(commit, entry)  # 6, 7
         self._fresh = True
+        await self._neighbours.deliver()  # 8
         return BatchOutcome(
             shard=self.number,
             records=len(records),
@@ -207,6 +207,7 @@ class Shard:
     async def _restore(self, head: Head) -> None:
         needed = self._partition.in_force(head.state)
         await self._fetch([] if needed is None else [needed])
+        await self._neighbours.agree((), head.state)
         state = dict(head.state)
         self._outputs = marks.take(state, self._partitions)
         self._partition.restore(state)
@@ -216,6 +217,7 @@ class Shard:
 
     def _adopt(self, head: Head) -> None:
         self._sequence = head.outbox_next
+        self._neighbours.adopt(head)
         self._acknowledged = head.outbox[0][0] if head.outbox else head.outbox_next
         self.relay.adopt(head.outbox, head.outbox_next)
 
@@ -244,6 +246,8 @@ class Shard:
             journal=kept,
             answers=answers,
             replies=[(call.channel, payload(call.request, *outcome)) for call, outcome in told if call.channel],
+            touches=self._neighbours.entry(records, effects),
+            delivered=self._neighbours.dispensable(),
         )
         return commit, entry, told
 
@@ -266,6 +270,7 @@ class Shard:
                     self.relay.offer(self._sequence, entry)
                     self._sequence += 1
                 self._outputs += len(entry.outputs)
+                self._neighbours.committed(commit)
                 break
         self._acknowledged = max(self._acknowledged, commit.relayed)
         self._stored = commit.next_offset
@@ -282,6 +287,12 @@ class Shard:
             await self._restore(head)
         self._adopt(head)
         return True
+
+    async def _in_place(self) -> None:
+        head = await self._read_head()
+        if head.offset != self._stored:
+            self.forget()
+            raise Fenced(self.number, self._stored, head.offset)
 
     async def _first_answer(self, key: bytes) -> bytes | None:
         return await self._persist(lambda: self._store.answer(self.number, key))

@@ -14,7 +14,7 @@ from engine.adapters.memory_log import MemoryLog
 from engine.adapters.memory_sink import MemorySink
 from engine.adapters.memory_store import MemoryStore
 from engine.ports.sink import Sink, SinkOutput, SinkUnavailable
-from engine.ports.store import Commit, Head, StoreUnavailable
+from engine.ports.store import Commit, Delivery, Head, StoreUnavailable
 from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
@@ -109,6 +109,22 @@ class ChaoticStore:
         await self._disturb()
         await self.store.commit(commit)
         await self._disturb()
+
+    async def deliver(self, delivery: Delivery) -> int:
+        await self._disturb()
+        applied = await self.store.deliver(delivery)
+        await self._disturb()
+        return applied
+
+    async def layout(self) -> bytes | None:
+        await self._disturb()
+        return await self.store.layout()
+
+    async def extend_layout(self, before: bytes | None, after: bytes) -> bool:
+        await self._disturb()
+        extended = await self.store.extend_layout(before, after)
+        await self._disturb()
+        return extended
 
     async def _disturb(self) -> None:
         await asyncio.sleep(0)

@@ -62,7 +62,7 @@ async def test_timers_and_watches_fire_once_and_at_their_place_whatever_dies(see
 
 @pytest.mark.parametrize(("seed", "workers"), [(seed, 1 + seed % 2) for seed in range(300, 312)])
 async def test_what_is_in_force_is_adopted_at_its_place_whatever_dies(seed: int, workers: int) -> None:
-    simulation = Simulation(seed, world=ruling.Ruling(), events=80, kill=0.03)
+    simulation = Simulation(seed, world=ruling.Ruling(), events=120, partitions=1, kill=0.03)  # alone: nobody shares
     await simulation.run(workers=workers)
     for shard, values in simulation.values.items():
         expected = ruling.outputs(values, shard)

@@ -51,6 +51,21 @@ class WithoutRules:
     def unknown(self, decoded: Any) -> list[str]:
         return []
 
+    def spread(self, shards: int) -> None:
+        pass
+
+    def home(self, key: bytes) -> int | None:
+        return None
+
+    def named(self, decoded: Any) -> list[str]:
+        return []
+
+    def layout_for(self, agreed: bytes | None, rulesets: Sequence[str], head: dict[bytes, bytes]) -> bytes | None:
+        return None
+
+    def take_layout(self, layout: bytes) -> None:
+        raise NotImplementedError
+
 
 class CountingPartition(WithoutRules):
     """`crash` is called at the end of `apply`, where a test can make it raise."""
