@@ -10,6 +10,7 @@ FILES_MAX: Final = 1_000
 SUFFIXES: Final = (".yaml", ".yml")
 LIST_SUFFIX: Final = ".txt"
 """Of a file with the values of a list; one is read where some rule file has its name."""
+UNUSABLE: Final = "neither a file nor a link to one inside the rules directory; put the file itself here"
 
 
 def read(directory: Path) -> dict[str, str]:
@@ -17,8 +18,9 @@ def read(directory: Path) -> dict[str, str]:
 
     The files of lists (`*.txt`) that they name are among them.
 
-    A single file is read as a directory that holds it alone. Hidden files and directories are left out, and so are
-    symbolic links that lead out of the directory. Raises `RuleErrors` where nothing can be read.
+    A single file is read as a directory that holds it alone. Hidden files and directories are left out. Raises
+    `RuleErrors` where nothing can be read, and where a rule file is a link out of the directory or no file at all: left
+    out silently, its rules would be missing and nobody would know.
     """
     if directory.is_file():
         return {directory.name: _text(directory, directory.name)}
@@ -27,12 +29,15 @@ def read(directory: Path) -> dict[str, str]:
     root = directory.resolve()
     found: dict[str, str] = {}
     lists: dict[str, Path] = {}
+    faults: list[RuleError] = []
     for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
         relative = path.relative_to(directory)
         hidden = any(part.startswith(".") for part in relative.parts)
         if hidden or path.suffix not in (*SUFFIXES, LIST_SUFFIX):
             continue
         if not path.is_file() or root not in path.resolve().parents:
+            if path.suffix in SUFFIXES and (path.is_symlink() or not path.is_dir()):
+                faults.append(RuleError(relative.as_posix(), 0, 0, UNUSABLE))
             continue
         if path.suffix == LIST_SUFFIX:
             lists[relative.as_posix()] = path
@@ -40,6 +45,8 @@ def read(directory: Path) -> dict[str, str]:
         if len(found) == FILES_MAX:
             raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files")])
         found[relative.as_posix()] = _text(path, relative.as_posix())
+    if faults:
+        raise RuleErrors(faults)
     if not found:
         raise RuleErrors([RuleError(str(directory), 0, 0, "no .yaml or .yml file in the rules directory")])
     named = {name: path for name, path in lists.items() if any(name in text for text in found.values())}

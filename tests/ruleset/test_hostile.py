@@ -1,6 +1,7 @@
 """Rule files that mean harm, or that a tired author wrote: each is refused, with file, line and column."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -208,15 +209,52 @@ def test_every_fault_of_a_directory_is_named_at_once() -> None:
     assert [line.split(": ")[0] for line in raised.value.lines()] == ["bad.yaml:2:20", "bad.yaml:3:27"]
 
 
+@pytest.mark.parametrize("pattern", ["(a|b){1,450}", "(a|b77){1,900}c", "(x{200}y{200}){2}(x{200}y{200}){2}"])
+def test_a_pattern_that_would_cost_milliseconds_an_event_is_refused(pattern: str) -> None:
+    """Linear in the text, but by a factor of the compiled pattern's size: the first took 13 ms for 250 characters."""
+    assert "too large when compiled" in faults(rule_file(f"matches(method, '{pattern}')"))[0]
+
+
+def test_a_long_plain_pattern_is_taken() -> None:
+    words = "|".join(f"merchant{i:03}" for i in range(40))
+    assert faults(rule_file(f"matches(merchant_id, '^({words})$')")) == []
+
+
 def test_reading_a_directory(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "two.yml").write_text("rules: []")
     (tmp_path / "one.yaml").write_text("\ufefflists: {}", "utf-8")
     (tmp_path / "notes.txt").write_text("no rule")
     (tmp_path / ".hidden.yaml").write_text("nonsense: [")
-    (tmp_path / "away.yaml").symlink_to("/etc/hostname")
+    (tmp_path / "folder.yaml").mkdir()
     assert files.read(tmp_path) == {"b/two.yml": "rules: []", "one.yaml": "lists: {}"}
     assert files.read(tmp_path / "one.yaml") == {"one.yaml": "lists: {}"}
+
+
+@pytest.mark.parametrize("kind", ["away", "dangling", "loop", "folder", "pipe"])
+def test_a_rule_file_that_cannot_be_taken_is_not_left_out_silently(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "rules"
+    root.mkdir()
+    (root / "one.yaml").write_text("rules: []")
+    other = root / "other.yaml"
+    if kind == "pipe":
+        os.mkfifo(other)
+    else:
+        (tmp_path / "elsewhere.yaml").write_text("rules: []")
+        targets = {"away": "../elsewhere.yaml", "dangling": "nowhere.yaml", "loop": "other.yaml", "folder": ".."}
+        other.symlink_to(targets[kind])
+    with pytest.raises(RuleErrors) as raised:
+        files.read(root)
+    assert raised.value.lines()[0].startswith("other.yaml: neither a file nor a link")
+
+
+def test_links_inside_the_directory_are_followed(tmp_path: Path) -> None:
+    """A mounted ConfigMap of Kubernetes is made of such links."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "one.yaml").write_text("rules: []")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "one.yaml").symlink_to("..data/one.yaml")
+    assert files.read(tmp_path) == {"one.yaml": "rules: []"}
 
 
 @pytest.mark.parametrize(

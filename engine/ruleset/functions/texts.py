@@ -13,6 +13,9 @@ from engine.ruleset.types import Kind
 
 PATTERN_CHARS_MAX: Final = 500
 PATTERN_MEMORY_BYTES_MAX: Final = 1 << 20  # of the compiled program; re2 refuses a pattern that needs more
+PATTERN_STEPS_MAX: Final = 1_000
+"""Instructions of the compiled program. A search takes up to so many steps a character (some 30 ns each) once re2's
+automaton outgrows its memory; 500 characters without repetition stay below."""
 _NUMBER: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _NUMBER_CHARS_MAX: Final = 40
 
@@ -30,11 +33,16 @@ def _check_matches(subject: str | None, pattern: str | None) -> None:
     if len(pattern) > PATTERN_CHARS_MAX:
         raise ValueError(f"the pattern has {len(pattern):,} characters; at most {PATTERN_CHARS_MAX} are allowed")
     try:
-        re2.compile(pattern, _options())
+        steps = re2.compile(pattern, _options()).programsize
     except re2.error as fault:
         said = fault.args[0] if fault.args else ""
         message = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         raise ValueError(f"bad pattern: {message} (linear-time regex: no look-around, no back-references)") from None
+    if steps > PATTERN_STEPS_MAX:
+        raise ValueError(
+            f"the pattern is too large when compiled: {steps:,} steps, at most {PATTERN_STEPS_MAX:,} are allowed; "
+            "shorten its repetitions and classes"
+        )
 
 
 def _prepare_matches(pattern: str) -> Callable[[str], bool]:
