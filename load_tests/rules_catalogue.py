@@ -12,7 +12,7 @@ from typing import Any
 from engine.domain.durations import format_duration
 from engine.ruleset import RuleSet, report
 from engine.ruleset.aggregates import canonical
-from engine.ruleset.model import OUTCOMES, Rule
+from engine.ruleset.model import HIT, OUTCOMES, Rule
 from load_tests.rule_figures import FIGURES, RULES
 
 PLACE = FIGURES.parent
@@ -188,6 +188,7 @@ def _rule(rule: Rule) -> Iterator[str]:
         says += f" · “{rule.alert.title}”" + (f" · {rule.alert.action}" if rule.alert.action else "")
     else:
         says += f"{_asks(rule)}, {rule.score:+g} points" + (" · hard" if rule.hard else "")
+        says += " · counts as a hit without the state" if rule.on_degraded == HIT else ""
     yield says
     yield ""
     if rule.uses:

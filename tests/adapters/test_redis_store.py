@@ -100,8 +100,8 @@ async def test_the_start_says_what_an_operator_should_know(server: RedisServer, 
 async def test_a_user_may_be_allowed_no_more_than_the_documented_commands(server: RedisServer, redis: Redis) -> None:
     """The list of docs/state.md; CONFIG is not on it, as managed services forbid it."""
     allowed = (
-        "+info +set +get +mget +evalsha +eval +hmget +llen +xrevrange +hset +append +ttl +expire +del +sadd +srem "
-        "+ltrim +rpush +xadd +publish +smembers +lrange +subscribe +unsubscribe +ping"
+        "+info +set +get +mget +evalsha +eval +hmget +llen +xrevrange +hset +append +ttl +pttl +expire +del +sadd "
+        "+srem +ltrim +rpush +xadd +publish +smembers +lrange +subscribe +unsubscribe +ping"
     )
     await redis.execute_command("ACL", "SETUSER", "steward", "on", ">secret", "~st:*", "&*", *allowed.split())
     store = RedisStore(server.url.replace("://", "://steward:secret@", 1))
@@ -110,6 +110,7 @@ async def test_a_user_may_be_allowed_no_more_than_the_documented_commands(server
     assert (await store.open(0)).state == {b"h": b"1"}
     assert await store.load(0, [b"f", b"c"]) == [b"1", b"1"]
     assert await store.answer(0, b"k") == b"d"
+    assert await store.give(0, b"k", b"given", 60, 60.0) == (True, b"d")
     await store.close()
     await redis.execute_command("ACL", "SETUSER", "steward", "-evalsha", "-eval")
     weaker = RedisStore(server.url.replace("://", "://steward:secret@", 1))
