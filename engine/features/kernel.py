@@ -41,7 +41,7 @@ def update(
     arena: Words, floats: Floats, entities: Words, index: Words, meta: Words,
     features: Words, windows: Words, bits: Words, columns: Words, series: Words,
     params: Words, keys: Words, times: Words, strings: Words, money: Words, numbers: Floats, filters: Bools,
-    out: Floats, scratch: Words, ops: Bytes, ends: Words, first: int,
+    wanted: Bools, out: Floats, scratch: Words, ops: Bytes, ends: Words, first: int,
 ) -> int:  # fmt: skip
     """Process the events from `first` on; returns how far it got (see `M_NEED` where that is not the end).
 
@@ -82,12 +82,16 @@ def update(
             log.insert(arena, floats, row, columns, params[t.P_WIDTH], before, time, mask, strings, money, numbers, i)
         if row[t.E_TILES] >= 0:
             hot.note(arena, meta, row, series, columns, params, mask, time, strings, i, noted)
-        after = before + 1 if mask != 0 else before
-        window_lows(arena, row[t.E_START], after, windows, time, lows)
-        read(
-            arena, floats, row, features, windows, columns, lows, before, after, time, strings, money, numbers, i,
-            scratch, noted, out,
-        )  # fmt: skip
+        if wanted[i]:
+            after = before + 1 if mask != 0 else before
+            window_lows(arena, row[t.E_START], after, windows, time, lows)
+            read(
+                arena, floats, row, features, windows, columns, lows, before, after, time, strings, money, numbers, i,
+                scratch, noted, out,
+            )  # fmt: skip
+        else:
+            for f in range(features.shape[0]):
+                out[features[f, t.F_OUT], i] = np.nan
         if compaction:
             compact(arena, floats, row, columns, series, bits, params, meta, ops)
         elif params[t.P_BACKED] != 0:
