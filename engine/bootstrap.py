@@ -1,17 +1,23 @@
 """The only place that knows which adapter stands behind which port: settings in, running parts out."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
+from engine.adapters.clocks import SystemClock
 from engine.adapters.fan_out import FanOut
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.redis_client import RedisOptions
+from engine.adapters.redis_copies import RedisCopies
 from engine.adapters.redis_store import RedisStore
+from engine.adapters.snapshot_files import SnapshotDirectory
 from engine.adapters.webhook_courier import OnResult, Patience
 from engine.adapters.webhook_sink import WebhookOptions, WebhookSink
 from engine.config import Settings
 from engine.ports.sink import Sink
+from engine.service.snapshots import Rounds
 
 DONE: Final = 0
 FAULT: Final = 1
@@ -30,6 +36,48 @@ def build_redis_options(settings: Settings) -> RedisOptions:
     return RedisOptions(
         connect_timeout_seconds=redis.connect_timeout_ms / 1000, reply_timeout_seconds=redis.command_timeout_ms / 1000
     )
+
+
+def build_copies(settings: Settings, url: str | None = None) -> RedisCopies:
+    """What copies the shards of `settings`; `url` where the embedded server's is known."""
+    return RedisCopies(url or settings.redis.url, prefix=settings.redis.prefix, options=build_redis_options(settings))
+
+
+def start_snapshots(
+    settings: Settings, store: RedisStore, on_taken: Callable[[int, float], None], url: str
+) -> Callable[[], Awaitable[None]]:
+    """Begin to take the snapshots that `settings` ask for, and return what ends that.
+
+    `on_taken` is told when each began (milliseconds since 1970), and how many seconds it took.
+    """
+    wanted = settings.snapshots
+    if wanted.directory is None or not wanted.every_ms:
+        return _nothing
+    copies, shelf = build_copies(settings, url), SnapshotDirectory(wanted.directory)
+    rounds = Rounds(
+        store,
+        copies,
+        shelf,
+        SystemClock(),
+        every_s=wanted.every_ms / 1000,
+        keep=wanted.keep,
+        now_ms=unix_ms,
+        on_taken=lambda manifest: on_taken(manifest.created_ms, manifest.seconds),
+    )
+    task = asyncio.get_running_loop().create_task(rounds.run())
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await copies.close()
+
+    return end
+
+
+def unix_ms() -> int:
+    """The time, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def build_kafka_options(settings: Settings, bootstrap: str | None = None) -> KafkaOptions:

@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from engine.commands import config, dead_letters, demo, gen, replay, rules, scale, serve, version, worker
+from engine.commands import (
+    config,
+    dead_letters,
+    demo,
+    gen,
+    rebuild,
+    replay,
+    rules,
+    scale,
+    serve,
+    snapshot,
+    version,
+    worker,
+)
 from engine.commands.common import Unusable
 
 DONE: Final = 0
@@ -27,6 +40,8 @@ COMMANDS: Final = {
     "gen": gen,
     "dead-letters": dead_letters,
     "scale": scale,
+    "snapshot": snapshot,
+    "rebuild": rebuild,
     "config": config,
     "version": version,
 }

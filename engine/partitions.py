@@ -35,6 +35,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         rates=_rates(settings.money),
         clock_jump_ms=state.clock_jump_ms,
         anomaly_weight=settings.risk.anomaly_weight,
+        snapshot_every=settings.snapshots.detector_events,
         entities_max=state.cache_entities_max,
         customers_max=state.cache_customers_max,
     )

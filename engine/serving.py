@@ -17,7 +17,7 @@ from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_replies import RedisReplies
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
-from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory
+from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory, start_snapshots
 from engine.config import Settings
 from engine.config.show import environment
 from engine.generator.stream import generate
@@ -133,6 +133,8 @@ class _Server:
                     if isinstance(decider, SoleOwner):
                         self._rules.start(lambda: decider.rulesets, decider)
                         self._start_ticks(decider, stack)
+                        ends = start_snapshots(self._settings, store, self._metrics.snapshot, self._redis_url)
+                        stack.push_async_callback(ends)
                     await self._life.stopped.wait()
             except (StoreMisconfigured, TopicsMissing, AddressUnusable) as error:
                 self._life.fail(error)

@@ -21,7 +21,7 @@ from engine.adapters.kafka_topics import TopicsMissing, ensure_topics
 from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.worker_slot import WorkerSlot
-from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory
+from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory, start_snapshots
 from engine.config import Settings
 from engine.lifetime import Lifetime
 from engine.ports.clock import Clock
@@ -160,6 +160,7 @@ class _Worker:
             random=random.random,
             on_batch=self._metrics.batch,
             on_fenced=self._metrics.fenced,
+            on_caught_up=self._metrics.caught_up,
             on_fatal=self._life.fail,
             topic=self._options.events,
             rule_sets=self._rules.library if self._rules is not None else None,
@@ -179,7 +180,9 @@ class _Worker:
         tick_ms = self._settings.state.tick_ms
         if tick_ms:
             tasks.append(asyncio.ensure_future(ticker(owner.waiting, writer, self._clock, tick_ms).run()))
+        end_snapshots = start_snapshots(self._settings, self._store, self._metrics.snapshot, self._redis_url)
         crash = await run_app(app, self._life.stopped)
+        await end_snapshots()
         for task in tasks:
             task.cancel()
         if crash is not None:

@@ -185,6 +185,10 @@ class ConsumerLog:
         """See `EventLog.bounds`."""
         return await self._app.batch_consumer.bounds(partition)
 
+    def seen_end(self, partition: int) -> int | None:
+        """See `EventLog.seen_end`."""
+        return self._app.end_offsets.get(partition)
+
     async def seek(self, partition: int, offset: int) -> None:
         """See `EventLog.seek`."""
         await self._app.batch_consumer.move(partition, offset)

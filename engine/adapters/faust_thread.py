@@ -98,13 +98,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 return
 
     async def bounds(self, tp: TP) -> LogBounds:
-        """First offset of a partition. Raises `KafkaError`.
+        """First offset of a partition, and how far the group has come where that is not 0. Raises `KafkaError`.
 
         Not its end: the embedded broker answers that wrongly. A read beyond the end is refused by the broker itself.
         """
         partition = driver.ensure_aiokafka_TP(tp)
-        first = await self._ensure_consumer().beginning_offsets([partition])
-        return LogBounds(first[partition], None)
+        consumer = self._ensure_consumer()
+        first = (await consumer.beginning_offsets([partition]))[partition]
+        reached = await consumer.committed(partition) if first else None
+        return LogBounds(first, None, -1 if reached is None else reached)
 
     async def move(self, tp: TP, offset: int) -> None:
         """Seek, on the loop the consumer belongs to. Raises `IllegalStateError` where it is not assigned."""

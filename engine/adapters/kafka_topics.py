@@ -18,6 +18,9 @@ RELAY_CONFIGS: Final = {
     "segment.bytes": "16777216",  # only closed segments are compacted
 }
 
+FOR_EVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
+"""Of the ledger's topic: no balance may depend on how long a log is kept."""
+
 logger = logging.getLogger("steward.kafka")
 
 
@@ -81,13 +84,21 @@ async def _config(admin: AIOKafkaAdminClient, topic: str, name: str) -> str:
     return next((str(entry[1]) for entry in entries if entry[0] == name), "")
 
 
+def _topic(name: str, options: KafkaOptions) -> NewTopic:
+    configs = FOR_EVER if name == options.outputs["reward"] else None
+    return NewTopic(name, options.partitions, options.replication, topic_configs=configs)
+
+
 async def _ensure(admin: AIOKafkaAdminClient, options: KafkaOptions) -> int:
     wanted = list(dict.fromkeys([options.events, *options.outputs.values()]))
     missing = sorted(set(wanted) - set(await admin.list_topics()))
     if missing and not options.create:
         raise TopicsMissing(f"topics do not exist, and STEWARD_TOPICS_CREATE is off: {', '.join(missing)}")
     if missing:
-        await _create(admin, [NewTopic(name, options.partitions, options.replication) for name in missing])
+        await _create(admin, [_topic(name, options) for name in missing])
+    rewards = options.outputs["reward"]
+    if rewards not in missing and await _config(admin, rewards, "retention.ms") not in ("-1", ""):
+        logger.warning("topic %s forgets ledger entries in time: set its retention.ms to -1", rewards)
     described = await admin.describe_topics([options.events])
     count = len(described[0]["partitions"])
     if count == 0:

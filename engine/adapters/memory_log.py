@@ -54,6 +54,11 @@ class MemoryLog:
         records = self.partitions.get(partition, [])
         return LogBounds(records[0].offset, records[-1].offset + 1) if records else LogBounds(0, 0)
 
+    def seen_end(self, partition: int) -> int | None:
+        """The offset after the last record."""
+        records = self.partitions.get(partition)
+        return records[-1].offset + 1 if records else None
+
     async def seek(self, partition: int, offset: int) -> None:
         """Set the read position."""
         self._fail()

@@ -54,7 +54,7 @@ def _lines(places: "list[Place]") -> list[str]:
     lines = ["shard  born with  processed  log begins    log ends         lag  waiting to be sent"]
     for place in places:
         born = born_with(place.head)
-        first, end = place.bounds if place.bounds is not None else ("-", "-")
+        first, end = place.bounds[:2] if place.bounds is not None else ("-", "-")
         cells = (place.shard, "-" if born is None else born, max(0, place.head.offset), first, end, place.lag)
         lines.append("{:>5}  {:>9}  {:>9}  {:>10}  {:>10}  {:>10}  ".format(*cells) + str(len(place.head.outbox)))
     return lines

@@ -98,6 +98,9 @@ class BatchSettings:
 
     events_max: int = _setting("500", integer(1, 20_000), "most events of a batch")
     bytes_max: int = _setting("1MiB", size("64KiB", "64MiB"), "most bytes of input of a batch")
+    commit_bytes_max: int = _setting(
+        "16MiB", size("64KiB", "256MiB"), "most bytes of one commit; a batch whose effects are larger is divided"
+    )
     outbox_entries_max: int = _setting(
         "64", integer(1, 10_000), "committed batches not yet relayed before intake pauses"
     )
@@ -146,6 +149,20 @@ class StateSettings:
         "1000000", integer(1_000, 100_000_000), "entities of one feature group held in memory"
     )
     cache_customers_max: int = _setting("1000000", integer(1_000, 100_000_000), "customers held in memory")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    """Copies of the state, to rebuild a lost store from; see docs/operations.md."""
+
+    directory: Path | None = _setting("", kinds.PATH, "where snapshots of the state are kept; none: none are taken")
+    every_ms: int = _setting(
+        "1h", duration("0ms", "30d"), "time between two snapshots while a worker or serve runs; 0: only when asked for"
+    )
+    keep: int = _setting("3", integer(1, 1_000), "snapshots kept; older ones are deleted after a new one")
+    detector_events: int = _setting(
+        "4096", integer(1, 1_000_000), "events the anomaly detector learns between two copies of it in the state"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +267,7 @@ class Settings:
     rules: RulesSettings = field(default_factory=RulesSettings)
     money: MoneySettings = field(default_factory=MoneySettings)
     state: StateSettings = field(default_factory=StateSettings)
+    snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -39,10 +39,13 @@ class LogBounds(NamedTuple):
         first: its oldest offset.
         end: the offset its next record will get; `None` where only a read tells (then a read beyond it must raise
             `OffsetLost`).
+        reached: where it begins past 0, the offset up to which this deployment is known to have processed it; -1 where
+            nobody says.
     """
 
     first: int
     end: int | None
+    reached: int = -1
 
 
 class EventLog(Protocol):
@@ -50,6 +53,9 @@ class EventLog(Protocol):
 
     async def bounds(self, partition: int) -> LogBounds:
         """Oldest and next offset of `partition`. Raises `LogUnavailable`."""
+
+    def seen_end(self, partition: int) -> int | None:
+        """The offset after the last record of `partition` as the last fetch saw it; None before the first."""
 
     async def seek(self, partition: int, offset: int) -> None:
         """Deliver `offset` next; nothing read before this call is delivered after it. Raises `LogUnavailable`."""

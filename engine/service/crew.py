@@ -25,6 +25,10 @@ def _nothing() -> None:
     """Nobody counts."""
 
 
+def _unwatched(shard: int, records: int, seconds: float) -> None:
+    """Nobody asks how long it took."""
+
+
 @dataclass(slots=True)
 class Crew:
     """What the shards of one worker share, and how each is made.
@@ -44,6 +48,7 @@ class Crew:
         on_batch: told of every commit, for metrics.
         on_fenced: told of every refused commit.
         on_fatal: told of what no waiting cures.
+        on_caught_up: see `Lane`.
     """
 
     new_partition: Callable[[int], PartitionMachine]
@@ -63,6 +68,7 @@ class Crew:
     idle_acknowledge_s: float = IDLE_ACKNOWLEDGE_S
     on_batch: Callable[[BatchOutcome], None] = _ignore
     on_fenced: Callable[[], None] = _nothing
+    on_caught_up: Callable[[int, int, float], None] = _unwatched
     store_outage: Outage = field(init=False)
     log_outage: Outage = field(init=False)
     sink_outage: Outage = field(init=False)
@@ -89,6 +95,7 @@ class Crew:
             on_batch=self.on_batch,
             on_fenced=self.on_fenced,
             on_fatal=self.on_fatal,
+            on_caught_up=self.on_caught_up,
         )
 
     def shard(self, number: int) -> Shard:

@@ -42,7 +42,10 @@ class Lane:
         on_batch: Callable[[BatchOutcome], None],
         on_fenced: Callable[[], None],
         on_fatal: Callable[[BaseException], None],
+        on_caught_up: Callable[[int, int, float], None] = lambda shard, records, seconds: None,
     ) -> None:
+        """`on_caught_up`: told, as the shard has processed what was on the log when it was opened, its number, how many
+        records that were, and how many seconds it took."""
         self.shard = shard
         self._log = log
         self._limits = limits
@@ -53,6 +56,9 @@ class Lane:
         self._on_batch = on_batch
         self._on_fenced = on_fenced
         self._on_fatal = on_fatal
+        self._on_caught_up = on_caught_up
+        self._opening: tuple[int, float] | None = None  # where and when the lane began to catch up
+        self._end: int | None = None  # of the log, as first seen after that
         self._queue: deque[LogRecord] = deque()
         self._accepting = False
         self._stopping = asyncio.Event()
@@ -126,9 +132,10 @@ class Lane:
                 await self._clock.sleep(self._backoff.next_s())
 
     async def _open(self) -> None:
+        began_s, reached = self._clock.now_s(), self.shard.next_offset
         stored = await self.shard.open()
         partition = self.shard.number
-        first, end = await until_it_works(
+        first, end, known = await until_it_works(
             lambda: self._log.bounds(partition), LogUnavailable, self._log_outage, self._backoff, self._clock
         )
         if 0 <= stored < first:
@@ -141,7 +148,14 @@ class Lane:
                 f"shard {partition} was processed up to offset {stored}, but the log ends at {end}: it was truncated "
                 "or made anew; rebuild the state from the log that is there"
             )
+        if stored < 0 < first and max(reached, known) > 0:
+            raise OffsetLost(
+                f"shard {partition} was processed up to offset {max(reached, known)}, and now its state is gone, while "
+                f"the log begins at {first}: put a snapshot back (steward rebuild), or take another consumer group to "
+                "begin anew from what is left"
+            )
         start = first if stored < 0 else stored
+        self._opening, self._end = (start, began_s), None
         await until_it_works(
             lambda: self._log.seek(partition, start), LogUnavailable, self._log_outage, self._backoff, self._clock
         )
@@ -163,6 +177,19 @@ class Lane:
                     logger.error("%s; looking for the record", fault, exc_info=fault.__cause__)
                     await self._isolate(batch)
                 self._backoff.reset()
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Tell, once, that what was waiting at the opening is done."""
+        if self._opening is None:
+            return
+        if self._end is None:
+            self._end = self._log.seen_end(self.shard.number)
+        if self._end is not None and self.shard.next_offset >= self._end:
+            (start, began_s), self._opening = self._opening, None
+            seconds, records = self._clock.now_s() - began_s, max(0, self._end - start)
+            logger.info("shard %d caught up with %d records after %.2f s", self.shard.number, records, seconds)
+            self._on_caught_up(self.shard.number, records, seconds)
 
     async def _isolate(self, batch: Sequence[LogRecord]) -> None:
         """Process a batch that failed record by record; those that fail alone are refused."""

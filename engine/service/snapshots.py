@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from engine.ports.clock import Clock
-from engine.ports.copies import HEAD, Copies, DamagedSnapshot, Manifest, Piece, Shelf
-from engine.ports.store import StateStore
+from engine.ports.copies import HEAD, Copies, CopyLost, DamagedSnapshot, Manifest, Piece, Shelf
+from engine.ports.store import StateStore, StoreMisconfigured, StoreUnavailable
 from engine.service.marks import KEY_PARTITIONS, NO_LOG, count
 
 SHARDS_MAX: Final = 16_384
+RETRY_S: Final = 60.0
 
 logger = logging.getLogger("steward.snapshots")
 
@@ -81,3 +83,50 @@ async def _put(copies: Copies, shelf: Shelf, manifest: Manifest, shard: int, off
     if head is None:
         raise DamagedSnapshot(f"shard {shard} of snapshot {manifest.name} has no head")
     await copies.finish(shard, head if offset >= 0 else None)
+
+
+class Rounds:
+    """Takes a snapshot every so often, for as long as it runs; a failed one is tried again.
+
+    Of several processes that share a directory, or a store, one at a time takes one.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        copies: Copies,
+        shelf: Shelf,
+        clock: Clock,
+        *,
+        every_s: float,
+        keep: int,
+        now_ms: Callable[[], int],
+        on_taken: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> None:
+        self._store, self._copies, self._shelf, self._clock = store, copies, shelf, clock
+        self._every_s, self._keep, self._now_ms, self._on_taken = every_s, keep, now_ms, on_taken
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._clock.sleep(max(self._due_s(), 0.0))
+            if self._due_s() <= 0 and not await self._take():
+                await self._clock.sleep(min(RETRY_S, self._every_s))
+
+    def _due_s(self) -> float:
+        """Seconds until the next one is due."""
+        newest = 0
+        with suppress(OSError):
+            newest = max((manifest.created_ms for manifest in self._shelf.manifests()), default=0)
+        return newest / 1000 + self._every_s - self._now_ms() / 1000
+
+    async def _take(self) -> bool:
+        try:
+            self._on_taken(await take(self._store, self._copies, self._shelf, self._clock, self._now_ms))
+            self._shelf.prune(self._keep)
+        except NothingStored:
+            return False
+        except (CopyLost, StoreMisconfigured, StoreUnavailable, OSError) as error:
+            logger.warning("no snapshot was taken: %s", error)
+            return False
+        return True

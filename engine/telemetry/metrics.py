@@ -183,6 +183,12 @@ class Metrics:
         self._outbox = Gauge(
             "steward_outbox_entries", "Committed batches not yet relayed", ["shard"], registry=registry
         )
+        self._caught_up = Gauge(
+            "steward_catch_up_seconds", "Last time from opening a shard to the end its log had then", ["shard"],
+            registry=registry,
+        )  # fmt: skip
+        self._snapshot = Gauge("steward_snapshot_timestamp_seconds", "When the last snapshot began", registry=registry)
+        self._snapshot_s = Gauge("steward_snapshot_seconds", "How long the last snapshot took", registry=registry)
         self._webhooks = Counter(
             "steward_webhook_deliveries",
             "Attempts to deliver to an endpoint, by result: delivered, failed, given_up, refused (its queue is full)",
@@ -262,6 +268,15 @@ class Metrics:
         self._lag.clear()
         for partition, events in by_partition.items():
             self._lag.labels(str(partition)).set(events)
+
+    def caught_up(self, shard: int, records: int, seconds: float) -> None:
+        """A shard has processed what was waiting for it when it was opened."""
+        self._caught_up.labels(str(shard)).set(seconds)
+
+    def snapshot(self, created_ms: int, seconds: float) -> None:
+        """A snapshot was taken."""
+        self._snapshot.set(created_ms / 1000)
+        self._snapshot_s.set(seconds)
 
     def fenced(self) -> None:
         """A commit was refused by the stored offset."""

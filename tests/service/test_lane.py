@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.adapters.memory_log import MemoryRecord
-from engine.ports.log import OffsetLost
+from engine.ports.log import LogBounds, OffsetLost
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.quarantine import MachineFault
@@ -181,3 +181,54 @@ async def test_an_assignment_keeps_the_shard_of_a_partition_that_comes_back() ->
     assert len(parts.machines) == 2
     await owner.drain(1.0)
     assert owner.lanes == {}
+
+
+@pytest.mark.parametrize("known", [-1, 5])
+async def test_a_lost_state_is_not_taken_for_a_new_one_where_the_log_is_not_whole(known: int) -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(12)))
+    lane = parts.crew.lane(0)
+    if known < 0:  # a running worker has its own memory of it
+        lane.start()
+        await until(lambda: lane.wanting)
+        lane.put(parts.log.poll(0, 5))
+        await until(lambda: lane.shard.next_offset == 5)
+    parts.store._shards.clear()
+    parts.log.truncate(0, 3)
+    bounds = parts.log.bounds
+
+    async def told(partition: int) -> LogBounds:
+        return (await bounds(partition))._replace(reached=known)
+
+    parts.log.bounds = told  # type: ignore[method-assign]
+    lane.start()
+    if known < 0:
+        lane.put(parts.log.poll(0, 3))
+    await until(lambda: bool(parts.fatal))
+    assert isinstance(parts.fatal[0], OffsetLost)
+    assert "processed up to offset 5, and now its state is gone" in str(parts.fatal[0])
+    assert parts.store._shards == {}
+
+
+async def test_a_lane_tells_how_long_it_took_to_catch_up(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+    told: list[tuple[int, int, float]] = []
+    parts.crew.on_caught_up = lambda *what: told.append(what)
+    parts.log.append(0, *(event(n) for n in range(12)))
+    lane = parts.crew.lane(0)
+    with caplog.at_level(logging.INFO, "steward.service"):
+        lane.start()
+        await until(lambda: lane.wanting)
+        lane.put(parts.log.poll(0, 5))
+        await until(lambda: lane.shard.next_offset == 5)
+        assert told == []
+        await parts.clock.sleep(2.5)
+        lane.put(parts.log.poll(0, 7))
+        await until(lambda: bool(told))
+    assert told == [(0, 12, 2.5)]
+    assert "shard 0 caught up with 12 records after 2.50 s" in caplog.text
+    parts.log.append(0, event(12))
+    lane.put(parts.log.poll(0, 5))
+    await until(lambda: lane.shard.next_offset == 13)
+    assert len(told) == 1
+    await lane.stop(Deadline(parts.clock, 1.0))
