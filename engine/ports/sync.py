@@ -85,6 +85,9 @@ class Taker(Decider, Protocol):
 class AnswerBook(Protocol):
     """Where answers are kept for repeats."""
 
+    async def answer(self, shard: int, key: bytes) -> bytes | None:
+        """What was told first, by event key. Raises `StoreUnavailable`."""
+
     async def give(self, shard: int, key: bytes, body: bytes, ttl_s: int, age_s: float) -> tuple[bool, bytes | None]:
         """Keep the answer given to a call that began `age_s` seconds ago, by event key, ahead of the owner's.
 

@@ -6,12 +6,24 @@ from contextlib import suppress
 from typing import Final
 
 from engine.ports.clock import Clock
-from engine.ports.sync import ACCEPTED, DECISION, DEGRADED, DUPLICATE, ON_LOG, REJECTED, SyncResult, Taker, Undecided
+from engine.ports.sync import (
+    ACCEPTED,
+    DECISION,
+    DEGRADED,
+    DUPLICATE,
+    IN_MEMORY,
+    ON_LOG,
+    REJECTED,
+    SyncResult,
+    Taker,
+    Undecided,
+)
 from engine.service.given import GivenAnswers, Told
 from engine.service.replies import event_key
 from engine.service.standing import StandingReader
 
 EVALUATION_S: Final = 0.01  # of the caller's time, kept for the rules: a thousand of them take a few milliseconds
+LOOK_UP_S: Final = 0.05  # of the caller's time, at most a quarter of it: for an answer that the store has from before
 
 
 class DegradedDecider:
@@ -44,6 +56,7 @@ class DegradedDecider:
         self._clock = clock
         self._on_answer = on_answer
         self._tasks: list[asyncio.Task[None]] = []
+        self._was_ready = False
 
     def start(self) -> None:
         """Begin to read what is in force and to keep what is given; returns at once."""
@@ -63,12 +76,14 @@ class DegradedDecider:
 
     @property
     def degraded_ready(self) -> bool:
-        """See `Decider.degraded_ready`."""
-        return self._reader.standing is not None and self._inner.taking
+        """See `Decider.degraded_ready`: not before decisions could be had once."""
+        return self._was_ready and self._reader.standing is not None and self._inner.taking
 
     async def not_ready(self) -> list[str]:
         """See `Decider.not_ready`."""
-        return await self._inner.not_ready()
+        reasons = await self._inner.not_ready()
+        self._was_ready = self._was_ready or not reasons
+        return reasons
 
     async def decide(self, events: Sequence[bytes], seconds: float, *, explain: bool = False) -> list[SyncResult]:
         """See `Decider.decide`."""
@@ -80,14 +95,25 @@ class DegradedDecider:
         if told is not None:
             return [SyncResult(DEGRADED, told)]
         began_s = self._clock.now_s()
+        look_up_s = min(LOOK_UP_S, seconds / 4)
         try:
-            (result,) = await self._inner.decide(events, max(seconds / 2, seconds - EVALUATION_S), explain=explain)
+            inner_s = max(seconds / 2, seconds - EVALUATION_S - look_up_s)
+            (result,) = await self._inner.decide(events, inner_s, explain=explain)
         except Undecided as undecided:
-            answer = self._answer(event, undecided, began_s)
+            first = await self._looked_up(event, undecided, look_up_s)
+            answer = self._answer(event, undecided, began_s) if first is None else first
             if answer is None:
                 raise
             return [answer]
         return [self._as_told(event, result)]
+
+    async def _looked_up(self, event: bytes, undecided: Undecided, seconds: float) -> SyncResult | None:
+        """What the store has from before, where nobody has looked yet: the shard may be busy opening."""
+        key = event_key(event)
+        if undecided.kept != IN_MEMORY or key is None:
+            return None
+        found = await self._given.look_up(undecided.shard, key, seconds)
+        return None if found is None else SyncResult(DUPLICATE, found)
 
     def _answer(self, event: bytes, undecided: Undecided, began_s: float) -> SyncResult | None:
         """What can be told; None where nothing can."""

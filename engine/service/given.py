@@ -1,5 +1,6 @@
 """What callers were told without the state: the first answer to their call, and so the answer to every repeat."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,13 @@ class GivenAnswers:
         """What was told under an event key, if anything was."""
         told = self._told.get(key) if key is not None else None
         return None if told is None else told.body
+
+    async def look_up(self, shard: int, key: bytes, seconds: float) -> bytes | None:
+        """What the store has under an event key; None where it does not say in time."""
+        try:
+            return await asyncio.wait_for(self._book.answer(shard, key), seconds)
+        except (TimeoutError, StoreUnavailable):
+            return None
 
     def note(self, key: bytes, told: Told) -> None:
         """Remember an answer that is given now."""

@@ -186,6 +186,11 @@ class LogDecider:
             return ["stopping"]
         reasons = [] if self._listening else ["replies cannot be received: the store cannot be reached"]
         try:
+            await asyncio.wait_for(self._answer(0, b"probe"), PROBE_S)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._store.trip()
+            reasons.append(f"the store cannot be reached: {str(error) or 'no answer in time'}")
+        try:
             await asyncio.wait_for(self._writer.check(), PROBE_S)
         except (LogUnavailable, TimeoutError) as error:
             self._log.trip()

@@ -75,9 +75,12 @@ async def test_an_event_decided_before_keeps_its_first_answer():
         await until(lambda: it.owner.rulesets)
         await asyncio.sleep(0.02)  # the call is younger than the answer
         store.gate.clear()
+        assert await it.decide(payment(1)) == ("duplicate", first)  # the store can still be asked
+        store.down = True
         assert (await it.decide(payment(1)))[0] == "degraded"  # the node cannot know
+        store.down = False
         store.gate.set()
-        await until(lambda: it.owner.shard.next_offset == 2)
+        await until(lambda: it.owner.shard.next_offset == 3)
         await it.given.keep()
         assert len(it.given) == 0
         assert await it.decide(payment(1), 5.0) == ("duplicate", first)
@@ -99,6 +102,8 @@ async def test_what_cannot_be_answered_is_not_and_is_decided_later():
             await it.decide(payment(1))
         assert not it.decider.degraded_ready
         await it.reader.read()
+        assert not it.decider.degraded_ready  # nor before decisions could be had once
+        assert await it.decider.not_ready() == []
         assert it.decider.degraded_ready
         with pytest.raises(Undecided):  # it carries no decision, and is in memory only
             await it.decide(payment(2).replace(b"payment.requested", b"payment.settled"))
@@ -156,6 +161,9 @@ async def test_what_was_read_last_stands_and_a_new_rule_set_is_read():
 
 class Book:
     """An answer book that says what it is told to."""
+
+    async def answer(self, shard: int, key: bytes) -> bytes | None:
+        return None
 
     def __init__(self) -> None:
         self.replies: dict[bytes, tuple[bool, bytes | None]] = {}

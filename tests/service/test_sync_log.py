@@ -208,6 +208,8 @@ async def test_while_no_reply_can_be_heard_events_are_taken_for_somebody_else_to
         assert len(log.records) == 2
         decider._listening = True
         store.down = True
+        assert "took the store away" in (await decider.not_ready())[0]
+        decider._store.away = False
         with pytest.raises(Undecided):
             await decider.decide([event(payment(3))], 0.2)  # finds the store away; the next one does not wait for it
         with pytest.raises(Undecided):
@@ -216,6 +218,7 @@ async def test_while_no_reply_can_be_heard_events_are_taken_for_somebody_else_to
         log.working = True
         await log.work()
         await until(lambda: not decider._store.away)
+        assert await decider.not_ready() == []
         (again,) = await decider.decide([event(payment(1))], 5.0)
         assert (again.status, b'"number":1' in again.body) == ("duplicate", True)
 
