@@ -51,8 +51,10 @@ class Gateway:
         deadline = time.monotonic() + seconds
         async with aiohttp.ClientSession(headers=self._headers) as session:
             while time.monotonic() < deadline:
-                if await self._call(session) == 200:
+                status, decided = await self._call(session)
+                if decided:
                     return True
+                self._number += status == 200  # told without the state, and so is every repeat of it
                 await asyncio.sleep(TRY_AGAIN_S)
         return False
 
@@ -62,15 +64,16 @@ class Gateway:
             while True:
                 self._number += 1
                 began = time.perf_counter()
-                if await self._call(session) == 200:
+                if (await self._call(session))[1]:
                     self._tally.calls_ms.append((time.perf_counter() - began) * 1000)
                 await asyncio.sleep(EVERY_S)
 
-    async def _call(self, session: aiohttp.ClientSession) -> int:
+    async def _call(self, session: aiohttp.ClientSession) -> tuple[int, bool]:
+        """The status, and whether it is a decision that was made with the state."""
         try:
             async with session.post(self._url, json=payment(self._number, self._run)) as response:
-                await response.read()
+                body = await response.read()
                 self.calls += response.status == 200
-                return response.status
+                return response.status, response.status == 200 and b'"state_unavailable"' not in body
         except aiohttp.ClientError:
-            return 0
+            return 0, False

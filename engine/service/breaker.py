@@ -33,9 +33,13 @@ class Breaker:
 
     def trip(self) -> None:
         """The service was found away."""
-        if not self.away:
-            self.away = True
+        self.away = True
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    def worked(self) -> None:
+        """The service was found there by other means than the probe."""
+        self.away = False
 
     async def close(self) -> None:
         """Stop probing."""

@@ -187,11 +187,13 @@ class LogDecider:
         reasons = [] if self._listening else ["replies cannot be received: the store cannot be reached"]
         try:
             await asyncio.wait_for(self._answer(0, b"probe"), PROBE_S)
+            self._store.worked()
         except (StoreUnavailable, TimeoutError) as error:
             self._store.trip()
             reasons.append(f"the store cannot be reached: {str(error) or 'no answer in time'}")
         try:
             await asyncio.wait_for(self._writer.check(), PROBE_S)
+            self._log.worked()
         except (LogUnavailable, TimeoutError) as error:
             self._log.trip()
             reasons.append(f"the log cannot be reached: {str(error) or 'no answer in time'}")

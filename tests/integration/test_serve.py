@@ -30,6 +30,7 @@ def serve(redis: RedisServer, **settings: str) -> tuple[StewardProcess, int]:
         "STEWARD_KAFKA": "none",
         "STEWARD_HTTP": f"127.0.0.1:{port}",
         "STEWARD_HTTP_DEADLINE": "2s",
+        "STEWARD_HTTP_DEGRADED": "false",  # tests/integration/test_degraded.py has it on
         **settings,
     }
     return StewardProcess("serve", ["serve"], environment, lambda: answers(f"http://127.0.0.1:{port}/readyz")), port

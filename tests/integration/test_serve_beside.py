@@ -24,6 +24,7 @@ def test_the_api_routes_and_the_worker_decides(kafka: ApacheKafka) -> None:
             "STEWARD_TOPICS_DECISIONS": "beside.decisions",
             "STEWARD_HTTP": f"127.0.0.1:{port}",
             "STEWARD_HTTP_DEADLINE": "2s",
+            "STEWARD_HTTP_DEGRADED": "false",
             "STEWARD_WORKER_METRICS_ADDRESS": f"127.0.0.1:{metrics}",
         }
         serve = StewardProcess("serve", ["serve"], environment, lambda: answers(f"http://127.0.0.1:{port}/readyz"))

@@ -227,5 +227,8 @@ async def test_a_breaker_closes_once_a_probe_works():
     works = True
     await until(lambda: not breaker.away)
     breaker.trip()
+    breaker.worked()
+    assert not breaker.away
+    breaker.trip()
     await breaker.close()
     assert breaker.away
