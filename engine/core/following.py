@@ -196,7 +196,7 @@ class Following:
             watch.cover(first_ms - within, last_ms)
             watch.forget(now - within)
             if arms >= 0 and watch.takes(last_ms):
-                hit = follower.hit(int(follower.rows[low + arms]), last_ms + within)
+                hit = follower.hit(follower.rows.item(low + arms), last_ms + within)
                 watch.arm(hit)
                 if hit.due_ms < watch.timer_ms:
                     watch.timer_ms = hit.due_ms

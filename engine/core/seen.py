@@ -1,5 +1,6 @@
 """What observer rules see of a batch, and the alerts they raise."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -71,17 +72,18 @@ class Seen:
                 away = self._snoozed(self._ruleset.observers[index].id, self.columns, rows)
                 if away is not None:
                     self._live[index] &= ~away
-        return bool(self._live[place, row])
+        live: bool = self._live.item(place, row)
+        return live
 
     def armed(self, place: int, row: int, due_ms: int) -> Armed:
         """A hit with all that its alert will say."""
         event: Any = self.columns.events[row]
         alert = self._ruleset.observers[place].alert
         assert alert is not None
-        at = int(np.searchsorted(self._rows, row))
+        at = row if len(self._rows) == self.columns.n else bisect_left(self._rows, row)
         title = fill(self._ruleset, self._batch, at, alert.title)[:TEXT_CHARS_MAX]
         action = fill(self._ruleset, self._batch, at, alert.action)[:TEXT_CHARS_MAX]
-        time_ms = int(self.columns.time_ms[row])
+        time_ms: int = self.columns.time_ms.item(row)
         return Armed(time_ms, due_ms, self.live(place, row), event.event_id, event.customer_id, title, action)
 
 

@@ -11,6 +11,7 @@ still wanted, and looks there when it fires.
 
 import heapq
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -120,19 +121,14 @@ class Timers:
         """Take the timers that are due by then out of memory, in order: they fire."""
         found = []
         while self._heap and self._heap[0].due_ms <= up_to_ms:
-            found.append(self.pop())
+            found.append(heapq.heappop(self._heap))
+        for bucket, fired in Counter([timer.due_ms // BUCKET_MS for timer in found]).items():
+            self._left[bucket] -= fired
+            if not self._left[bucket]:
+                del self._left[bucket]
+                self._held.discard(bucket)
+                self._emptied.add(bucket)
         return found
-
-    def pop(self) -> Timer:
-        """Take the timer that is due next out of memory: it fires."""
-        timer = heapq.heappop(self._heap)
-        bucket = timer.due_ms // BUCKET_MS
-        self._left[bucket] -= 1
-        if not self._left[bucket]:
-            del self._left[bucket]
-            self._held.discard(bucket)
-            self._emptied.add(bucket)
-        return timer
 
     def flush(self, now_ms: int) -> bytes:
         """Packed operations that store what a batch changed; `now_ms` is the clock after it."""

@@ -8,7 +8,7 @@ batches, as long as the clock has not come to the end of `within`.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -107,13 +107,9 @@ class Watch(msgspec.Struct, array_like=True, gc=False):
         return gone
 
 
-class Run(NamedTuple):
-    """Events of one value that follow each other within the time: `first` to `last`, and the row that arms or -1."""
-
-    value: int
-    first_ms: int
-    last_ms: int
-    arms: int
+Run = tuple[int, int, int, int]
+"""Events of one value that follow each other within the time: the value, their first and last time, and the row that
+arms or -1."""
 
 
 def runs(value: NDArray[np.uint64], time_ms: NDArray[np.int64], arms: NDArray[np.bool_], within_ms: int) -> list[Run]:
@@ -134,22 +130,19 @@ def runs(value: NDArray[np.uint64], time_ms: NDArray[np.int64], arms: NDArray[np
     rows = np.full(len(ends), -1)
     rows[among] = order[last[first]]
     columns = value[ends].tolist(), time_ms[starts].tolist(), time_ms[ends].tolist(), rows.tolist()
-    return list(map(Run._make, zip(*columns, strict=True)))
+    return list(zip(*columns, strict=True))
 
 
 def _few_runs(values: list[int], times: list[int], arms: list[bool], within_ms: int) -> list[Run]:
     """The same of a handful of events, without the cost of starting columns."""
     found: list[Run] = []
     for row in sorted(range(len(values)), key=lambda row: (values[row], times[row])):
-        value, time_ms = values[row], times[row]
-        if found and found[-1].value == value and time_ms - found[-1].last_ms <= within_ms:
-            last = found[-1]
-            arming = last.arms if time_ms == last.last_ms else -1
-            if arming < 0 and arms[row]:
-                arming = row
-            found[-1] = Run(value, last.first_ms, time_ms, arming)
-        else:
-            found.append(Run(value, time_ms, time_ms, row if arms[row] else -1))
+        value, first_ms, last_ms, arming = values[row], times[row], times[row], row if arms[row] else -1
+        if found and found[-1][0] == value and last_ms - found[-1][2] <= within_ms:
+            _, first_ms, before_ms, armed = found.pop()
+            if before_ms == last_ms and armed >= 0:
+                arming = armed
+        found.append((value, first_ms, last_ms, arming))
     return found
 
 

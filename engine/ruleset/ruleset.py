@@ -19,7 +19,7 @@ from engine.ruleset.observing import Observing
 from engine.ruleset.program import ROWS_SCALAR_MAX, Program
 from engine.ruleset.reading import needed, read_by
 from engine.ruleset.scalar import Scalar
-from engine.ruleset.templates import Piece
+from engine.ruleset.templates import Template
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
 
@@ -86,7 +86,7 @@ class RuleSet:
         self.rules = [rule for rule in rules if rule.alert is None]
         self.observers = [rule for rule in rules if rule.alert is not None]
         self.tables = {name: dict(table) for name, table in tables.items()}
-        self.templates: dict[str, list[Piece]] = {}
+        self.templates: dict[str, Template] = {}
         self.lists = dict(lists)
         self.models = models
         names = [definition.name for definition in features] + [entry.name for entry in derived]

@@ -6,7 +6,7 @@ missing on the event reads "missing".
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.ruleset import ir
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 MISSING: Final = "missing"
-Shown: TypeAlias = Callable[[Batch, int], str]
-"""The text of one value of an event of a batch."""
-Piece: TypeAlias = str | Shown
+Shown: TypeAlias = Callable[[Batch, int, Any], str]
+"""The text of one value of an event of a batch: batch, row, the event."""
+Template: TypeAlias = tuple[str, list[Shown]]
+"""A text with %s for each place, and what goes there."""
 _BOOLS: Final = {-1: MISSING, 0: "False", 1: "True"}
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 _LOOKED_UP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\[([A-Za-z_][A-Za-z0-9_]*)\]")
@@ -69,45 +70,41 @@ def names(template: str) -> list[str]:
 
 def fill(ruleset: "RuleSet", batch: Batch, row: int, template: str) -> str:
     """A template with the values of one event of a batch, by the position of the event in it."""
-    pieces = ruleset.templates.get(template)
-    if pieces is None:
-        pieces = ruleset.templates[template] = _pieces(ruleset, template)
-    return "".join([piece if isinstance(piece, str) else piece(batch, row) for piece in pieces])
-
-
-def _pieces(ruleset: "RuleSet", template: str) -> list[Piece]:
-    """Literal text, and what shows the value of each place. That looks at one value: the whole event costs far more."""
-    pieces: list[Piece] = list(_PLACE.split(template))
-    for index in range(1, len(pieces), 2):
-        pieces[index] = _shown(ruleset, str(pieces[index]))
-    return [piece for piece in pieces if piece != ""]
+    known = ruleset.templates.get(template)
+    if known is None:
+        pieces = _PLACE.split(template)
+        shown = [_shown(ruleset, name) for name in pieces[1::2]]
+        known = ruleset.templates[template] = "%s".join(piece.replace("%", "%%") for piece in pieces[::2]), shown
+    text, places = known
+    event = batch.columns.events[row]
+    return text % tuple([place(batch, row, event) for place in places])
 
 
 def _shown(ruleset: "RuleSet", name: str) -> Shown:
-    """What shows the value of one place of a template."""
+    """What shows the value of one place of a template. It looks at that value: the whole event costs far more."""
     looked_up = _LOOKED_UP.fullmatch(name)
     if looked_up is not None:
         return _entry(ruleset.tables[looked_up[1]], looked_up[2])
     if name.startswith(ir.METADATA) or name == "type":
-        return lambda batch, row: _text(TextOf(batch, row)(name))
+        return lambda batch, row, event: _text(TextOf(batch, row)(name))
     if FIELD_KINDS.get(name) is Kind.STRING:
-        return lambda batch, row: _text(getattr(batch.columns.events[row], name, None))
+        return lambda batch, row, event: MISSING if (text := getattr(event, name, None)) is None else text
     if name in BOOL_INDEX:
         flag = BOOL_INDEX[name]
-        return lambda batch, row: _BOOLS[batch.columns.bools.item(flag, row)]
+        return lambda batch, row, event: _BOOLS[batch.columns.bools.item(flag, row)]
     if name in NUMBER_INDEX:
         field = NUMBER_INDEX[name]
-        return lambda batch, row: _number(batch.numbers.item(field, row))
+        return lambda batch, row, event: _number(batch.numbers.item(field, row))
     if name == EVENT_TIME:
-        return lambda batch, row: _number(float(batch.columns.time_ms.item(row)))
+        return lambda batch, row, event: _number(float(batch.columns.time_ms.item(row)))
     feature = ruleset.rows[name]
-    return lambda batch, row: _number(batch.matrix.item(feature, row))
+    return lambda batch, row, event: _number(batch.matrix.item(feature, row))
 
 
 def _entry(table: Mapping[str, str], name: str) -> Shown:
     """What a table has for the text of a field."""
 
-    def shown(batch: Batch, row: int) -> str:
+    def shown(batch: Batch, row: int, event: Any) -> str:
         key = TextOf(batch, row)(name)
         return MISSING if key is None else table.get(key, MISSING)
 
