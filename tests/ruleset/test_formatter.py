@@ -314,3 +314,11 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert main(["rules", "fmt", str(link)]) == 0
     assert link.is_symlink()
     assert real.read_text() == TIDY
+
+
+def test_a_comment_above_the_key_that_becomes_the_first_is_the_items_at_once() -> None:
+    """It was moved above the dash, and only the next run wrote the item on one line."""
+    text = "features:\n  - agg: count\n    by: customer\n    window: 1h\n    # why\n    name: f0\n"
+    once = reformat("a.yaml", text)
+    assert once == "features:\n  # why\n  - {name: f0, agg: count, by: customer, window: 1h}\n"
+    assert reformat("a.yaml", once) == once

@@ -61,6 +61,8 @@ class Layout:
         for place, entry in enumerate(_ordered(branch, path)):
             inner = (*path, _step(entry, path))
             first = not place
+            if entry.key is None:
+                _hoist(entry, inner)
             if not first and (path in _SPACED or (path in _LOOSE and entry.blank)):
                 self.blank()
             self.comments(entry.leading, indent, first)
@@ -118,6 +120,14 @@ class Layout:
                 self.lines.append(" " * indent + line.lstrip())
         first, *rest = inner.lines
         self.lines += [f"{' ' * indent}- {first[indent + 2 :]}", *rest]
+
+
+def _hoist(item: Entry, path: Path) -> None:
+    """Comments above the first key of an item stand above its dash: they are the item's, and it may fit on one line."""
+    if isinstance(item.value, Branch) and item.value.entries:
+        first = _ordered(item.value, path)[0]
+        item.leading += [line for line in first.leading if line]
+        first.leading = []
 
 
 def _ordered(branch: Branch, path: Path) -> list[Entry]:
