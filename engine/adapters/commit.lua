@@ -5,7 +5,8 @@
 -- ARGV     1 layout version, 2 expected offset, 3 next offset, 4 outbox entries relayed (all below this sequence),
 --          5 packed operations, 6 outbox entry or '', 7 journal entry or '', 8 journal length kept,
 --          9 touch entries delivered (all below this sequence), 10 touch entry or '',
---          11 number of answers, then key, value, ttl seconds of each; then channel, payload of each reply
+--          11 expected lineage, 12 next lineage,
+--          13 number of answers, then key, value, ttl seconds of each; then channel, payload of each reply
 -- Returns  {'O', next outbox sequence} stored · {'F', stored offset} fenced · {'V', layout} another layout
 --          {'T', offset, writing} torn by an earlier fault · {'I', why} invalid; in all but the first nothing changed
 --
@@ -17,13 +18,13 @@ local base = sub(head, 1, -2)
 local expected, next_offset, relayed, ops, delivered = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[9])
 
 -- 1. The layout, and that no earlier commit stopped half way.
-local stored = call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next', 'copying')
+local stored = call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next', 'copying', 'lineage')
 local offset = stored[2] or '-1'
 if stored[1] and stored[1] ~= ARGV[1] then return {'V', stored[1]} end
 if stored[4] and stored[4] ~= offset then return {'T', offset, stored[4]} end
 
 -- 2. The fence.
-if offset ~= expected then return {'F', offset} end
+if offset ~= expected or (stored[7] or '') ~= ARGV[11] then return {'F', offset} end
 
 -- 3. Everything else that could be wrong, before the first write.
 local count, fault = count_ops(ops)
@@ -70,8 +71,8 @@ end
 if ARGV[7] ~= '' then call('XADD', journal, 'MAXLEN', '~', ARGV[8], next_offset .. '-0', 'r', ARGV[7]) end
 
 -- 9. Answers for repeats of a synchronous call.
-local argument = 12
-for _ = 1, tonumber(ARGV[11]) do
+local argument = 14
+for _ = 1, tonumber(ARGV[13]) do
   call('SET', base .. 'A' .. ARGV[argument], ARGV[argument + 1], 'EX', ARGV[argument + 2])
   if changed then call('SADD', changed, 'A' .. ARGV[argument]) end
   argument = argument + 3
@@ -79,7 +80,7 @@ end
 
 -- 10. The head: from here on the batch is stored.
 local next_text = string.format('%.0f', outbox_next)
-call('HSET', head, 'layout', ARGV[1], 'offset', next_offset, 'outbox_next', next_text)
+call('HSET', head, 'layout', ARGV[1], 'offset', next_offset, 'outbox_next', next_text, 'lineage', ARGV[12])
 
 -- 11. Tell who waits. A reply that cannot be sent is found again among the answers.
 while argument < #ARGV do

@@ -78,7 +78,7 @@ class KafkaTransactions(Sink):
         try:
             if line is None or line.position.stale(first):
                 await self._forget(shard)
-                line = self._lines[shard] = _Line(self._options, shard)
+                line = self._lines[shard] = self._line(shard)
                 await line.start()
             await line.send(first, outputs)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -89,6 +89,9 @@ class KafkaTransactions(Sink):
         except BaseException:
             await self._forget(shard)
             raise
+
+    def _line(self, shard: int) -> "_Line":
+        return _Line(self._options, shard)
 
     async def _forget(self, shard: int) -> None:
         line = self._lines.pop(shard, None)

@@ -18,6 +18,7 @@ HOUR_SECONDS = 3600.0
 @dataclass(slots=True)
 class _Shard:
     offset: int = -1
+    lineage: bytes = b""
     outbox_first: int = 0
     outbox: deque[bytes] = field(default_factory=deque)
     touches_first: int = 0
@@ -58,7 +59,7 @@ class MemoryStore:
         outbox = list(enumerate(held.outbox, held.outbox_first))
         touches = tuple(enumerate(held.touches, held.touches_first))
         following = held.touches_first + len(held.touches)
-        return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state, touches, following)
+        return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state, touches, following, held.lineage)
 
     async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -70,7 +71,7 @@ class MemoryStore:
         """See `StateStore.commit`. Raises `ValueError` on a malformed commit; nothing has changed then."""
         check_commit(commit)
         held = self._shards.get(commit.shard) or _Shard()
-        if held.offset != commit.expected:
+        if held.offset != commit.expected or held.lineage != commit.lineage:
             raise Fenced(commit.shard, commit.expected, held.offset)
         ops = checked_ops(commit.ops)
         outbox_next = held.outbox_first + len(held.outbox)
@@ -96,7 +97,7 @@ class MemoryStore:
         now = self._now()
         for key, decision, ttl_seconds in commit.answers:
             held.answers[key] = (decision, now + ttl_seconds)
-        held.offset = commit.next_offset
+        held.offset, held.lineage = commit.next_offset, commit.next_lineage
         for channel, payload in commit.replies:
             for queue in self._listeners.get(channel, ()):
                 queue.put_nowait(payload)

@@ -1,11 +1,11 @@
 -- What an owner needs of a shard before its first batch, read as of one moment.
 --
 -- KEYS[1]  the shard's head hash
--- Returns  {layout, offset, outbox_next, writing, outbox entries, {name, value, …}, touches_next, touch entries};
---          the first four and touches_next nil where absent
+-- Returns  {layout, offset, outbox_next, writing, outbox entries, {name, value, …}, touches_next, touch entries,
+--          lineage}; the first four, touches_next and lineage nil where absent
 local head = KEYS[1]
 local base = string.sub(head, 1, -2)
-local stored = redis.call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next')
+local stored = redis.call('HMGET', head, 'layout', 'offset', 'outbox_next', 'writing', 'touches_next', 'lineage')
 local state = {}
 for _, name in ipairs(redis.call('SMEMBERS', base .. 'I')) do
   local value = redis.call('GET', base .. name)
@@ -15,4 +15,4 @@ for _, name in ipairs(redis.call('SMEMBERS', base .. 'I')) do
   end
 end
 local outbox, touches = redis.call('LRANGE', base .. 'O', 0, -1), redis.call('LRANGE', base .. 'T', 0, -1)
-return {stored[1], stored[2], stored[3], stored[4], outbox, state, stored[5], touches}
+return {stored[1], stored[2], stored[3], stored[4], outbox, state, stored[5], touches, stored[6]}

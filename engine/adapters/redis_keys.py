@@ -19,7 +19,7 @@ SLOT_STEP: Final = 10_127  # odd, nearest to SLOTS / golden ratio: every prefix 
 LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 TAG_LETTERS_MAX: Final = 4  # 36^4 words over 16,384 slots: the longest that is ever needed
 
-HEAD: Final = b"H"  # hash: layout, offset, outbox_next, writing
+HEAD: Final = b"H"  # hash: layout, offset, lineage, outbox_next, writing
 OUTBOX: Final = b"O"  # list of entries not yet relayed, oldest first
 TOUCHES: Final = b"T"  # list of touches for other shards, oldest first
 DELIVERED: Final = b"D"  # hash: source shard -> its offset up to which its touches are here; + "w" while one is written

@@ -84,7 +84,7 @@ class RedisStore:
         base = self._base(shard)
         with translated(self._client.where):
             reply = await self._client.run(script("open.lua"), base + HEAD)
-        layout, offset_text, next_text, writing, outbox, state, touches_text, touches = reply
+        layout, offset_text, next_text, writing, outbox, state, touches_text, touches = reply[:8]
         if layout is not None and int(layout) != LAYOUT:
             raise StoreMisconfigured(_other_layout(layout))
         offset = int(offset_text) if offset_text is not None else -1
@@ -94,7 +94,9 @@ class RedisStore:
         entries = list(enumerate(outbox, outbox_next - len(outbox)))
         touches_next = int(touches_text or 0)
         listed = tuple(enumerate(touches, touches_next - len(touches)))
-        return Head(offset, outbox_next, entries, dict(zip(state[::2], state[1::2], strict=True)), listed, touches_next)
+        small = dict(zip(state[::2], state[1::2], strict=True))
+        lineage = reply[8] if len(reply) > 8 else None  # Lua ends a table at a nil
+        return Head(offset, outbox_next, entries, small, listed, touches_next, lineage or b"")
 
     async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `StateStore.load`."""
@@ -113,7 +115,8 @@ class RedisStore:
         check_commit(commit)
         arguments: list[bytes | str | int] = [
             LAYOUT, commit.expected, commit.next_offset, commit.relayed, commit.ops, commit.outbox, commit.journal,
-            self._journal_length_max, commit.delivered, commit.touches, len(commit.answers),
+            self._journal_length_max, commit.delivered, commit.touches, commit.lineage, commit.next_lineage,
+            len(commit.answers),
         ]  # fmt: skip
         for answer in commit.answers:
             arguments += answer

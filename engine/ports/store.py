@@ -14,13 +14,14 @@ class StoreMisconfigured(Exception):
 
 
 class Fenced(Exception):
-    """The stored offset is not the expected one: another owner has committed, or the store was rolled back.
+    """The stored offset or lineage is not the expected one: another owner has committed, or the store was rolled back.
 
     The caller drops every cached state of the shard and opens it again.
     """
 
     def __init__(self, shard: int, expected: int, stored: int) -> None:
-        super().__init__(f"shard {shard}: expected offset {expected}, stored {stored}")
+        by_others = ", which other commits led to" if stored == expected else ""
+        super().__init__(f"shard {shard}: expected offset {expected}, stored {stored}{by_others}")
         self.shard = shard
         self.expected = expected
         self.stored = stored
@@ -48,6 +49,7 @@ class Head:
         state: the `KEY_HEAD` keys of the shard and their values.
         touches: entries of the list of touches that are kept, `(sequence, payload)`, oldest first.
         touches_next: the sequence number the next of them gets.
+        lineage: names the commits that led here (`Commit.next_lineage` of the last).
     """
 
     offset: int
@@ -56,6 +58,7 @@ class Head:
     state: dict[bytes, bytes]
     touches: Sequence[tuple[int, bytes]] = ()
     touches_next: int = 0
+    lineage: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,9 @@ class Commit:
             gets the sequence number `Head.touches_next` + entries since.
         delivered: entries of that list below this sequence number are no longer needed and are dropped.
         replies: `(channel, payload)` published to the nodes that wait for a decision, after all else succeeded.
+        lineage: that must be stored now, the other half of the fence: the same offset can be reached through other
+            batches, after a rollback, and sequence numbers mean other entries then.
+        next_lineage: stored after it.
     """
 
     shard: int
@@ -88,6 +94,8 @@ class Commit:
     replies: Sequence[tuple[str, bytes]] = field(default=())
     touches: bytes = b""
     delivered: int = 0
+    lineage: bytes = b""
+    next_lineage: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the service keeps in a shard's head beside the core's state: its topic's partitions, its count of outputs."""
 
 import struct
+from hashlib import blake2b
 from typing import Final
 
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
@@ -47,3 +48,12 @@ def outputs(made: int) -> bytes:
 def count(packed: bytes | None, default: int) -> int:
     """The number that a stored mark holds."""
     return int(_COUNT.unpack(packed)[0]) if packed else default
+
+
+def lineage(before: bytes, next_offset: int, kept: bytes) -> bytes:
+    """What names the commits up to `next_offset`: those before it, where they were cut, and the input it keeps.
+
+    All else that is stored follows from the log. Two owners who cut their batches alike have the same lineage, and the
+    same entries under the same sequence numbers.
+    """
+    return blake2b(before + _COUNT.pack(next_offset) + kept, digest_size=8).digest()

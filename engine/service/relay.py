@@ -75,18 +75,19 @@ class Relay:
             self._sink.take(self._shard)
             self._task = asyncio.get_running_loop().create_task(self._guarded())
 
-    def adopt(self, outbox: Sequence[tuple[int, bytes]], outbox_next: int) -> None:
+    def adopt(self, outbox: Sequence[tuple[int, bytes]], outbox_next: int, *, anew: bool = False) -> None:
         """Take over the store's view: `(sequence, payload)` of what is not acknowledged, and the next number.
 
         Called whenever a shard is opened. Entries that are in the queue already are not taken twice. Where the store
         has gone back in time (a failover that lost its last second), what waits is dropped: replaying the log makes
-        the same outputs again.
+        the same outputs again. So it is where others have committed meanwhile (`anew`): they may have gone back and
+        cut other batches, and the same sequence number is another entry then.
         """
         first = outbox[0][0] if outbox else outbox_next
         if not self._opened:
             self._opened = True
             self.acknowledged = self._offered = first
-        elif outbox_next < self._offered:
+        elif anew or outbox_next < self._offered:
             self._rollbacks += 1
             self._queue.clear()
             self._queued_outputs = 0

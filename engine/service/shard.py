@@ -59,11 +59,11 @@ class Shard:
     4. Apply: the memory is ahead of the store until the commit.
     5. Frame the outputs and build the commit: operations, offset, outbox entry, what the relay has acknowledged,
        answers and replies for those who wait.
-    6. Commit, fenced by the stored offset. `Fenced`: somebody else owns or owned the shard, so the memory is dropped,
-       and the caller opens the shard again and seeks. Unavailable: it is not known whether the commit took effect, so
-       the head is read again: at our next offset it did, at the expected one it did not and is sent again, at any
-       other somebody else has been here. Nothing is lost or doubled: either the commit and its outbox entry are
-       stored or neither is.
+    6. Commit, fenced by the stored offset and by the lineage, which names the commits that led there. `Fenced`:
+       somebody else owns or owned the shard, or the store went back, so the memory is dropped, and the caller opens the
+       shard again and seeks. Unavailable: it is not known whether the commit took effect, so the head is read again: at
+       our next offset and lineage it did, at the expected ones it did not and is sent again, at any other somebody else
+       has been here. Nothing is lost or doubled: either the commit and its outbox entry are stored or neither is.
     7. Hand the outputs to the relay: from memory, or out of the stored outbox where the commit's answer was lost.
     8. Bring other shards the touches of the entities that are at home there.
     """
@@ -99,6 +99,7 @@ class Shard:
         self._answer_ttl_s = answer_ttl_s
         self._partitions = partitions
         self._stored = -1  # the offset the store holds
+        self._lineage = b""  # the commits that led there
         self._sequence = 0  # of the next outbox entry
         self._outputs = 0  # ordinal of the next output
         self._acknowledged = 0  # what the store knows about the relay
@@ -127,10 +128,11 @@ class Shard:
         Raises `PartitionsChanged`, and `engine.core.adoption.UnknownRuleSet` where the rule set in force is lost.
         """
         head = await self._read_head()
-        if not self._mirrors(head):
+        mirrored = self._mirrors(head)
+        if not mirrored:
             await self._restore(head)
-        self._stored = head.offset
-        self._adopt(head)
+        self._stored, self._lineage = head.offset, head.lineage
+        self._adopt(head, anew=not mirrored)
         self._fresh = True
         await self._neighbours.deliver()
         self.relay.start()
@@ -196,7 +198,8 @@ class Shard:
     async def acknowledge(self) -> None:
         """Drop from the outbox what the relay has delivered since the last commit. Raises `Fenced`."""
         if self._fresh and self.relay.acknowledged > self._acknowledged:
-            commit = Commit(self.number, self._stored, self._stored, b"", relayed=self.relay.acknowledged)
+            at, known, relayed = self._stored, self._lineage, self.relay.acknowledged
+            commit = Commit(self.number, at, at, b"", relayed=relayed, lineage=known, next_lineage=known)
             await self._commit(commit, Entry(self._outputs, ()))
 
     def forget(self) -> None:
@@ -213,13 +216,13 @@ class Shard:
         self._partition.restore(state)
 
     def _mirrors(self, head: Head) -> bool:
-        return self._fresh and head.offset == self._stored and head.outbox_next == self._sequence
+        return self._fresh and head.offset == self._stored and head.lineage == self._lineage
 
-    def _adopt(self, head: Head) -> None:
+    def _adopt(self, head: Head, *, anew: bool) -> None:
         self._sequence = head.outbox_next
         self._neighbours.adopt(head)
         self._acknowledged = head.outbox[0][0] if head.outbox else head.outbox_next
-        self.relay.adopt(head.outbox, head.outbox_next)
+        self.relay.adopt(head.outbox, head.outbox_next, anew=anew)
 
     async def _build(
         self, records: Sequence[LogRecord], effects: Effects, kept: bytes
@@ -236,10 +239,11 @@ class Shard:
         if calls:
             kept_answers, told = await resolve(calls, records, effects, self._first_answer)
             answers = [(key, body, self._answer_ttl_s) for key, body in kept_answers.items()]
+        following = records[-1].offset + 1
         commit = Commit(
             shard=self.number,
             expected=self._stored,
-            next_offset=records[-1].offset + 1,
+            next_offset=following,
             ops=ops,
             outbox=encode(entry) if effects.outputs else b"",
             relayed=self.relay.acknowledged,
@@ -248,6 +252,8 @@ class Shard:
             replies=[(call.channel, payload(call.request, *outcome)) for call, outcome in told if call.channel],
             touches=self._neighbours.entry(records, effects),
             delivered=self._neighbours.dispensable(),
+            lineage=self._lineage,
+            next_lineage=marks.lineage(self._lineage, following, kept),
         )
         return commit, entry, told
 
@@ -271,26 +277,27 @@ class Shard:
                     self._sequence += 1
                 self._outputs += len(entry.outputs)
                 self._neighbours.committed(commit)
+                self._acknowledged = max(self._acknowledged, commit.relayed)
                 break
-        self._acknowledged = max(self._acknowledged, commit.relayed)
-        self._stored = commit.next_offset
+        self._stored, self._lineage = commit.next_offset, commit.next_lineage
 
     async def _took_effect(self, commit: Commit) -> bool:
         """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`."""
         head = await self._read_head()
-        if head.offset not in (commit.expected, commit.next_offset):
+        found = head.offset, head.lineage
+        if found not in ((commit.expected, commit.lineage), (commit.next_offset, commit.next_lineage)):
             self.forget()
             raise Fenced(self.number, commit.expected, head.offset)
         if head.offset != commit.next_offset:
             return False
         if commit.next_offset != commit.expected:  # another owner's step, maybe, half of which this one had loaded
             await self._restore(head)
-        self._adopt(head)
+        self._adopt(head, anew=False)
         return True
 
     async def _in_place(self) -> None:
         head = await self._read_head()
-        if head.offset != self._stored:
+        if (head.offset, head.lineage) != (self._stored, self._lineage):
             self.forget()
             raise Fenced(self.number, self._stored, head.offset)
 

@@ -72,6 +72,21 @@ def test_the_fence_refuses_a_first_commit_that_expects_a_history(backend: Backen
     backend.run(body)
 
 
+def test_the_fence_refuses_the_right_offset_reached_through_other_commits(backend: Backend) -> None:
+    async def body(store: StateStore) -> None:
+        await store.commit(Commit(0, -1, 5, packed(Op(SET, b"cx", b"old")), next_lineage=b"a\n\x00"))
+        assert (await store.open(0)).lineage == b"a\n\x00"
+        for lineage in (b"", b"b"):
+            with pytest.raises(Fenced, match="other commits"):
+                await store.commit(Commit(0, 5, 6, packed(Op(SET, b"cx", b"new")), lineage=lineage))
+        assert await store.load(0, [b"cx"]) == [b"old"]
+        await store.commit(Commit(0, 5, 6, b"", lineage=b"a\n\x00", next_lineage=b"b"))
+        head = await backend.again().open(0)
+        assert (head.offset, head.lineage) == (6, b"b")
+
+    backend.run(body)
+
+
 def test_an_offset_may_stay_where_it_is(backend: Backend) -> None:
     """The last commit of a drain acknowledges relayed entries and reads no input."""
 

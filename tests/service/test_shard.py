@@ -189,3 +189,27 @@ async def test_what_the_core_raises_drops_the_memory_and_a_refused_record_leaves
     await shard.process(records(3, 1))
     assert parts.machines[0].total == 3
     await shard.relay.close()
+
+
+async def test_an_owner_from_before_a_rollback_drops_nothing_that_others_have_still_to_send() -> None:
+    """The same offset, reached through other batches: its sequence numbers mean other entries."""
+    parts, store = Parts(), FlakyStore()
+    early, late = Parts(store).crew.shard(0), Parts(store)
+    await early.open()
+    for number in range(6):
+        await early.process(records(number, 1))
+    assert await early.relay.flush(Deadline(parts.clock, 1.0))
+    store._shards.clear()
+    late.sink.failures = 1_000_000
+    other = late.crew.shard(0)
+    await other.open()
+    await other.process(records(0, 1))
+    await other.process(records(1, 5))
+    before = await store.open(0)
+    with pytest.raises(Fenced, match="other commits"):
+        await early.acknowledge()
+    assert (await store.open(0)).outbox == before.outbox
+    await early.open()
+    assert early.relay.entries == 2
+    for shard in (early, other):
+        await shard.relay.close()
