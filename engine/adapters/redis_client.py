@@ -14,6 +14,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+NEVER: Final = b"~"  # no key ends with it
+
 CLUSTER_SCHEMES: Final = ("redis-cluster", "rediss-cluster")
 SCHEMES: Final = ("redis", "rediss", "unix", *CLUSTER_SCHEMES)
 
@@ -61,11 +63,18 @@ class RedisClient:
         return await self._connection.execute_command(*command)
 
     async def run(self, script: "Script", key: bytes, *arguments: bytes | str | int) -> Any:
-        """Run a script on the node that holds `key`; a server that does not know it yet is given its text."""
+        """Run a script on the node that holds `key`; a server that does not know it yet is given its text.
+
+        A cluster is also told a key that never exists, where `key` has a hash tag. A node whose slot is being moved
+        has then not all keys of the call, and refuses it before it begins (TRYAGAIN). Otherwise the script would run
+        with half of a shard's keys: stop in its middle on the node they leave, read nothing and append to nothing on
+        the node they go to.
+        """
+        keys = [key, key + NEVER] if isinstance(self._connection, RedisCluster) and b"{" in key else [key]
         try:
-            return await self.call("EVALSHA", script.sha, 1, key, *arguments)
+            return await self.call("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
-            return await self.call("EVAL", script.text, 1, key, *arguments)
+            return await self.call("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def send(self, commands: Sequence[Sequence[bytes | str | int]]) -> None:
         """Several commands at once, in order, with no other promise. Raises for the first that fails."""

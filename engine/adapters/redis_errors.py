@@ -39,6 +39,7 @@ BY_CLASS: Final = {
     "AskError": "ASK",
     "BusyLoadingError": "LOADING",
     "ClusterDownError": "CLUSTERDOWN",
+    "ClusterError": "TRYAGAIN",  # redirected again and again: what a slot that is being moved looks like
     "MasterDownError": "MASTERDOWN",
     "MovedError": "MOVED",
     "NoPermissionError": "NOPERM",

@@ -49,9 +49,18 @@ class Outage:
 
 
 async def until_it_works(
-    call: Callable[[], Awaitable[T]], error: type[Exception], outage: Outage, backoff: Backoff, clock: Clock
+    call: Callable[[], Awaitable[T]],
+    error: type[Exception],
+    outage: Outage,
+    backoff: Backoff,
+    clock: Clock,
+    *,
+    proves: bool = True,
 ) -> T:
-    """Await `call()`, again after each `error` and a wait of `backoff`; any other exception goes to the caller."""
+    """Await `call()`, again after each `error` and a wait of `backoff`; any other exception goes to the caller.
+
+    `proves` False: that it worked does not say that the outage is over, as reading does not where writing failed.
+    """
     while True:
         try:
             result = await call()
@@ -59,6 +68,7 @@ async def until_it_works(
             outage.failed(failure)
             await clock.sleep(backoff.next_s())
         else:
-            outage.worked()
-            backoff.reset()
+            if proves:
+                outage.worked()
+                backoff.reset()
             return result

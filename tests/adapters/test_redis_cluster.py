@@ -63,6 +63,38 @@ async def test_a_slot_that_has_moved_is_followed(cluster: RedisCluster) -> None:
     assert _ask(cluster, target, "KEYS", "moved:*:H") != []
 
 
+@pytest.mark.parametrize("first", ["head", "rest"])
+async def test_nothing_runs_on_half_of_a_shard_while_its_slot_moves(cluster: RedisCluster, first: str) -> None:
+    shard, prefix = 1, f"half-{first}"
+    slot = slot_of_tag(shard_tag(shard).encode())
+    store = RedisStore(cluster.url, prefix=prefix, options=QUICK)
+    await store.start()
+    await store.commit(Commit(shard, -1, 1, packed(Op(APPEND, b"f1", b"1"), Op(APPEND, b"f2", b"1"))))
+    names = [bytes(_ask(cluster, node, "CLUSTER", "MYID")).decode() for node in range(NODES)]  # type: ignore[call-overload]
+    (source,) = (node for node in range(NODES) if _ask(cluster, node, "CLUSTER", "COUNTKEYSINSLOT", slot))
+    target = (source + 1) % NODES
+    _ask(cluster, target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+    _ask(cluster, source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+    keys = sorted(_ask(cluster, source, "CLUSTER", "GETKEYSINSLOT", slot, 100), key=lambda key: key[-1:] == b"H")  # type: ignore[call-overload]
+    order = keys[::-1] if first == "head" else keys
+    for step, key in enumerate(order):
+        with pytest.raises(StoreUnavailable):
+            await store.commit(Commit(shard, 1, 2, packed(Op(APPEND, b"f1", b"2"), Op(APPEND, b"f3", b"2"))))
+        with pytest.raises(StoreUnavailable):
+            await store.open(shard)
+        assert _ask(cluster, target, "CLUSTER", "COUNTKEYSINSLOT", slot) == step
+        _ask(cluster, source, "MIGRATE", "127.0.0.1", cluster.nodes[target].port, key, 0, 5_000)
+    for node in (target, source, 3 - source - target):
+        _ask(cluster, node, "CLUSTER", "SETSLOT", slot, "NODE", names[target])
+    await store.commit(Commit(shard, 1, 2, packed(Op(APPEND, b"f1", b"2"), Op(APPEND, b"f3", b"2"))))
+    assert (await store.open(shard)).offset == 2
+    assert await store.load(shard, [b"f1", b"f2", b"f3"]) == [b"12", b"1", b"2"]
+    await store.close()
+    for node in range(NODES):  # the next one begins with an empty slot
+        for key in _ask(cluster, node, "CLUSTER", "GETKEYSINSLOT", slot, 100):  # type: ignore[attr-defined]
+            _ask(cluster, node, "DEL", key)
+
+
 async def test_a_node_that_is_gone_is_unavailable_until_it_returns(cluster: RedisCluster) -> None:
     store = RedisStore(cluster.url, prefix="gone", options=QUICK)
     await store.start()
