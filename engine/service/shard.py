@@ -265,13 +265,13 @@ class Shard:
                 self._outage.failed(failure)
                 await self._clock.sleep(self._backoff.next_s())
                 if await self._took_effect(commit):
+                    self._recovered()
                     break
             except Fenced:
                 self.forget()
                 raise
             else:
-                self._outage.worked()
-                self._backoff.reset()
+                self._recovered()
                 if commit.outbox:
                     self.relay.offer(self._sequence, entry)
                     self._sequence += 1
@@ -283,7 +283,7 @@ class Shard:
 
     async def _took_effect(self, commit: Commit) -> bool:
         """Whether a commit without an answer was stored; its outbox entry is adopted then. Raises `Fenced`."""
-        head = await self._read_head()
+        head = await self._persist(lambda: self._store.open(self.number), proves=False)
         found = head.offset, head.lineage
         if found not in ((commit.expected, commit.lineage), (commit.next_offset, commit.next_lineage)):
             self.forget()
@@ -313,6 +313,10 @@ class Shard:
             for ruleset in rulesets:
                 await self._persist(partial(self._rule_sets.fetch, ruleset))
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _persist(self, call: Callable[[], Awaitable[T]], *, proves: bool = True) -> T:
         """Await a call of the store that changes nothing, again and again while the store is away."""
-        return await until_it_works(call, StoreUnavailable, self._outage, self._backoff, self._clock)
+        return await until_it_works(call, StoreUnavailable, self._outage, self._backoff, self._clock, proves=proves)
+
+    def _recovered(self) -> None:
+        self._outage.worked()
+        self._backoff.reset()
