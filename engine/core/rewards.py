@@ -1,6 +1,7 @@
 """The engagement stage: which events move a customer's ledger, and the entries that say so."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ import msgspec
 import numpy as np
 
 from engine.core.effects import Output
+from engine.domain.fields import STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.ops import APPEND, KEY_CUSTOMER, Op, pack
@@ -27,13 +29,19 @@ from engine.engagement.base_earn import (
 )
 from engine.features.columns import Columns
 
+KEYS_KEPT: Final = 16_384
+"""Account keys of the latest customers: a payment's events follow each other. At most 5 MB."""
+
 _DAY_MS: Final = 86_400_000
-_SETTLED: Final = np.uint64(hash64("payment.settled"))
-_REFUNDED: Final = np.uint64(hash64("payment.refunded"))
-_CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
+_PAYMENT_ID: Final = STRING_INDEX["payment_id"]
+_TYPE: Final = STRING_INDEX["type"]
+_SETTLED: Final = hash64("payment.settled")
+_REFUNDED: Final = hash64("payment.refunded")
+_CHARGEBACK: Final = hash64("payment.chargeback")
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def account_key(customer_id: str) -> bytes:
     """State key of a customer's account: a digest, as an id may be longer than a key."""
     return KEY_CUSTOMER + blake2b(customer_id.encode(), digest_size=16).digest()
@@ -42,8 +50,9 @@ def account_key(customer_id: str) -> bytes:
 def ledger_rows(columns: Columns) -> list[int]:
     """Rows that may move a ledger: settlements, refunds, chargebacks."""
     kind = columns.string("type")
-    moves = (kind == _SETTLED) | (kind == _REFUNDED) | (kind == _CHARGEBACK)
-    return [int(row) for row in np.flatnonzero(moves)]
+    moves = (kind == np.uint64(_SETTLED)) | (kind == np.uint64(_REFUNDED)) | (kind == np.uint64(_CHARGEBACK))
+    rows: list[int] = np.flatnonzero(moves).tolist()
+    return rows
 
 
 class Rewards:
@@ -84,12 +93,14 @@ class Rewards:
         """Apply a declined payment, settlement, refund or chargeback. Returns packed operations and entries."""
         event = columns.events[row]
         key = account_key(event.customer_id)
-        payment, minor = int(columns.string("payment_id")[row]), int(columns.minor[row])
+        payment, minor = columns.strings.item(_PAYMENT_ID, row), columns.minor.item(row)
         if declined:
             self._block(key, payment)
             return self._stored(key, record(BLOCKED, payment)), []
-        account = self._accounts.setdefault(key, Account())
-        kind = columns.string("type")[row]
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account()
+        kind = columns.strings.item(_TYPE, row)
         if kind == _SETTLED:
             stored, points = self._settle(columns, row, account, payment, minor)
             why = "one point a unit of the settled amount"
@@ -98,7 +109,7 @@ class Rewards:
             reference = hash64(event.refund_id or event.event_id)
             stored, lost = take_back(account, code, payment, reference, minor)
             points, why = -lost, "refunded" if code == REFUNDED else "charged back"
-        outputs = [self._entry(event, int(columns.time_ms[row]), points, why)] if points else []
+        outputs = [self._entry(event, columns.time_ms.item(row), points, why)] if points else []
         return (self._stored(key, stored) if stored else b""), outputs
 
     def _block(self, key: bytes, payment: int) -> None:
@@ -110,15 +121,15 @@ class Rewards:
             account.apply(BLOCKED, payment, 0, 0, 0, 0)
 
     def _settle(self, columns: Columns, row: int, account: Account, payment: int, minor: int) -> tuple[bytes, int]:
-        based = columns.base_exponent[row] >= 0
-        amount = int(columns.base_minor[row]) if based else minor
-        exponent = int(columns.base_exponent[row] if based else columns.exponent[row])
+        exponent, amount = columns.base_exponent.item(row), columns.base_minor.item(row)
+        if exponent < 0:
+            exponent, amount = columns.exponent.item(row), minor
         return settle(
             account,
             payment,
             minor=minor,
             units=amount // 10**exponent,
-            day=int(columns.time_ms[row]) // _DAY_MS,
+            day=columns.time_ms.item(row) // _DAY_MS,
             earns=columns.events[row].merchant_category not in CASH_LIKE,
             limit=self._settings.daily_points_max,
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from functools import cache, lru_cache
 from typing import Final
 
 PREFIXES: Final = {
@@ -21,11 +22,22 @@ def output_id(kind: str, *parts: str) -> str:
     The kind is part of what is hashed, and lengths keep ("ab", "c") apart from ("a", "bc"). Raises `ValueError` on an
     unknown kind.
     """
+    # Few calls and one of the hash: at tens of thousands of ids a second each call counts.
+    prefix, start = _head(kind)
+    data = [part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = _lengths(len(data)).pack(len(data), *map(len, data))
+    return prefix + hashlib.blake2b(b"".join((start, lengths, *data)), digest_size=16).hexdigest()
+
+
+@cache
+def _lengths(parts: int) -> struct.Struct:
+    return struct.Struct(f"<B{parts}I")
+
+
+@lru_cache(maxsize=64)
+def _head(kind: str) -> tuple[str, bytes]:
+    """How ids of a kind begin, and what is hashed of it."""
     prefix = PREFIXES.get(kind, kind)
     if len(prefix) != 3 or not (prefix.isascii() and prefix.isalpha() and prefix.islower()):
         raise ValueError(f"unknown kind of output: {kind!r}")
-    # One call of the hash: at tens of thousands of ids a second each call counts.
-    data = [part.encode("utf-8", "surrogatepass") for part in parts]
-    lengths = struct.pack(f"<B{len(data)}I", len(data), *map(len, data))
-    digest = hashlib.blake2b(b"".join((prefix.encode(), lengths, *data)), digest_size=16)
-    return f"{prefix}_{digest.hexdigest()}"
+    return f"{prefix}_", prefix.encode()

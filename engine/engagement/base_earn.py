@@ -57,7 +57,9 @@ class Account:
 
     def apply(self, kind: int, payment: int, reference: int, minor: int, points: int, day: int) -> None:
         """Fold one stored record in."""
-        entry = self.payments.setdefault(payment, _Payment())
+        entry = self.payments.get(payment)
+        if entry is None:
+            entry = self.payments[payment] = _Payment()
         if kind == SETTLED:
             entry.settled = minor
             entry.granted = points
