@@ -223,6 +223,7 @@ class _Server:
             rule_sets=self._rules.library,
             partitions=NO_LOG,
             answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
+            commit_bytes_max=batch.commit_bytes_max,
         )
         owner = SoleOwner(
             shard,

@@ -165,7 +165,7 @@ class _Worker:
             topic=self._options.events,
             rule_sets=self._rules.library if self._rules is not None else None,
             partitions=partitions,
-            limits=BatchLimits(batch.events_max, batch.bytes_max, 4 * batch.events_max),
+            limits=BatchLimits(batch.events_max, batch.bytes_max, 4 * batch.events_max, batch.commit_bytes_max),
             relay_entries_max=batch.outbox_entries_max,
             answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
             wait_max_s=self._settings.redis.backoff_max_ms / 1000,

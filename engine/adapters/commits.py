@@ -6,7 +6,7 @@ from typing import Final
 from engine.domain.ops import APPEND, CONDITION, DELETE, KEY_FEATURE, REWRITE, SET, Op, unpack
 from engine.ports.store import Commit, Delivery
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Version of the stored layout (docs/state.md). A store with another one is refused, never guessed at."""
 
 JOURNAL_LENGTH_MAX: Final = 100_000

@@ -6,6 +6,10 @@ append-only between trims. A trim is decided by the customer's own sequence of r
 log holds at least `TRIM_RECORDS_MIN` records and twice what the last trim left, records older than the median time of
 its last `TRIM_MEDIAN_RECORDS` arrivals less their horizon go. A median, so that one event from the far future forgets
 nothing.
+
+Each record also holds the log offset of its event: the other half of the fence. The head says how far the shard has
+come, each customer's log how far this customer has; where a log is loaded that is ahead of the batch, the two are not
+of one moment (a half restored backup, a foreign hand), and nothing may be decided from them (`TornState`).
 """
 
 from collections.abc import Sequence
@@ -23,7 +27,7 @@ from engine.core.admission_kernel import (
     admit_kernel,
     chain,
     find_customers,
-    insert_record,
+    insert_records,
     new_customer,
 )
 from engine.domain.fields import DECISION_TYPES, STRING_INDEX
@@ -31,8 +35,19 @@ from engine.domain.hashing import hash64
 from engine.domain.ops import APPEND, KEY_ADMISSION, SET, Op, pack
 from engine.features.columns import Columns
 
-RECORD: Final = np.dtype([("kind", "u1"), ("hash", "<u8"), ("time_ms", "<i8")])
-"""One record as stored: 17 bytes, no padding."""
+RECORD: Final = np.dtype(
+    [
+        ("kind", "u1"),
+        ("hash", "<u8"),
+        ("time_low", "<u4"),
+        ("time_high", "<i2"),
+        ("offset_low", "<u4"),
+        ("offset_high", "u1"),
+    ]
+)
+"""One record as stored: 20 bytes, no padding. Time is signed, of 48 bits; the offset unsigned, of 40: 10^12 events."""
+
+NO_OFFSETS: Final = -1
 
 _APPEND: Final = np.dtype(
     [
@@ -79,6 +94,10 @@ class Admitted:
     ops: bytes
 
 
+class TornState(Exception):
+    """State of a customer that is ahead of the shard: not all of it is of one moment."""
+
+
 class Admission:
     """The admission state of one shard.
 
@@ -102,25 +121,35 @@ class Admission:
         slots = find_customers(self._pool.arrays, customers)
         return [KEY_ADMISSION + int(h).to_bytes(8, "little") for h in customers[slots < 0]]
 
-    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take stored admission logs into memory; `None` for a customer never seen."""
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None], first: int = NO_OFFSETS) -> None:
+        """Take stored admission logs into memory; `None` for a customer never seen.
+
+        `first` is the offset of the batch that needs them. Raises `TornState`, and takes no more, where one holds it.
+        """
         for key, value in zip(keys, values, strict=True):
             records = np.frombuffer(value or b"", RECORD)
+            offsets = _joined(records, "offset")
+            if first != NO_OFFSETS and len(records) and offsets.max() >= first:
+                raise TornState(
+                    f"the state of customer {key[1:9].hex()} holds the event at offset {offsets.max()}, the shard is "
+                    f"about to process offset {first}"
+                )
             self._pool.reserve(customers=1, records=len(records))
             arrays = self._pool.arrays
             slot = new_customer(arrays, np.uint64(int.from_bytes(key[1:9], "little")))
-            for kind, hashed, time_ms in records:
-                insert_record(arrays, slot, int(kind), np.uint64(hashed), int(time_ms))
+            kinds, hashes = records["kind"].astype(np.uint8), records["hash"].astype(np.uint64)
+            insert_records(arrays, slot, kinds, hashes, _joined(records, "time"), offsets)
 
-    def admit(self, columns: Columns) -> Admitted:
-        """Judge the rows of a batch, in order, and remember them."""
+    def admit(self, columns: Columns, offsets: NDArray[np.int64] | None = None) -> Admitted:
+        """Judge the rows of a batch, in order, and remember them; `offsets` of their records on the log."""
         n = columns.n
+        offsets = np.zeros(n, np.int64) if offsets is None else offsets
         self._pool.reserve(customers=n, records=2 * n)
         verdicts, slots, trimmed = np.zeros((4, n), np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64)
         customer, event, payment, kind = (columns.strings[row] for row in _ROWS)
         limits = np.array([self._limits.lateness_ms, self._limits.dedupe_ms, self._limits.payment_ms], np.int64)
         trims = admit_kernel(
-            self._pool.arrays, customer, event, payment, kind, columns.time_ms, _TYPES, limits,
+            self._pool.arrays, customer, event, payment, kind, columns.time_ms, offsets, _TYPES, limits,
             verdicts, slots, trimmed,
         )  # fmt: skip
         ops = b""
@@ -128,12 +157,17 @@ class Admission:
             # A trimmed log is stored whole, as it is after the batch; the others get what they left appended.
             rewritten = np.unique(trimmed[:trims])
             appended = ~verdicts[0] & ~np.isin(slots, rewritten) if trims else ~verdicts[0]
-            ops = self._appends(columns, np.flatnonzero(appended), verdicts[3], slots)
+            ops = self._appends(columns, offsets, np.flatnonzero(appended), verdicts[3], slots)
             ops += b"".join(self._rewrite(int(slot)) for slot in rewritten)
         return Admitted(verdicts[0], verdicts[1], verdicts[2], ops)
 
     def _appends(
-        self, columns: Columns, rows: NDArray[np.intp], paid: NDArray[np.bool_], slots: NDArray[np.int64]
+        self,
+        columns: Columns,
+        offsets: NDArray[np.int64],
+        rows: NDArray[np.intp],
+        paid: NDArray[np.bool_],
+        slots: NDArray[np.int64],
     ) -> bytes:
         """The records that rows left, in order: a row's event id, then its payment where it left one."""
         counts = 1 + paid[rows].astype(np.int64)
@@ -150,7 +184,8 @@ class Admission:
         out["customer"] = customer[owner]
         out["record"]["kind"] = np.where(second, PAYMENT, EVENT)
         out["record"]["hash"] = np.where(second, payment[owner], event[owner])
-        out["record"]["time_ms"] = columns.time_ms[owner]
+        _split(out["record"], "time", columns.time_ms[owner])
+        _split(out["record"], "offset", offsets[owner])
         return out.tobytes()
 
     def _ttls(self, slots: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -165,10 +200,10 @@ class Admission:
         arrays = self._pool.arrays
         rows = chain(arrays, slot)
         out = np.zeros(len(rows) + 1, RECORD)
-        out["kind"][0], out["time_ms"][0] = TRIMMED, arrays.c_left[slot]
-        out["kind"][1:], out["hash"][1:], out["time_ms"][1:] = (
-            arrays.r_kind[rows], arrays.r_hash[rows], arrays.r_time[rows],
-        )  # fmt: skip
+        out["kind"][0], out["time_low"][0] = TRIMMED, arrays.c_left[slot]
+        out["kind"][1:], out["hash"][1:] = arrays.r_kind[rows], arrays.r_hash[rows]
+        _split(out[1:], "time", arrays.r_time[rows])
+        _split(out[1:], "offset", arrays.r_offset[rows])
         key = KEY_ADMISSION + int(arrays.c_hash[slot]).to_bytes(8, "little")
         return pack(Op(SET, key, out.tobytes(), self._ttl_hours))
 
@@ -185,3 +220,14 @@ class Admission:
     def clear(self) -> None:
         """Forget everything in memory."""
         self._pool = AdmissionPool()
+
+
+def _split(records: NDArray[np.void], name: str, values: NDArray[np.int64]) -> None:
+    """Store values in the two fields of `name`."""
+    records[f"{name}_low"] = values & 0xFFFFFFFF
+    records[f"{name}_high"] = values >> 32
+
+
+def _joined(records: NDArray[np.void], name: str) -> NDArray[np.int64]:
+    """The values of the two fields of `name`."""
+    return records[f"{name}_high"].astype(np.int64) << 32 | records[f"{name}_low"].astype(np.int64)

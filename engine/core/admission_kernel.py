@@ -31,6 +31,7 @@ class Arrays(NamedTuple):
 
     r_hash: NDArray[np.uint64]
     r_time: NDArray[np.int64]
+    r_offset: NDArray[np.int64]
     r_kind: NDArray[np.uint8]
     r_next: NDArray[np.int32]
     r_slot: NDArray[np.int32]
@@ -109,7 +110,7 @@ def find_record(a: Arrays, slot: int, kind: int, hashed: np.uint64) -> int:
 
 
 @njit
-def insert_record(a: Arrays, slot: int, kind: int, hashed: np.uint64, time_ms: int) -> None:
+def insert_record(a: Arrays, slot: int, kind: int, hashed: np.uint64, time_ms: int, offset: int) -> None:
     """Append a record to a customer's chain (room must have been reserved)."""
     if kind == TRIMMED:
         a.c_left[slot] = time_ms
@@ -122,6 +123,7 @@ def insert_record(a: Arrays, slot: int, kind: int, hashed: np.uint64, time_ms: i
         a.used[0] += 1
     a.r_hash[record] = hashed
     a.r_time[record] = time_ms
+    a.r_offset[record] = offset
     a.r_kind[record] = kind
     a.r_slot[record] = slot
     a.r_next[record] = a.c_head[slot]
@@ -136,6 +138,20 @@ def insert_record(a: Arrays, slot: int, kind: int, hashed: np.uint64, time_ms: i
     if a.records[place] == _FREE:
         a.used[3] += 1
     a.records[place] = record + 1
+
+
+@njit
+def insert_records(
+    a: Arrays,
+    slot: int,
+    kinds: NDArray[np.uint8],
+    hashes: NDArray[np.uint64],
+    times: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+) -> None:
+    """Append stored records to a customer's chain (room must have been reserved)."""
+    for i in range(kinds.size):
+        insert_record(a, slot, int(kinds[i]), hashes[i], int(times[i]), int(offsets[i]))
 
 
 @njit
@@ -195,6 +211,7 @@ def admit_kernel(
     payment: NDArray[np.uint64],
     kind: NDArray[np.uint64],
     time_ms: NDArray[np.int64],
+    offset: NDArray[np.int64],
     types: NDArray[np.uint64],
     limits: NDArray[np.int64],
     verdicts: NDArray[np.bool_],
@@ -215,11 +232,11 @@ def admit_kernel(
             verdicts[0, i] = True
             continue
         verdicts[1, i] = time_ms[i] < a.c_time_max[slot] - limits[0]
-        insert_record(a, slot, EVENT, event[i], time_ms[i])
+        insert_record(a, slot, EVENT, event[i], time_ms[i], offset[i])
         if kind[i] == types[0]:
             verdicts[2, i] = True
             if find_record(a, slot, PAYMENT, payment[i]) < 0:
-                insert_record(a, slot, PAYMENT, payment[i], time_ms[i])
+                insert_record(a, slot, PAYMENT, payment[i], time_ms[i], offset[i])
                 verdicts[3, i] = True
         elif kind[i] == types[1]:
             verdicts[2, i] = find_record(a, slot, PAYMENT, payment[i]) < 0
@@ -258,8 +275,8 @@ def _rehash_customers(a: Arrays, slots: int) -> None:
 
 def _empty(records: int, customers: int) -> Arrays:
     return Arrays(
-        np.zeros(records, np.uint64), np.zeros(records, np.int64), np.zeros(records, np.uint8),
-        np.zeros(records, np.int32), np.zeros(records, np.int32),
+        np.zeros(records, np.uint64), np.zeros(records, np.int64), np.zeros(records, np.int64),
+        np.zeros(records, np.uint8), np.zeros(records, np.int32), np.zeros(records, np.int32),
         np.zeros(customers, np.uint64), np.zeros(customers, np.int32), np.zeros(customers, np.int32),
         np.zeros(customers, np.int32), np.zeros(customers, np.int64), np.zeros(customers, np.int64),
         np.zeros(2 * records, np.int32), np.zeros(2 * customers, np.int32), np.zeros(4, np.int64),

@@ -44,6 +44,8 @@ class Decoded:
         rejects: in order.
         controls: in order.
         rates: in force after its control events, for every row where those come first.
+        first, offsets: offset of the batch's first record on the log, and of the record of each row, int64 `(n,)`; -1
+            and None where nothing is stored.
     """
 
     columns: Columns
@@ -53,6 +55,8 @@ class Decoded:
     rejects: list[Reject] = field(default_factory=list)
     controls: list[Placed] = field(default_factory=list)
     rates: Rates | None = None
+    first: int = -1
+    offsets: NDArray[np.int64] | None = None
 
 
 def empty_columns(n: int) -> Columns:

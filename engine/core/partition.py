@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.admission import Admission
+from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
@@ -129,10 +129,17 @@ class Partition:
         )
         self._adopted: tuple[Decoded, Adopted] | None = None
         self._wanted: Wanted | None = None
+        self._first = NO_OFFSETS  # of the batch that is being loaded
 
-    def decode(self, records: Sequence[bytes | None]) -> Decoded:
-        """Decode and validate records. Once a batch, in log order: a rates event changes what comes after it."""
-        return self._decoder.decode(records)
+    def decode(self, records: Sequence[bytes | None], offsets: Sequence[int] = ()) -> Decoded:
+        """Decode and validate records. Once a batch, in log order: a rates event changes what comes after it.
+
+        `offsets` of the records on the log, where a store stands behind.
+        """
+        decoded = self._decoder.decode(records)
+        if offsets:
+            decoded.first, decoded.offsets = offsets[0], np.array(offsets, np.int64)[decoded.index]
+        return decoded
 
     def unknown(self, decoded: Decoded) -> list[str]:
         """Hashes of the rule sets that the batch puts in force and that are not at hand: to be made so, if they exist,
@@ -145,7 +152,7 @@ class Partition:
         The control events of the batch are adopted here: what is in force decides what is needed.
         """
         self._adopt(decoded)
-        columns = decoded.columns
+        columns, self._first = decoded.columns, decoded.first
         return [
             *self._admission.missing(columns),
             *self._force.features.missing(columns),
@@ -157,17 +164,18 @@ class Partition:
         """Take stored state into memory; `None` for a key the store does not have.
 
         Returns further keys that the batch turns out to need, to be loaded likewise: most often none. Raises
-        `engine.features.sharing.UnknownTouches` where other shards have agreed on a later layout.
+        `engine.features.sharing.UnknownTouches` where other shards have agreed on a later layout, and
+        `engine.core.admission.TornState` where a customer's state is ahead of the batch.
         """
-        rooms: tuple[tuple[bytes, Any], ...] = (
-            (KEY_ADMISSION, self._admission),
-            (KEY_FEATURE, self._force.features),
-            (KEY_CUSTOMER, self._rewards),
+        rooms: tuple[tuple[bytes, Callable[[list[bytes], list[bytes | None]], None]], ...] = (
+            (KEY_ADMISSION, lambda names, held: self._admission.load(names, held, self._first)),
+            (KEY_FEATURE, self._force.features.load),
+            (KEY_CUSTOMER, self._rewards.load),
         )
-        for prefix, room in rooms:
+        for prefix, load in rooms:
             picked = [i for i, key in enumerate(keys) if key[:1] == prefix]
             if picked:
-                room.load([keys[i] for i in picked], [values[i] for i in picked])
+                load([keys[i] for i in picked], [values[i] for i in picked])
         return self._observers.load(keys, values)
 
     @property
@@ -203,7 +211,7 @@ class Partition:
         self._adopted = None
         rejects = [*decoded.rejects, *adopted.rejects]
         effects = Effects(dead_lettered=len(rejects))
-        admitted = self._admission.admit(decoded.columns)
+        admitted = self._admission.admit(decoded.columns, decoded.offsets)
         ops = [admitted.ops]
         decoded.columns.decides[:] = admitted.decides
         decoded.columns.late[:] = admitted.late

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from engine.core.controls import any_control, may_be_control
 from engine.ports.log import LogRecord
+from engine.ports.store import Commit
+
+COMMIT_BYTES_MAX: Final = 16 << 20
 
 R = TypeVar("R", bound=LogRecord)
 
@@ -21,11 +24,28 @@ class BatchLimits:
             record is always taken, however big.
         queued_events_max: records fetched and waiting for their turn, per partition. A few batches keep the worker
             busy while the next fetch is on its way; past that the partition is not fetched.
+        commit_bytes_max: bytes of one commit. An ordinary batch of 500 makes 0.5 MB; one that rewrites the long logs of
+            many busy entities could make a hundred times that, which would hold the store for as much longer. A batch
+            past the bound is divided; what one record makes is always taken.
     """
 
     events_max: int = 500
     bytes_max: int = 1 << 20
     queued_events_max: int = 2_000
+    commit_bytes_max: int = COMMIT_BYTES_MAX
+
+
+class CommitTooBig(Exception):
+    """The effects of a batch of several records are too much for one commit: open the shard again, and divide it."""
+
+    def __init__(self, shard: int, records: int, size: int, size_max: int) -> None:
+        super().__init__(f"shard {shard}: the effects of {records} records are {size} bytes; at most {size_max}")
+
+
+def commit_bytes(commit: Commit) -> int:
+    """About what a commit sends to the store."""
+    answers = sum(len(body) for _, body, _ in commit.answers)
+    return len(commit.ops) + len(commit.outbox) + len(commit.journal) + len(commit.touches) + answers
 
 
 def split(records: Sequence[R], limits: BatchLimits) -> Iterator[Sequence[R]]:

@@ -121,6 +121,7 @@ class Crew:
             rule_sets=self.rule_sets,
             partitions=self.partitions,
             answer_ttl_s=self.answer_ttl_s,
+            commit_bytes_max=self.limits.commit_bytes_max,
         )
 
     def _backoff(self) -> Backoff:

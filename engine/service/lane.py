@@ -13,6 +13,7 @@ from engine.ports.store import Fenced
 from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits, split
 from engine.service.deadline import Deadline
+from engine.service.dividing import process
 from engine.service.outage import Outage, until_it_works
 from engine.service.quarantine import REFUSED_MAX, MachineFault
 from engine.service.shard import BatchOutcome, Shard
@@ -172,7 +173,8 @@ class Lane:
                 if self._stopping.is_set():
                     return
                 try:
-                    self._on_batch(await self.shard.process(batch))
+                    async for outcome in process(self.shard, batch):
+                        self._on_batch(outcome)
                 except MachineFault as fault:
                     logger.error("%s; looking for the record", fault, exc_info=fault.__cause__)
                     await self._isolate(batch)

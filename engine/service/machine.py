@@ -52,8 +52,8 @@ class PartitionMachine(Protocol):
     def restore(self, head_state: dict[bytes, bytes]) -> None:
         """Start over from the small state of the shard, as the store holds it; `{}` for a new one."""
 
-    def decode(self, records: Sequence[bytes | None]) -> Any:
-        """Turn raw events into columns and rejects. Changes nothing."""
+    def decode(self, records: Sequence[bytes | None], offsets: Sequence[int] = ()) -> Any:
+        """Turn raw events, at `offsets` of the log, into columns and rejects. Changes nothing."""
 
     def unknown(self, decoded: Any) -> list[str]:
         """Hashes of the rule sets that a batch names and that are not at hand; to be fetched before `missing`."""
@@ -64,7 +64,8 @@ class PartitionMachine(Protocol):
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take the values of `missing`, in the same order. Returns what is missing now, as those values show.
 
-        Raises `engine.core.sharing.UnknownTouches`: another layout has been agreed on since.
+        Raises `engine.core.sharing.UnknownTouches`: another layout has been agreed on since; and
+        `engine.core.admission.TornState`: what is stored is not all of one moment.
         """
 
     def apply(self, decoded: Any, source: Callable[[int], Source], explain: frozenset[int] = frozenset()) -> Effects:

@@ -118,7 +118,7 @@ async def replay(
         await _fetch(rule_sets, [] if needed is None else [needed])
         partition.restore(head.state)
         offset = head.offset
-    batches = _batches(chunks, partition, events_max)
+    batches = _batches(chunks, partition, events_max, None if store is None else max(offset, 0))
     # Decoding runs ahead in memory only: with a store, the rates in force are stored with the batch they belong to.
     for records, decoded, source in ahead(batches) if store is None else batches:
         await _fetch(rule_sets, partition.unknown(decoded))
@@ -149,11 +149,17 @@ async def _fetch(rule_sets: RuleSets | None, named: Iterable[str]) -> None:
             await rule_sets.fetch(ruleset)
 
 
-def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int) -> Iterator[Batch]:
-    """Every batch of the history, decoded: how many records it holds, what they are, and where they came from."""
+def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int, offset: int | None) -> Iterator[Batch]:
+    """Every batch of the history, decoded: how many records it holds, what they are, and where they came from.
+
+    `offset` is what the store gives the first record; None where there is no store.
+    """
     for chunk in chunks:
         for start, end in stretches(chunk.records, events_max):
-            yield end - start, partition.decode(chunk.records[start:end]), partial(_source, chunk, start)
+            count = end - start
+            offsets = () if offset is None else range(offset, offset + count)
+            yield count, partition.decode(chunk.records[start:end], offsets), partial(_source, chunk, start)
+            offset = None if offset is None else offset + count
 
 
 def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:

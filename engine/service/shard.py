@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
+from engine.core.admission import TornState
 from engine.core.effects import Effects
 from engine.ports.clock import Clock
 from engine.ports.log import LogRecord
-from engine.ports.store import Commit, Fenced, Head, StateStore, StoreUnavailable
+from engine.ports.store import Commit, Fenced, Head, StateStore, StoreMisconfigured, StoreUnavailable
 from engine.service import journal, marks
 from engine.service.backoff import Backoff
+from engine.service.batching import COMMIT_BYTES_MAX, CommitTooBig, commit_bytes
 from engine.service.machine import PartitionMachine, RuleSets, Source
 from engine.service.neighbours import Neighbours
 from engine.service.outage import Outage, until_it_works
@@ -82,6 +84,7 @@ class Shard:
         rule_sets: RuleSets | None = None,
         partitions: int = 1,
         answer_ttl_s: int = ANSWER_TTL_S,
+        commit_bytes_max: int = COMMIT_BYTES_MAX,
     ) -> None:
         """`partitions` of the topic; `NO_LOG` where there is none: the input is journalled with its effects then, and
         what became of each record is in `BatchOutcome.outcomes` instead of being published. `rule_sets` is where the
@@ -97,6 +100,7 @@ class Shard:
         self._source = source
         self._rule_sets = rule_sets
         self._answer_ttl_s = answer_ttl_s
+        self._commit_bytes_max = commit_bytes_max
         self._partitions = partitions
         self._stored = -1  # the offset the store holds
         self._lineage = b""  # the commits that led there
@@ -142,6 +146,7 @@ class Shard:
         """Process and commit one micro-batch.
 
         Raises `Fenced`: open again, seek to what `open` returns. Raises `MachineFault`: open again, refuse the record.
+        Raises `CommitTooBig`: open again, process less at a time. Raises `StoreMisconfigured` where the state is torn.
         """
         if not self._fresh or records[0].offset < self._stored:
             raise ValueError(f"shard {self.number} is not open at offset {records[0].offset}")
@@ -150,11 +155,18 @@ class Shard:
         began_s = self._clock.now_s()
         with self._faults(records):
             self._partition.evict()
-            decoded = self._partition.decode([record.value for record in records])  # 2
+            offsets = [record.offset for record in records]
+            decoded = self._partition.decode([record.value for record in records], offsets)  # 2
             unknown = self._partition.unknown(decoded)
             decoded_s = self._clock.now_s()
         await self._fetch(unknown)  # 3
-        await self._neighbours.fill(decoded, partial(self._faults, records))
+        try:
+            await self._neighbours.fill(decoded, partial(self._faults, records))
+        except TornState as torn:
+            await self._in_place()  # another owner may have been here: that is no more than a fence
+            raise StoreMisconfigured(
+                f"shard {self.number}: {torn}: not all of it is of one moment; put a snapshot back (steward rebuild)"
+            ) from torn
         with self._faults(records):
             loaded_s = self._clock.now_s()
             effects = self._partition.apply(  # 4
@@ -163,6 +175,9 @@ class Shard:
             applied_s = self._clock.now_s()
         kept = b"" if self._partitions else journal.encode(journal.keep(decoded, [record.value for record in records]))
         commit, entry, told = await self._build(records, effects, kept)  # 5
+        if commit_bytes(commit) > self._commit_bytes_max and len(records) > 1:
+            self.forget()
+            raise CommitTooBig(self.number, len(records), commit_bytes(commit), self._commit_bytes_max)
         await self._commit(commit, entry)  # 6, 7
         self._fresh = True
         await self._neighbours.deliver()  # 8
@@ -191,6 +206,9 @@ class Shard:
         """Turn what the core raises into `MachineFault`, and drop its memory, which may be half-way."""
         try:
             yield
+        except TornState:
+            self.forget()
+            raise
         except Exception as error:
             self.forget()
             raise MachineFault(f"shard {self.number}: {error!r} at offset {records[0].offset} or later") from error

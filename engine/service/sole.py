@@ -14,6 +14,7 @@ from engine.ports.store import Fenced, StoreUnavailable
 from engine.ports.sync import IN_MEMORY, REJECTED, Busy, SyncResult, Undecided
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
+from engine.service.dividing import process
 from engine.service.outage import Outage
 from engine.service.replies import EXPLAIN, NO_CONTROL, is_control
 from engine.service.shard import BatchOutcome, Shard
@@ -209,21 +210,25 @@ class SoleOwner:
     async def _batch(self) -> None:
         batch = self._take()
         try:
-            outcome = await self._process(batch)
+            await self._process(batch)
         except BaseException:
             _refuse(batch)
             raise
-        for i, item in enumerate(batch):
-            if not item.answer.done():
-                item.answer.set_result(SyncResult(*outcome.outcomes[i]))
-        self._on_batch(outcome)
 
-    async def _process(self, batch: Sequence[_Waiting]) -> BatchOutcome:
-        while True:
-            start = max(0, self.shard.next_offset)
+    async def _process(self, batch: Sequence[_Waiting]) -> None:
+        """Until all of it is committed and answered; what has been once is not processed again."""
+        done = 0
+        while done < len(batch):
+            offset = max(0, self.shard.next_offset) - done
+            arrivals = [Arrival(offset + i, batch[i].value, None, batch[i].headers) for i in range(done, len(batch))]
             try:
-                arrivals = [Arrival(start + i, item.value, None, item.headers) for i, item in enumerate(batch)]
-                return await self.shard.process(arrivals)
+                async for outcome in process(self.shard, arrivals):
+                    for row in range(outcome.records):
+                        answer = batch[done + row].answer
+                        if not answer.done():
+                            answer.set_result(SyncResult(*outcome.outcomes[row]))
+                    done += outcome.records
+                    self._on_batch(outcome)
             except Fenced as fenced:
                 await self._after_fence(fenced)
 

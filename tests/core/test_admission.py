@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from statistics import median_high
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.admission import Admission, AdmissionLimits
+from engine.core.admission import Admission, AdmissionLimits, TornState
 from engine.core.admission_kernel import TRIM_MEDIAN_RECORDS, TRIM_RECORDS_MIN
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS, STRING_INDEX
 from engine.domain.hashing import hash64
@@ -130,3 +131,27 @@ def test_old_ids_are_forgotten_and_memory_is_used_again() -> None:
     assert admission._pool.arrays.used[0] < 2_000
     assert admission.admit(columns([("c", "e39999", "p", "payment.settled", 0)])).duplicate[0]
     assert not admission.admit(columns([("c", "e1", "p", "payment.settled", 0)])).duplicate[0]
+
+
+@given(streams())
+@settings(max_examples=20, deadline=None)
+def test_a_log_that_is_ahead_of_the_shard_is_refused_and_no_other(
+    stream: tuple[list[Row], list[int], list[bool]],
+) -> None:
+    """Offsets are stored with what their events left, also through trims; those of any earlier batch are no fault."""
+    rows, cuts, _ = stream
+    state: dict[bytes, bytes] = {}
+    begin = 5 << 32  # past 32 bits
+    batches = list(zip([0, *cuts], [*cuts, len(rows)], strict=True))
+    for start, end in batches:
+        admission, batch = Admission(LIMITS, backed=True), columns(rows[start:end])
+        offsets = np.arange(begin + 2 * start, begin + 2 * end, 2)  # with gaps, as transactions leave them
+        if end > start:
+            before = dict(state)
+            keys = admission.missing(batch)
+            admission.load(keys, [state.get(key) for key in keys], int(offsets[0]))
+            admitted = admission.admit(batch, offsets)
+            store(state, admitted.ops)
+            if keys and state.get(keys[0]) != before.get(keys[0]):
+                with pytest.raises(TornState, match=f"about to process offset {int(offsets[0])}"):
+                    Admission(LIMITS, backed=True).load(keys[:1], [state[keys[0]]], int(offsets[0]))

@@ -1,5 +1,6 @@
 """A Redis that lost everything, and a log that no longer begins at the beginning: snapshot and log give it all back."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -63,6 +64,7 @@ async def test_a_lost_redis_comes_back_from_snapshot_and_log(
         tmp_path,
         kafka.url,
         redis.url,
+        partitions=1,  # with more, what a replay sees of entities that shards share may be newer than it was
         STEWARD_KAFKA_TRANSACTIONS="on",
         STEWARD_BATCH_EVENTS_MAX="50",
         **shelf,
@@ -70,12 +72,15 @@ async def test_a_lost_redis_comes_back_from_snapshot_and_log(
         await deployment.create_topics()
         values = list(generate(EVENTS))
         worker = deployment.start(STEWARD)
-        await deployment.produce(values[: EVENTS // 2])
-        await deployment.until(lambda heads: sum(max(0, head.offset) for head in heads.values()) > EVENTS // 8, 120)
-        taken = steward(deployment, "snapshot")  # while the worker goes on
+        await deployment.produce(values[:500])
+        await deployment.until(lambda heads: heads[0].offset > 0, 120)
+        taking = asyncio.ensure_future(asyncio.to_thread(steward, deployment, "snapshot"))
+        for at in range(500, EVENTS, 250):  # while the worker goes on
+            await deployment.produce(values[at : at + 250])
+        taken = await taking
         assert taken.returncode == 0, taken.stderr
         offsets = {int(s): int(o) for s, o in re.findall(r"(\d+) at (\d+)", taken.stdout)}
-        await deployment.produce(values[EVENTS // 2 :])
+        await deployment.produce(values[:200])  # repeats, which have no effect
         logged = {shard: len(events) for shard, events in (await deployment.events()).items()}
         await whole(deployment, logged)
         worker.kill()
@@ -100,7 +105,9 @@ async def test_a_lost_redis_comes_back_from_snapshot_and_log(
         again = await deployment.outputs(ids=len({output.id for output in sent}))
         assert sorted(output.id for output in again) == sorted(output.id for output in sent)
         assert max(Counter(output.id for output in again).values()) == 1
-        assert await held(deployment) == before
+        after = await held(deployment)
+        changed = {s: [k for k in before[s] | after[s] if before[s].get(k) != after[s].get(k)] for s in before}
+        assert changed == dict.fromkeys(before, [])
         assert worker.terminate()[0] == 0
 
 

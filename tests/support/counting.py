@@ -85,7 +85,7 @@ class CountingPartition(WithoutRules):
             self.counts.clear()
             self.seen.clear()
 
-    def decode(self, records: Sequence[bytes | None]) -> Decoded:
+    def decode(self, records: Sequence[bytes | None], offsets: Sequence[int] = ()) -> Decoded:
         return Decoded([decode(value) for value in records])
 
     def missing(self, decoded: Decoded) -> list[bytes]:

@@ -66,7 +66,7 @@ class JudgingPartition(WithoutRules):
         assert not keys
         return []
 
-    def decode(self, records: Sequence[bytes | None]) -> Decoded:
+    def decode(self, records: Sequence[bytes | None], offsets: Sequence[int] = ()) -> Decoded:
         events, index, rejects = [], [], []
         for i, record in enumerate(records):
             try:
