@@ -117,7 +117,7 @@ class DecisionWriter:
             verdicts.reasons,
             columns.late.tolist(),
             degraded,
-            _seen(frame.matrix[seen]) if seen else [UNSET] * columns.n,
+            frame.matrix[seen].T.tolist() if seen else repeat(UNSET, columns.n),  # NaN is null in JSON
             strict=True,
         )
         # Most events hit nothing: they share the empty lists.
@@ -152,14 +152,6 @@ class DecisionWriter:
             return fixed
         declared = self._ruleset.rules[rule]
         return Reason(declared.reason, declared.id, detail(self._ruleset, frame, rule, row))
-
-
-def _seen(values: NDArray[np.float64]) -> list[list[float | None]]:
-    """The values of some features, event by event: null for none, whole numbers without a fraction."""
-    return [
-        [None if value != value else int(value) if value.is_integer() else value for value in of_event]
-        for of_event in values.T.tolist()
-    ]
 
 
 def _alert(decision: Decision, digest: str) -> Alert:

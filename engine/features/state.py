@@ -92,14 +92,14 @@ class FeatureState:
         for group, params in zip(self.plan.groups, found, strict=True):
             params[t.P_BACKED] = int(self.backed or group.id in self._kept.groups)
             params[t.P_SHARED] = int(self._shards > 1 and group.shared)
+        shared = [group.id for group, params in zip(self.plan.groups, found, strict=True) if params[t.P_SHARED]]
+        self._shared = {KEY_FEATURE + group.to_bytes(2, "little") for group in shared}
         return found
 
     def home(self, key: bytes) -> int | None:
         """The shard that holds a state key; None where it is not that of a shared entity."""
-        if self._shards > 1 and len(key) == KEY_BYTES and key.startswith(KEY_FEATURE):
-            group = int.from_bytes(key[1:3], "little")
-            if any(known.shared and known.id == group for known in self.plan.groups):
-                return int.from_bytes(key[3:], "little") % self._shards
+        if key[:3] in self._shared and len(key) == KEY_BYTES:
+            return int.from_bytes(key[3:], "little") % self._shards
         return None
 
     def shared_rows(self) -> list[int]:
