@@ -85,6 +85,21 @@ async def test_a_commit_that_never_arrived_is_sent_again_with_growing_waits() ->
     await shard.relay.close()
 
 
+async def test_a_store_that_is_read_but_not_written_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts()
+    shard = parts.crew.shard(0)
+    await shard.open()
+    parts.store.lost_requests = 6  # its memory is full, say: it answers reads
+    began = parts.clock.now_s()
+    await shard.process(records(0, 2))
+    told = [message for message in caplog.messages if message.startswith("the state store")]
+    assert ["is not available" in told[0], "is back" in told[1]] == [True, True]
+    assert len(told) == 2
+    assert parts.clock.now_s() - began == pytest.approx(0.75 * 0.05 * (2**6 - 1))
+    assert not parts.crew.store_outage.down
+    await shard.relay.close()
+
+
 async def test_a_fenced_shard_drops_its_memory_and_goes_on_from_what_the_other_owner_stored() -> None:
     store = FlakyStore()
     mine, theirs = Parts(store), Parts(store)
