@@ -56,9 +56,10 @@ async def disorder(bench: Bench) -> Result:
     events = [json.loads(line) for line in stream(count, customers=300)]
     events.sort(key=lambda event: event["event_time"])
     times = [_ms(event) for event in events]
-    shuffled = [
-        e for _, e in sorted(zip([t + draw.random() * 0.99 * HOUR_MS for t in times], events), key=lambda p: p[0])
-    ]
+    # Events of one payment stay in order: an authorisation before its request is a decision of its own.
+    delays = {event.get("payment_id", event["event_id"]): draw.random() * 0.99 * HOUR_MS for event in events}
+    arrivals = [t + delays[e.get("payment_id", e["event_id"])] for t, e in zip(times, events, strict=True)]
+    shuffled = [events[place] for place in sorted(range(len(events)), key=arrivals.__getitem__)]
     probes = [_probe(event["customer_id"], max(times) + 1_000) for event in _one_each(events)]
     in_order = _features(settings, [*events, *probes], len(probes))
     out_of_order = _features(settings, [*shuffled, *probes], len(probes))
