@@ -1,6 +1,7 @@
 """What callers were told without the state: the first answer to their call, and so the answer to every repeat."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from engine.ruleset.model import OUTCOMES
 
 GIVEN_MAX: Final = 50_000
 """Answers held by one process: some 50 MB. The oldest go first; they are in the store by then, if it came back."""
-EVERY_S: Final = 1.0  # between two attempts to keep them in the store
+EVERY_S: Final = 1.0  # between two attempts to keep them in the store, and to ask one that did not answer
 ROUND_MAX: Final = 500  # of them in one attempt, one after the other: a fraction of a second of the store's time
 SETTLED_S: Final = 600.0  # after which nobody asks any more what the owner made of the event
 
@@ -69,6 +70,7 @@ class GivenAnswers:
         self._ttl_s = ttl_s
         self._on_settled = on_settled
         self._told: OrderedDict[bytes, Told] = OrderedDict()
+        self._silent_until_s = -math.inf
 
     def __len__(self) -> int:
         return len(self._told)
@@ -79,10 +81,13 @@ class GivenAnswers:
         return None if told is None else told.body
 
     async def look_up(self, shard: int, key: bytes, seconds: float) -> bytes | None:
-        """What the store has under an event key; None where it does not say in time."""
+        """What the store has under an event key; None where it does not say in time, or did not a moment ago."""
+        if self._clock.now_s() < self._silent_until_s:
+            return None
         try:
             return await asyncio.wait_for(self._book.answer(shard, key), seconds)
         except (TimeoutError, StoreUnavailable):
+            self._silent_until_s = self._clock.now_s() + EVERY_S
             return None
 
     def note(self, key: bytes, told: Told) -> None:
