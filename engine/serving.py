@@ -234,6 +234,7 @@ class _Server:
             on_batch=self._metrics.batch,
             on_fatal=self._on_fatal,
             hasty=self._settings.http.degraded,
+            kept=store,
         )
         return owner, owner, _nothing
 

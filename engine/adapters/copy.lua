@@ -13,7 +13,7 @@
 --          'cut': 2 token, 3 time now (ms), 4 most names, then names of further keys to read.
 --          {'O', {name, type, …}} and the copy ends, {'M'} where X holds more, or {'L'}
 --          'end': 2 token. Gives up: {'O'}
---          'claim': 2 layout, 3 offset, 4 '1' to replace a shard that is there.
+--          'claim': 2 layout, 3 offset, 4 '1' to replace a shard that is there, 5 '1' to keep its journal as K.
 --          {'O'}, and nobody can open the shard until its head is written; or {'E', offset} where there is one
 local call = redis.call
 local head, what = KEYS[1], ARGV[1]
@@ -80,6 +80,15 @@ elseif what == 'claim' then
   if call('EXISTS', head) == 1 and ARGV[4] ~= '1' then return {'E', call('HGET', head, 'offset') or ''} end
   call('DEL', head)
   call('HSET', head, 'layout', ARGV[2], 'writing', ARGV[3])
+  -- The journal makes way for that of the shard as it is rebuilt; one that was kept before is the whole one.
+  local journal, kept = base .. 'J', base .. 'K'
+  if ARGV[5] ~= '1' then
+    call('UNLINK', journal, kept)
+  elseif call('EXISTS', journal) == 1 and call('EXISTS', kept) == 0 then
+    call('RENAME', journal, kept)
+  else
+    call('UNLINK', journal)
+  end
   return {'O'}
 elseif not mine(ARGV[2]) then
   return {'L'}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from engine.adapters.commits import LAYOUT
 from engine.adapters.redis_client import RedisClient, RedisOptions, chunks
 from engine.adapters.redis_errors import translated
-from engine.adapters.redis_keys import CHANGED, DELIVERED, HEAD, JOURNAL, NAMES, OUTBOX, TOUCHES, WEBHOOK, Keys
+from engine.adapters.redis_keys import CHANGED, DELIVERED, HEAD, JOURNAL, KEPT, NAMES, OUTBOX, TOUCHES, WEBHOOK, Keys
 from engine.adapters.redis_store import script
 from engine.ports.copies import GONE, CopyLost, Piece, ShardThere
 from engine.ports.store import StoreMisconfigured
@@ -21,7 +21,7 @@ SCAN_COUNT: Final = 500
 LEASE_MS: Final = 60_000  # a copier that died is forgotten after that long
 REST_SHARE: Final = 1.0  # rests as long as it works, so that the server has half its time for its owners at least
 
-_FIXED: Final = frozenset((HEAD, OUTBOX, TOUCHES, DELIVERED, NAMES, CHANGED, JOURNAL))
+_FIXED: Final = frozenset((HEAD, OUTBOX, TOUCHES, DELIVERED, NAMES, CHANGED, JOURNAL, KEPT))
 _BUILD: Final = {"list": "RPUSH", "set": "SADD", "hash": "HSET", "zset": "ZADD"}
 Take = Callable[[int, Sequence[Piece]], Awaitable[None]]
 
@@ -113,13 +113,13 @@ class RedisCopies:
                 return int(head.get(b"offset", b"-1"))
             await self._follow(shard, token, take)
 
-    async def claim(self, shard: int, offset: int, *, replace: bool) -> None:
-        """See `Copies.claim`. The journal of a shard that is there stays, for it is a log."""
+    async def claim(self, shard: int, offset: int, *, replace: bool, journal: bool = True) -> None:
+        """See `Copies.claim`."""
         with translated(self._client.where):
-            reply = await self._run("claim", shard, LAYOUT, offset, int(replace))
+            reply = await self._run("claim", shard, LAYOUT, offset, int(replace), int(journal))
             if reply[0] != b"O":
                 raise ShardThere(f"shard {shard} is there, at offset {reply[1].decode() or 'none'}")
-            base, keep = self._keys.base(shard), (HEAD, JOURNAL)
+            base, keep = self._keys.base(shard), (HEAD, KEPT)
             doomed: list[bytes] = []
             async for key in self._client.scan(base + b"*", SCAN_COUNT):
                 doomed += [key] * (key[len(base) :] not in keep)

@@ -24,6 +24,7 @@ OUTBOX: Final = b"O"  # list of entries not yet relayed, oldest first
 TOUCHES: Final = b"T"  # list of touches for other shards, oldest first
 DELIVERED: Final = b"D"  # hash: source shard -> its offset up to which its touches are here; + "w" while one is written
 JOURNAL: Final = b"J"  # stream of raw input
+KEPT: Final = b"K"  # a journal that is to be read back, after a rebuild
 NAMES: Final = b"I"  # set of the state keys under KEY_HEAD
 ANSWER: Final = b"A"  # + event key: decision of a synchronous call
 GIVEN: Final = b"G"  # + event key: what the caller was told instead, for the state did not answer in time

@@ -20,11 +20,14 @@ from redis.exceptions import NoPermissionError, ResponseError
 from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit, check_delivery
 from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
 from engine.adapters.redis_errors import translated
-from engine.adapters.redis_keys import ANSWER, GIVEN, HEAD, Keys
+from engine.adapters.redis_keys import ANSWER, GIVEN, HEAD, KEPT, Keys
 from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, StoreMisconfigured
 
 LOAD_KEYS_MAX: Final = 1_000
 """Keys of one MGET: bounds the time the server spends on one call."""
+
+KEPT_ENTRIES_MAX: Final = 16
+"""Entries of a kept journal read at once: some megabytes at most."""
 
 VERSION_MIN: Final = (6, 2)
 PREFIX: Final = "st"  # short, for every key carries it
@@ -172,6 +175,18 @@ class RedisStore:
         with translated(self._client.where):
             kept, owners = await self._client.run(script("give.lua"), base + ANSWER + key, *arguments)
         return bool(kept), owners
+
+    async def kept_journal(self, shard: int, after: int) -> list[tuple[int, bytes]]:
+        """See `engine.ports.copies.KeptJournal.kept_journal`."""
+        begin, count = f"{max(0, after) + 1}-0", KEPT_ENTRIES_MAX
+        with translated(self._client.where):
+            found = await self._client.call("XRANGE", self._base(shard) + KEPT, begin, "+", "COUNT", count)
+        return [(int(entry.partition(b"-")[0]), fields[b"r"]) for entry, fields in found]
+
+    async def drop_kept_journal(self, shard: int) -> None:
+        """See `engine.ports.copies.KeptJournal.drop_kept_journal`."""
+        with translated(self._client.where):
+            await self._client.call("UNLINK", self._base(shard) + KEPT)
 
     async def node(self, shard: int) -> str:
         """Which server holds a shard. Raises `StoreUnavailable`."""

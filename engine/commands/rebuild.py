@@ -25,6 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="also where the store holds shards: what they hold is lost"
     )
+    parser.add_argument(
+        "--no-journal", action="store_true", help="do not read back the events that serve took after the snapshot"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.service.snapshots import NothingStored
 
     try:
-        manifest, seconds = asyncio.run(_restore(loaded, directory, args.name, args.replace))
+        manifest, seconds = asyncio.run(_restore(loaded, directory, args))
     except ShardThere as error:
         raise Unusable(f"steward rebuild: {error}; --replace puts the snapshot in its place") from error
     except (DamagedSnapshot, NothingStored, StoreMisconfigured, StoreUnavailable, OSError) as error:
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _restore(loaded: "Settings", directory: "Path", name: str, replace: bool) -> "tuple[Manifest, float]":
+async def _restore(loaded: "Settings", directory: "Path", args: argparse.Namespace) -> "tuple[Manifest, float]":
     from engine.adapters.clocks import SystemClock
     from engine.adapters.snapshot_files import SnapshotDirectory
     from engine.bootstrap import build_copies, build_store
@@ -57,7 +60,14 @@ async def _restore(loaded: "Settings", directory: "Path", name: str, replace: bo
     store, copies = build_store(loaded), build_copies(loaded)
     try:
         await store.start()
-        return await restore(copies, SnapshotDirectory(directory), SystemClock(), name=name, replace=replace)
+        return await restore(
+            copies,
+            SnapshotDirectory(directory),
+            SystemClock(),
+            name=args.name,
+            replace=args.replace,
+            journal=not args.no_journal,
+        )
     finally:
         await copies.close()
         await store.close()

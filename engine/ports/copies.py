@@ -45,8 +45,9 @@ class Copies(Protocol):
         one of the two copies. Raises `CopyLost`, `StoreMisconfigured`, `StoreUnavailable`.
         """
 
-    async def claim(self, shard: int, offset: int, *, replace: bool) -> None:
-        """Begin to put a copy back: from here to `finish` nobody can open the shard. What it held goes.
+    async def claim(self, shard: int, offset: int, *, replace: bool, journal: bool = True) -> None:
+        """Begin to put a copy back: from here to `finish` nobody can open the shard. What it held goes, but for its
+        journal where `journal` is said: the shard's owner reads that back (`KeptJournal`).
 
         Raises `ShardThere` where it holds something and `replace` is not said.
         """
@@ -62,6 +63,17 @@ class Copies(Protocol):
 
     async def restore_archive(self, pieces: Sequence[Piece]) -> None:
         """Put rule sets back."""
+
+
+class KeptJournal(Protocol):
+    """The journal that a shard had before it was rebuilt."""
+
+    async def kept_journal(self, shard: int, after: int) -> list[tuple[int, bytes]]:
+        """Some entries, oldest first, whose offset is past `after`: the input offset after each, and its bytes. Empty
+        where there are no more. Raises `StoreUnavailable`."""
+
+    async def drop_kept_journal(self, shard: int) -> None:
+        """It has been read back. Raises `StoreUnavailable`."""
 
 
 class Manifest(msgspec.Struct, frozen=True):

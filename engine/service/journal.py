@@ -11,12 +11,19 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from engine.core.rejects import Reject
+
 VERSION: Final = 1
 ACCEPTED: Final = 0
 MASKED: Final = 1
 REFUSED: Final = 2
 _ENTRY: Final = struct.Struct("<BI")
 _RECORD: Final = struct.Struct("<BI")
+
+READ_BACK: Final = "journal-kind"
+"""Header of a record that was read back: its kind, one byte."""
+
+NOT_KEPT: Final = "refused before; the record itself was not kept"
 
 
 class Kept(NamedTuple):
@@ -67,3 +74,23 @@ def keep(decoded: Any, values: Sequence[bytes | None]) -> list[Kept]:
         body = msgspec.json.encode({"reason": reject.reason, "raw_sha256": reject.raw_sha256})
         kept[reject.index] = Kept(REFUSED, body)
     return kept
+
+
+class _Refused(msgspec.Struct):
+    reason: str
+    raw_sha256: str
+
+
+_refused = msgspec.json.Decoder(_Refused)
+
+
+def mend(decoded: Any, records: Sequence[Any]) -> None:
+    """Make `decoded` what it was when records that were read back came first: refused, or with a masked card number."""
+    kinds = {i: value[0] for i, record in enumerate(records) for name, value in record.headers if name == READ_BACK}
+    if not kinds:
+        return
+    decoded.masked[[kinds.get(index) == MASKED for index in decoded.index.tolist()]] = True
+    for place, reject in enumerate(decoded.rejects):
+        if kinds.get(reject.index) == REFUSED:
+            first = _refused.decode(records[reject.index].value)
+            decoded.rejects[place] = Reject(reject.index, first.reason, NOT_KEPT, first.raw_sha256, "")

@@ -157,6 +157,8 @@ class Shard:
             self._partition.evict()
             offsets = [record.offset for record in records]
             decoded = self._partition.decode([record.value for record in records], offsets)  # 2
+            if not self._partitions:
+                journal.mend(decoded, records)
             unknown = self._partition.unknown(decoded)
             decoded_s = self._clock.now_s()
         await self._fetch(unknown)  # 3

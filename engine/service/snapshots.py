@@ -50,12 +50,14 @@ async def take(store: StateStore, copies: Copies, shelf: Shelf, clock: Clock, no
 
 
 async def restore(
-    copies: Copies, shelf: Shelf, clock: Clock, *, name: str = "", replace: bool = False
+    copies: Copies, shelf: Shelf, clock: Clock, *, name: str = "", replace: bool = False, journal: bool = True
 ) -> tuple[Manifest, float]:
     """Put a snapshot back, the newest by default; returns it and how many seconds that took.
 
     Every file is read before the first shard is touched. A shard that is half put back cannot be opened: begin again
-    with `replace`. Raises `NothingStored`, `DamagedSnapshot`, `ShardThere`, `StoreMisconfigured`, `StoreUnavailable`.
+    with `replace`. `journal`: what a shard's journal holds past the snapshot is kept, to be read back.
+
+    Raises `NothingStored`, `DamagedSnapshot`, `ShardThere`, `StoreMisconfigured`, `StoreUnavailable`.
     """
     found = [manifest for manifest in shelf.manifests() if not name or manifest.name == name]
     if not found:
@@ -67,7 +69,7 @@ async def restore(
             """Read for its checksum and its form."""
     await copies.restore_archive(archive)
     for shard, offset in manifest.offsets.items():
-        await copies.claim(shard, offset, replace=replace)
+        await copies.claim(shard, offset, replace=replace, journal=journal)
     for shard, offset in manifest.offsets.items():
         await _put(copies, shelf, manifest, shard, offset)
     seconds = clock.now_s() - began_s
