@@ -127,6 +127,8 @@ class Admission:
         `first` is the offset of the batch that needs them. Raises `TornState`, and takes no more, where one holds it.
         """
         for key, value in zip(keys, values, strict=True):
+            if len(value or b"") % RECORD.itemsize:
+                raise TornState(f"the state of customer {key[1:9].hex()} ends in the middle of a record")
             records = np.frombuffer(value or b"", RECORD)
             offsets = _joined(records, "offset")
             if first != NO_OFFSETS and len(records) and offsets.max() >= first:

@@ -6,45 +6,34 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from engine.core.controls import may_be_control
 from engine.ports.clock import Clock
 from engine.ports.copies import KeptJournal
 from engine.ports.log import LogUnavailable
-from engine.ports.store import Fenced, StoreMisconfigured, StoreUnavailable
+from engine.ports.store import Fenced, StoreUnavailable
 from engine.ports.sync import IN_MEMORY, REJECTED, Busy, SyncResult, Undecided
-from engine.service import journal
 from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.dividing import process
-from engine.service.outage import Outage, until_it_works
+from engine.service.outage import Outage
+from engine.service.read_back import NO_HEADERS, Arrival, read_back
 from engine.service.replies import EXPLAIN, NO_CONTROL, is_control
 from engine.service.shard import BatchOutcome, Shard
 
 PROBE_S: Final = 1.0  # a store that needs longer for one read is not ready
 IDLE_ACKNOWLEDGE_S: Final = 0.5
 HASTY_S: Final = 0.05  # for a decision while the store is known to be away
-NO_HEADERS: Final = ()
 EXPLAINED: Final = ((EXPLAIN, b"true"),)
 ANNOUNCED_MAX: Final = 100  # control events that may wait behind a full queue: a busy engine can still be told things
 
-T = TypeVar("T")
 logger = logging.getLogger("steward.service")
 
 
 class AnotherOwner(Exception):
     """Somebody else commits to the shard: this process must stop."""
-
-
-class Arrival(NamedTuple):
-    """An event at its place in the shard's history; fits `engine.ports.log.LogRecord`."""
-
-    offset: int
-    value: bytes
-    key: None = None
-    headers: Sequence[tuple[str, bytes]] = NO_HEADERS
 
 
 class _Waiting(NamedTuple):
@@ -95,7 +84,6 @@ class SoleOwner:
         self._on_fatal = on_fatal
         self._hasty = hasty
         self._kept = kept
-        self._backoff = Backoff(random.random)
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._opened = False
@@ -214,38 +202,10 @@ class SoleOwner:
     async def _open(self) -> None:
         offset = await self.shard.open()
         if self._kept is not None:
-            offset = await self._read_back(self._kept)
+            backoff = Backoff(random.random)
+            offset = await read_back(self.shard, self._kept, self._on_batch, self._clock, self._outage, backoff)
         self._opened = True
         logger.info("shard %d is open after %d events", self.shard.number, max(0, offset))
-
-    async def _read_back(self, kept: KeptJournal) -> int:
-        """After a rebuild: what this shard had taken after the snapshot. Returns the offset it comes to."""
-        shard, events, began_s = self.shard, 0, self._clock.now_s()
-        while entries := await self._reading(lambda: kept.kept_journal(shard.number, shard.next_offset)):
-            for end, entry in entries:
-                records = journal.decode(entry)
-                first, reached = end - len(records), max(0, shard.next_offset)
-                if first > reached:
-                    raise StoreMisconfigured(
-                        f"shard {shard.number}: the journal begins at offset {first}, the snapshot ends at {reached}: "
-                        "use a later snapshot, or go on without what is between (steward rebuild --no-journal)"
-                    )
-                arrivals = [
-                    Arrival(first + i, value, None, ((journal.READ_BACK, bytes([kind])),))
-                    for i, (kind, value) in enumerate(records)
-                    if first + i >= reached
-                ]
-                async for outcome in process(shard, arrivals):
-                    events += outcome.records
-                    self._on_batch(outcome)
-        await self._reading(lambda: kept.drop_kept_journal(shard.number))
-        if events:
-            seconds = self._clock.now_s() - began_s
-            logger.info("shard %d read %d events back from its journal in %.2f s", shard.number, events, seconds)
-        return shard.next_offset
-
-    async def _reading(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await until_it_works(call, StoreUnavailable, self._outage, self._backoff, self._clock)
 
     async def _batch(self) -> None:
         batch = self._take()

@@ -87,7 +87,7 @@ class Life:
         )  # fmt: skip
 
     async def decide(self, records: list[bytes]) -> list[SyncResult]:
-        return await self.owner.decide(records, 30.0)
+        return await self.owner.decide(records, 300.0)
 
     async def held(self) -> dict[bytes, object]:
         found: dict[bytes, object] = {}
@@ -193,7 +193,7 @@ def test_a_journal_that_begins_too_late_is_refused_unless_it_is_given_up(
         await restore(life.copies, shelf, SystemClock(), replace=True, journal=journal)
 
     async def refused(life: Life) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not life.fatal:  # noqa: ASYNC110 - no event is set for it
                 await asyncio.sleep(0.01)
         assert "the journal begins at offset 25, the snapshot ends at 20" in str(life.fatal[0])

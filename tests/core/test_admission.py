@@ -155,3 +155,8 @@ def test_a_log_that_is_ahead_of_the_shard_is_refused_and_no_other(
             if keys and state.get(keys[0]) != before.get(keys[0]):
                 with pytest.raises(TornState, match=f"about to process offset {int(offsets[0])}"):
                     Admission(LIMITS, backed=True).load(keys[:1], [state[keys[0]]], int(offsets[0]))
+
+
+def test_half_a_record_is_no_fault_of_the_event() -> None:
+    with pytest.raises(TornState, match="in the middle of a record"):
+        Admission(LIMITS, backed=True).load([b"a" + bytes(8)], [bytes(21)])
