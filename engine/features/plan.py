@@ -174,11 +174,13 @@ def _compile_group(
         bit = group.filter_bit(_text(definition))
         table[row, t.F_BIT] = bit
         entry = bits.setdefault(bit, [bit, _filter_row(definition.where, filters), 0, 0])
+        # Without a window too: a late event asks for the match before its own time, not for the latest one.
+        kept_ms = (definition.window_ms or 0) + limits.lateness_ms + limits.slack_ms
+        entry[t.B_KEEP] = max(entry[t.B_KEEP], kept_ms)
         if definition.window_ms is None:
             entry[t.B_UNBOUNDED] = 1
         else:
             table[row, t.F_WINDOW] = windows.index(definition.window_ms)
-            entry[t.B_KEEP] = max(entry[t.B_KEEP], definition.window_ms + limits.lateness_ms + limits.slack_ms)
         if definition.of is not None:
             table[row, t.F_COLUMN] = group.column(definition.of)
             table[row, t.F_KIND] = _column_kind(definition.of)

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from engine.features.definition import FeatureDef
+from engine.features.definition import FeatureDef, FeatureLimits
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
 from tests.features.oracle import Event, Oracle, columns_of, field_is
@@ -133,3 +134,17 @@ def test_empty_batch_and_missing_entity() -> None:
     for name, value in zip(PLAN.names, got[:, 0], strict=True):
         if "card" in name:
             assert math.isnan(value), name
+
+
+@pytest.mark.parametrize("limits", [FeatureLimits(), FeatureLimits(exact_touches=64, compact_touches=16)])
+def test_a_late_event_finds_the_match_before_it_without_a_window_too(limits: FeatureLimits) -> None:
+    """The filter is no other feature's, so nothing else keeps its touches."""
+    gap = FeatureDef("gap", "since_last", ("customer",))
+    oracle, state = Oracle([gap]), FeatureState(Plan.compile([gap], limits=limits), backed=False)
+    random, clock, stream = np.random.default_rng(4), BASE, []
+    for _ in range(600):
+        clock += 600_000
+        late = int(random.choice((0, 0, random.integers(H1), random.integers(H24), -random.integers(3 * H24))))
+        stream.append(Event(clock - late, {"customer_id": 7}))
+    want = np.array([oracle.add(event) for event in stream]).T
+    assert_same(["gap"], state.update(columns_of(stream))[0], want)
