@@ -130,7 +130,8 @@ class Filter:
 
     Attributes:
         text: canonical text of the condition; two filters with the same text are the same filter.
-        evaluate: the condition over a micro-batch, bool `(n,)`. It must look at event fields only.
+        evaluate: the condition over a micro-batch, bool `(n,)`. It must look at event fields only, and is called with
+            NumPy's warnings off.
     """
 
     text: str

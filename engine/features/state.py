@@ -138,6 +138,9 @@ class FeatureState:
             wanted = [np.ones(columns.n, np.bool_)] * len(self.plan.groups)
         for group, params, pool, read in zip(self.plan.groups, self._params, self._pools, wanted, strict=True):
             keys = entity_keys(strings, group.by_rows).view(np.int64)
+            if not keys.any():  # nobody: common in a small batch, and dearer to start the kernel than to see
+                out[group.features[:, t.F_OUT]] = np.nan
+                continue
             kept = not self.backed and group.id in self._kept.groups
             if kept:
                 names = self._absent(group, pool, keys)
@@ -300,6 +303,7 @@ class FeatureState:
     def _filters(self, columns: Columns) -> NDArray[np.bool_]:
         """Every distinct filter over the batch, bool `(filters, n)`."""
         matrix = np.empty((max(1, len(self.plan.filters)), columns.n), np.bool_)
-        for row, where in enumerate(self.plan.filters):
-            matrix[row] = columns.decides if where is None else where.evaluate(columns)
+        with np.errstate(all="ignore"):  # what is infinite or not a number matches nothing
+            for row, where in enumerate(self.plan.filters):
+                matrix[row] = columns.decides if where is None else where.evaluate(columns)
         return matrix

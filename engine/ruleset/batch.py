@@ -25,7 +25,7 @@ class Batch:
         rates: the exchange rates in force, None where there are none.
     """
 
-    __slots__ = ("_flags", "_rows", "_time_ms", "anomaly", "columns", "fraud", "lists", "matrix", "memo", "n",
+    __slots__ = ("_anomaly", "_flags", "_fraud", "_rows", "_time_ms", "columns", "lists", "matrix", "memo", "n",
                  "numbers", "rates", "strings")  # fmt: skip
 
     def __init__(
@@ -42,14 +42,28 @@ class Batch:
         self.strings = columns.strings
         self.numbers = columns.numbers
         self.matrix = np.empty((0, columns.n)) if matrix is None else matrix
-        self.anomaly = np.full(columns.n, np.nan) if anomaly is None else anomaly
-        self.fraud = np.full(columns.n, np.nan) if fraud is None else fraud
+        self._anomaly = anomaly
+        self._fraud = fraud
         self.lists = lists
         self.rates = rates
         self.memo: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
         self._flags: dict[int, NDArray[np.float64]] = {}
         self._time_ms: NDArray[np.float64] | None = None
+
+    @property
+    def anomaly(self) -> NDArray[np.float64]:
+        """The anomaly scores, NaN where not ready."""
+        if self._anomaly is None:
+            self._anomaly = np.full(self.n, np.nan)
+        return self._anomaly
+
+    @property
+    def fraud(self) -> NDArray[np.float64]:
+        """The fraud scores, NaN where not ready."""
+        if self._fraud is None:
+            self._fraud = np.full(self.n, np.nan)
+        return self._fraud
 
     @property
     def time_ms(self) -> NDArray[np.float64]:

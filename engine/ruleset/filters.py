@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from engine.features.columns import Columns
 from engine.ruleset import ir
 from engine.ruleset.batch import Batch
@@ -12,11 +10,7 @@ from engine.ruleset.vector_ops import Mask
 
 
 def compile_filter(node: ir.Node) -> Callable[[Columns], Mask]:
-    """A `where` over event fields as a function of columns."""
+    """A `where` over event fields as a function of columns, to be called where NumPy's warnings are off."""
     run = Vector({}, {}, [node]).condition(node)
 
-    def evaluate(columns: Columns) -> Mask:
-        with np.errstate(all="ignore"):
-            return run(Batch(columns))
-
-    return evaluate
+    return lambda columns: run(Batch(columns))

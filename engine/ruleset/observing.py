@@ -1,6 +1,7 @@
 """Observer rules over a micro-batch: which hit, which events they look at, and which events call their alerts off."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class Observing:
             if rule.mode == SHADOW:
                 found[index] = False
             elif rule.mode == CANARY:
-                found[index] = in_share(columns.string("customer_id"), hash64(rule.id), rule.share)
+                found[index] = in_share(columns.string("customer_id"), int(_hash(rule.id)), rule.share)
         return found
 
     def followed(self, columns: Columns) -> NDArray[np.bool_]:
@@ -84,5 +85,11 @@ def of_types(columns: Columns, types: Sequence[str]) -> NDArray[np.bool_]:
         return np.ones(columns.n, np.bool_)
     found = np.zeros(columns.n, np.bool_)
     for name in types:
-        found |= columns.string("type") == np.uint64(hash64(name))
+        found |= columns.string("type") == _hash(name)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _hash(text: str) -> np.uint64:
+    """A hash costs more than a batch of comparisons with it."""
+    return np.uint64(hash64(text))
