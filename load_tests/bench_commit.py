@@ -1,8 +1,9 @@
 """What a commit costs: wall time, and CPU time of the Redis server, by server and shape of the batch.
 
-Run `python load_tests/bench_commit.py [--runs N] [--out FILE]`. Prints a table of medians and 99th percentiles over runs and writes
-them as JSON where `--out` is given. Each commit holds the appends of a micro-batch over 2,000 entities of each group, an outbox
-entry of 150 bytes an event, and a time to live on every key. Server time is that of its main thread, as it counts it.
+Run `python load_tests/bench_commit.py [--runs N] [--out FILE]`. Prints a table of medians and 99th percentiles over
+runs and writes them as JSON where `--out` is given. Each commit holds the appends of a micro-batch over 2,000 entities
+of each group, an outbox entry of 150 bytes an event, and a time to live on every key. Server time is that of its main
+thread, as it counts it.
 """
 
 import argparse
@@ -86,7 +87,8 @@ def main() -> int:
     args = parser.parse_args()
     rows = []
     print(
-        f"{'server':<12} {'file':<5} {'events':>6} {'appends':>7} {'ttl':>4} {'p50 ms':>8} {'p99 ms':>8} {'server us/event':>15}"
+        f"{'server':<12} {'file':<5} {'events':>6} {'appends':>7} {'ttl':>4} {'p50 ms':>8} {'p99 ms':>8} "
+        f"{'server us/event':>15}"
     )
     for name, binary in (("installed", installed_redis_binary()), ("embedded", embedded_redis_binary())):
         for append_only in (True, False):
