@@ -112,7 +112,10 @@ class Pipeline:
 
     def _features(self, columns: Columns, judged: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
         """The aggregates of each set for the decision rows; every event enters the state."""
-        matrices = [state.update(columns)[0][:, judged] for state in self._states]
+        wanted = [[columns.decides] * len(state.plan.groups) for state in self._states]
+        matrices = [
+            state.update(columns, masks)[0][:, judged] for state, masks in zip(self._states, wanted, strict=True)
+        ]
         if not self.shares_features:
             return matrices[0], matrices[1]
         return matrices[0], matrices[0] if self._same_order else matrices[0][self._order]
