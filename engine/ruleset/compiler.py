@@ -11,8 +11,9 @@ from engine.ruleset import declarations, defaults, ir
 from engine.ruleset.aggregates import Catalogue
 from engine.ruleset.cases import read_case
 from engine.ruleset.check import Scope, value
-from engine.ruleset.errors import RuleError, RuleErrors
+from engine.ruleset.errors import Faults, RuleError, RuleErrors
 from engine.ruleset.files import LIST_SUFFIX
+from engine.ruleset.limits import Budget, Enough
 from engine.ruleset.lists import ValueList
 from engine.ruleset.model import Derived, ModelsConfig, Rule
 from engine.ruleset.parser import Text, parse
@@ -20,10 +21,10 @@ from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.rules import RULE_KEYS, read_rule, rule_id
 from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.types import TRUTHS, Kind
+from engine.ruleset.yaml_loader import Mapping as MappingNode
 from engine.ruleset.yaml_loader import Node, Scalar, load
 
 SECTIONS: Final = ("features", "lists", "tables", "rules", "models")
-RULES_MAX: Final = 2_000
 ERRORS_MAX: Final = 50  # nobody reads more at once
 
 
@@ -60,15 +61,32 @@ class _Compiler:
         self.lists: dict[str, ValueList] = {}
         self.declared: dict[str, _Declared] = {}
         self.derived: dict[str, Derived] = {}
+        self.places: dict[str, int] = {}
         self.uses: dict[str, tuple[str, ...]] = {}
         self.tables: dict[str, dict[str, str]] = {}
         self.rules: list[Rule] = []
-        self.seen: dict[str, Rule] = {}  # disabled ones too
+        self.seen: dict[str, str] = {}  # where each is declared; faulty and disabled ones too
+        self.budget = Budget()
         self.models = ModelsConfig()
         self.files: Mapping[str, str] = {}
 
     def run(self, files: Mapping[str, str]) -> RuleSet:
-        """Compile every section in the order it depends on the others. Raises `RuleErrors` with all faults found."""
+        """Compile the files. Raises `RuleErrors` with all faults found."""
+        try:
+            self.read(files)
+        except Enough as end:
+            self.errors = [*self.errors[: ERRORS_MAX - 1], end.fault] if end.fault else self.errors
+        if self.errors:
+            raise RuleErrors(self.errors[:ERRORS_MAX])
+        declared = tuple(self.declared)
+        features = tuple(self.catalogue.features)
+        derived = tuple(self.derived.values())
+        return RuleSet(
+            content_hash(files), features, derived, declared, self.rules, self.lists, self.models, files, self.tables
+        )
+
+    def read(self, files: Mapping[str, str]) -> None:
+        """Every section in the order it depends on the others."""
         sections: dict[str, list[tuple[Scalar, Node]]] = {name: [] for name in SECTIONS}
         self.files = files
         for name in sorted(name for name in files if not name.endswith(LIST_SUFFIX)):
@@ -86,17 +104,9 @@ class _Compiler:
         for _, node in sections["rules"]:
             self.attempt(lambda node=node: self.read_rules(node))  # type: ignore[misc]
         self.read_models(sections["models"])
-        if self.errors:
-            raise RuleErrors(self.errors[:ERRORS_MAX])
-        declared = tuple(self.declared)
-        features = tuple(self.catalogue.features)
-        derived = tuple(self.derived.values())
-        return RuleSet(
-            content_hash(files), features, derived, declared, self.rules, self.lists, self.models, files, self.tables
-        )
 
     def attempt(self, run: Callable[[], object]) -> bool:
-        """Run, keeping faults for the end, so that an author sees them all at once."""
+        """Run, keeping faults for the end, so that an author sees them all at once. Raises `Enough` of them."""
         try:
             run()
         except RuleError as fault:
@@ -105,16 +115,21 @@ class _Compiler:
             self.errors.extend(faults.errors)
         else:
             return True
+        if len(self.errors) >= ERRORS_MAX:
+            raise Enough
         return False
 
     def file(self, name: str, text: str, sections: dict[str, list[tuple[Scalar, Node]]]) -> None:
         root = load(name, text)
         if root is None:
             return
-        reader = Reader(mapping(root, "a rule file"), "a rule file", SECTIONS)
+        self.budget.file(mapping(root, "a rule file"))
+        faults = Faults()
+        reader = Reader(mapping(root, "a rule file"), "a rule file", SECTIONS, faults)
         for section in SECTIONS:
             if reader.has(section):
                 sections[section].append(reader.node.items[section])
+        faults.check()
 
     def read_lists(self, node: Node) -> None:
         for name, (key, item) in mapping(node, "'lists'").items.items():
@@ -124,6 +139,9 @@ class _Compiler:
 
     def read_list(self, key: Scalar, item: Node) -> None:
         self.lists[key.raw] = ValueList(key.raw, [])  # known, whatever is wrong with its values
+        named = item.get("file") if isinstance(item, MappingNode) else None
+        if isinstance(named, Scalar) and named.raw in self.files:
+            self.budget.list_file(named, self.files[named.raw])
         self.lists[key.raw] = declarations.value_list(key, item, self.files)
 
     def read_tables(self, node: Node) -> None:
@@ -168,6 +186,7 @@ class _Compiler:
         entries = {name: entry for name, entry in self.declared.items() if entry.derived}
         for entry in entries.values():
             self.attempt(lambda entry=entry: self.find_names(entry, entries))  # type: ignore[misc]
+        self.places = {name: place for place, name in enumerate(entries)}
         done: set[str] = set()
         for name in entries:
             self.attempt(lambda name=name: self.visit(name, entries, done, []))  # type: ignore[misc]
@@ -188,7 +207,7 @@ class _Compiler:
             raise fail(node, f"derived features go in a circle: {' -> '.join(circle)}")
         if len(path) >= 100:
             raise fail(entries[name].reader.scalar("expr"), "more than 100 derived features build on each other")
-        for other in sorted(entries[name].names, key=list(entries).index):
+        for other in sorted(entries[name].names, key=self.places.__getitem__):
             self.visit(other, entries, done, [*path, name])
         if name not in done:
             done.add(name)
@@ -222,18 +241,22 @@ class _Compiler:
             self.attempt(lambda item=item: self.read_rule(item))  # type: ignore[misc]
 
     def read_rule(self, node: Node) -> None:
-        reader = Reader(mapping(node, "a rule"), "a rule", RULE_KEYS)
-        name, seen = rule_id(reader), self.seen
-        if name in seen:
-            place = f"{seen[name].file}:{seen[name].line}"
-            raise fail(reader.need("id"), f"the rule '{name}' is declared twice", f"first in {place}")
-        if len(seen) >= RULES_MAX:
-            raise fail(node, f"more than {RULES_MAX:,} rules")
+        faults = Faults()
+        reader = Reader(mapping(node, "a rule"), "a rule", RULE_KEYS, faults)
+        name = faults.take(lambda: self.own_id(reader), "")
         case = partial(read_case, kinds=self.kinds, catalogue=self.catalogue, lists=self.lists)
-        rule, enabled = read_rule(reader, self.scope("a rule", scores=True), self.uses_of, case)
-        seen[name] = rule
+        rule, enabled = read_rule(name, reader, self.scope("a rule", scores=True), self.uses_of, case, faults)
+        faults.check()
         if enabled:
             self.rules.append(rule)
+
+    def own_id(self, reader: Reader) -> str:
+        """The id of a rule, which no other has."""
+        name, node = rule_id(reader), reader.node
+        if name in self.seen:
+            raise fail(reader.need("id"), f"the rule '{name}' is declared twice", f"first in {self.seen[name]}")
+        self.seen[name] = f"{node.source.name}:{node.line + 1}"
+        return name
 
     def read_models(self, found: list[tuple[Scalar, Node]]) -> None:
         if not found:

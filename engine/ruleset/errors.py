@@ -1,10 +1,12 @@
 """What is wrong with a rules directory, said so that its author can mend it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar
 
+T = TypeVar("T")
+D = TypeVar("D")
 LINE_CHARS_MAX: Final = 160  # of a source line that is shown; the middle of a longer one is
 
 
@@ -60,6 +62,28 @@ class RuleErrors(Exception):
     def lines(self) -> list[str]:
         """One line a fault, without the underlined source."""
         return [error.headline() for error in self.errors]
+
+
+class Faults:
+    """Collects faults of parts that do not depend on each other, so that an author sees them all at once."""
+
+    def __init__(self) -> None:
+        self.found: list[RuleError] = []
+
+    def take(self, read: Callable[[], T], default: D) -> T | D:
+        """What `read` gives; the default, with the fault kept, where it fails."""
+        try:
+            return read()
+        except RuleError as fault:
+            self.found.append(fault)
+        except RuleErrors as faults:
+            self.found.extend(faults.errors)
+        return default
+
+    def check(self) -> None:
+        """Raises `RuleErrors` where there was a fault."""
+        if self.found:
+            raise RuleErrors(self.found)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

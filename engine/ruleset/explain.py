@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.domain.times import rfc3339
 from engine.ruleset import ir, templates
 from engine.ruleset.hits import hit_of
 from engine.ruleset.model import Rule
 from engine.ruleset.row import Row
 from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.scalar import Scalar
-from engine.ruleset.types import Kind
+from engine.ruleset.types import EVENT_TIME, Kind
 from engine.ruleset.verdict import Verdicts
 
 IN_FORCE: Final = "in_force"
@@ -131,4 +132,6 @@ def _value(node: ir.Node, row: Row, scalar: Scalar) -> float | str | bool | None
     number = scalar.number(node)(row)
     if number != number:
         return None
+    if isinstance(node, ir.Field) and node.name == EVENT_TIME:
+        return rfc3339(int(number))
     return bool(number) if node.kind is Kind.BOOL else number

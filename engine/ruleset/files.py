@@ -7,6 +7,7 @@ from engine.ruleset.errors import RuleError, RuleErrors
 from engine.ruleset.yaml_loader import FILE_CHARS_MAX
 
 FILES_MAX: Final = 1_000
+BYTES_MAX: Final = 32_000_000  # of all files together, read in some three seconds
 SUFFIXES: Final = (".yaml", ".yml")
 LIST_SUFFIX: Final = ".txt"
 """Of a file with the values of a list; one is read where some rule file has its name."""
@@ -23,10 +24,10 @@ def read(directory: Path) -> dict[str, str]:
     out silently, its rules would be missing and nobody would know.
     """
     if directory.is_file():
-        return {directory.name: _text(directory, directory.name)}
+        return {directory.name: _text(directory, directory.name, [BYTES_MAX])}
     if not directory.is_dir():
         raise RuleErrors([RuleError(str(directory), 0, 0, "no such rules directory")])
-    root = directory.resolve()
+    root, room = directory.resolve(), [BYTES_MAX]
     found: dict[str, str] = {}
     lists: dict[str, Path] = {}
     faults: list[RuleError] = []
@@ -44,7 +45,7 @@ def read(directory: Path) -> dict[str, str]:
             continue
         if len(found) == FILES_MAX:
             raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files")])
-        found[relative.as_posix()] = _text(path, relative.as_posix())
+        found[relative.as_posix()] = _text(path, relative.as_posix(), room)
     if faults:
         raise RuleErrors(faults)
     if not found:
@@ -52,16 +53,20 @@ def read(directory: Path) -> dict[str, str]:
     named = {name: path for name, path in lists.items() if any(name in text for text in found.values())}
     if len(found) + len(named) > FILES_MAX:
         raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files and list files")])
-    return dict(sorted({**found, **{name: _text(path, name) for name, path in named.items()}}.items()))
+    return dict(sorted({**found, **{name: _text(path, name, room) for name, path in named.items()}}.items()))
 
 
-def _text(path: Path, name: str) -> str:
+def _text(path: Path, name: str, room: list[int]) -> str:
+    """A file as text; its bytes are taken off `room[0]`, what is left for the directory."""
     bytes_max = 4 * FILE_CHARS_MAX  # the longest UTF-8 form of the most characters the loader takes
     try:
         with path.open("rb") as file:
             content = file.read(bytes_max + 1)
         if len(content) > bytes_max:
             raise RuleErrors([RuleError(name, 0, 0, f"the file is larger than {bytes_max:,} bytes")])
+        room[0] -= len(content)
+        if room[0] < 0:
+            raise RuleErrors([RuleError(name, 0, 0, f"the files have more than {BYTES_MAX:,} bytes together")])
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         before = content[: fault.start].decode("utf-8-sig", "replace").split("\n")

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.domain.times import rfc3339
 from engine.ruleset import build, ir
 from engine.ruleset.model import ANY, Rule
 from engine.ruleset.types import EVENT_TIME, Kind
@@ -16,8 +17,9 @@ def hit_of(rule: Rule) -> ir.Node:
         names = [ir.Const(Kind.STRING, name) for name in rule.on]
         parts.append(build.member(ir.Field(Kind.STRING, "type"), names, False))
     time = ir.Field(Kind.NUMBER, EVENT_TIME)
-    bounds = ((">=", rule.valid_from_ms), ("<", rule.valid_to_ms))
-    parts += [build.compare(op, time, ir.Const(Kind.NUMBER, float(at))) for op, at in bounds if at is not None]
+    for op, at in ((">=", rule.valid_from_ms), ("<", rule.valid_to_ms)):
+        if at is not None:
+            parts.append(build.compare(op, time, ir.Const(Kind.NUMBER, float(at), rfc3339(at))))
     parts.append(rule.when)
     if rule.unless is not None:
         parts.append(build.negation(rule.unless))

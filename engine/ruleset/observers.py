@@ -8,7 +8,7 @@ from engine.domain.durations import format_duration, parse_duration
 from engine.domain.fields import ENTITY_FIELDS
 from engine.ruleset import templates
 from engine.ruleset.check import Scope
-from engine.ruleset.errors import suggest
+from engine.ruleset.errors import Faults, suggest
 from engine.ruleset.model import ALERT_KINDS, ANY, SEVERITIES, AlertSpec, Follow, Rule
 from engine.ruleset.reader import Reader, fail, mapping
 from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, Kind
@@ -46,29 +46,36 @@ def example(on: Sequence[str]) -> str:
     return EXAMPLE_TYPE if not on or ANY in on or EXAMPLE_TYPE in on else on[0]
 
 
-def read(rule: Rule, on: tuple[str, ...], reader: Reader, found: Mapping, scope: Scope) -> Rule:
-    """The rule with the alert it raises. Raises `RuleError`."""
-    if reader.has("hard"):
-        raise fail(reader.node.items["hard"][0], "a rule that raises an alert is not hard", "it decides nothing")
-    if reader.has("on_degraded"):
-        hint = "it is evaluated once the state is back"
-        raise fail(reader.node.items["on_degraded"][0], "a rule that raises an alert has no 'on_degraded'", hint)
-    then = Reader(found, "'then' with an alert", ALERT_KEYS)
-    follow = _follow(reader, on) if reader.has("unless_followed_by") else None
-    if follow is not None:
-        for key in ("by", "every"):
-            if then.has(key):
-                hint = "each hit is watched on its own"
-                raise fail(found.items[key][0], f"'{key}' does not go with 'unless_followed_by'", hint)
+def read(rule: Rule, on: tuple[str, ...], reader: Reader, found: Mapping, scope: Scope, faults: Faults) -> Rule:
+    """The rule with the alert it raises; what is wrong with it goes to `faults`."""
+    take = faults.take
+    then = Reader(found, "'then' with an alert", ALERT_KEYS, faults)
+    follow = take(lambda: _follow(reader, on), None) if reader.has("unless_followed_by") else None
+    for place, key, message, hint in _misplaced(reader, then):
+        faults.found.append(fail(place.items[key][0], message, hint))
     alert = AlertSpec(
-        kind=_word(then, "alert", ALERT_KINDS, ""),
-        severity=_word(then, "severity", SEVERITIES, "medium"),
-        title=templates.read(then, "title", rule.description or rule.id, scope),
-        action=templates.read(then, "action", "", scope),
-        by=_entities(then),
-        every_ms=_duration(then, "every") if then.has("every") else EVERY_MS_DEFAULT,
+        kind=take(lambda: _word(then, "alert", ALERT_KINDS, ""), ""),
+        severity=take(lambda: _word(then, "severity", SEVERITIES, "medium"), ""),
+        title=take(lambda: templates.read(then, "title", rule.description or rule.id, scope), ""),
+        action=take(lambda: templates.read(then, "action", "", scope), ""),
+        by=take(lambda: _entities(then), ()),
+        every_ms=take(lambda: _duration(then, "every"), 0) if then.has("every") else EVERY_MS_DEFAULT,
     )
-    return replace(rule, reason=templates.reason_code(then, rule.id), on=on, alert=alert, follow=follow)
+    reason = take(lambda: templates.reason_code(then, rule.id), "")
+    return replace(rule, reason=reason, on=on, alert=alert, follow=follow)
+
+
+def _misplaced(reader: Reader, then: Reader) -> list[tuple[Mapping, str, str, str]]:
+    """Keys that do not go with an alert: where, which, what is wrong and what to know."""
+    late = "it is evaluated once the state is back"
+    found = [
+        (reader, "hard", "a rule that raises an alert is not hard", "it decides nothing"),
+        (reader, "on_degraded", "a rule that raises an alert has no 'on_degraded'", late),
+    ]
+    if reader.has("unless_followed_by"):
+        watched = "each hit is watched on its own"
+        found += [(then, key, f"'{key}' does not go with 'unless_followed_by'", watched) for key in ("by", "every")]
+    return [(place.node, key, message, hint) for place, key, message, hint in found if place.has(key)]
 
 
 def _follow(reader: Reader, on: tuple[str, ...]) -> Follow:

@@ -1,6 +1,8 @@
 """Text to Python's syntax tree, with every size bounded before and after, and faults given their place in the file."""
 
 import ast
+import io
+import tokenize
 import warnings
 from typing import Final
 
@@ -34,10 +36,14 @@ class Text:
         """Position in the text of a place given as the parser does: line from 1 and UTF-8 column in bytes."""
         if line > len(self._starts):
             return len(self.text)
-        start = self._starts[line - 1]
+        start = self.start(line)
         end = self.text.find("\n", start)
         row = self.text[start : end if end >= 0 else len(self.text)]
         return start + len(row.encode("utf-8", "replace")[: max(column, 0)].decode("utf-8", "ignore"))
+
+    def start(self, line: int) -> int:
+        """Position in the text of the beginning of a line, counted from 1."""
+        return self._starts[line - 1]
 
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column in the file, from 0, of a position in the text."""
@@ -91,6 +97,8 @@ def parse(text: Text) -> ast.expr:
     if not isinstance(tree, (ast.Tuple, ast.GeneratorExp)) and tree.lineno == 1 and tree.col_offset == 0:
         raise text.error(0, len(source), "unbalanced brackets")
     _bound(tree, text)
+    if not source.isascii():
+        _plain_names(text)
     return tree
 
 
@@ -110,6 +118,16 @@ def _syntax(text: Text) -> ast.expr:
             raise text.error(0, len(text.text), f"not an expression: {fault}") from None
         except (RecursionError, MemoryError):
             raise text.error(0, 1, "the expression is nested too deeply") from None
+
+
+def _plain_names(text: Text) -> None:
+    """Refuse what the parser would take for a name in ASCII: it brings compatible characters (NFKC) to one form."""
+    for token in tokenize.generate_tokens(io.StringIO(f"({text.text}\n)").readline):
+        if token.type == tokenize.NAME and not token.string.isascii():
+            line, column = token.start
+            start = text.start(line) + column - (line == 1)
+            message = f"'{token.string}' is not written in ASCII letters; only quoted text may have others"
+            raise text.error(start, start + len(token.string), message)
 
 
 def _advice(source: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence as SequenceOf
 
-from engine.ruleset.errors import RuleError, suggest
+from engine.ruleset.errors import Faults, RuleError, suggest
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar, Sequence
 
 TEXT_CHARS_MAX = 2_000
@@ -37,14 +37,19 @@ class Reader:
         node: the mapping.
         what: its name in messages, such as "a rule".
         keys: every key it may have; another is an error, with the nearest of these as a suggestion.
+        faults: keeps those errors; they are raised where there is none.
     """
 
-    def __init__(self, node: Mapping, what: str, keys: SequenceOf[str]) -> None:
+    def __init__(self, node: Mapping, what: str, keys: SequenceOf[str], faults: Faults | None = None) -> None:
         self.node = node
         self.what = what
+        unknown = Faults() if faults is None else faults
         for name, (key, _) in node.items.items():
             if name not in keys:
-                raise fail(key, f"unknown key '{name}' of {what}", suggest(name, keys) or f"one of {', '.join(keys)}")
+                hint = suggest(name, keys) or f"one of {', '.join(keys)}"
+                unknown.found.append(fail(key, f"unknown key '{name}' of {what}", hint))
+        if faults is None:
+            unknown.check()
 
     def has(self, key: str) -> bool:
         """Whether a key is there with a value."""

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from engine.ruleset import ir, observers, templates
+from engine.ruleset.build import FALSE
 from engine.ruleset.check import Scope, condition
-from engine.ruleset.errors import suggest
-from engine.ruleset.model import CANARY, LIVE, MODES, ON_DEGRADED, OUTCOMES, SKIP, Case, Rule
+from engine.ruleset.errors import Faults, suggest
+from engine.ruleset.model import ANY, CANARY, LIVE, MODES, ON_DEGRADED, OUTCOMES, SKIP, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import parse_moment
@@ -37,32 +39,42 @@ def rule_id(reader: Reader) -> str:
     return found
 
 
-def read_rule(reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader) -> tuple[Rule, bool]:
-    """A rule, one that decides or one that observes, and whether it is enabled. Raises `RuleError`."""
-    then = mapping(reader.need("then"), "'then'")
-    observes = observers.is_observer(then)
-    on = observers.types_of(reader, observes)
-    rule = _common(reader, scope, uses_of, lambda test: case(test, observers.example(on)))
-    rule = observers.read(rule, on, reader, then, scope) if observes else _decides(rule, reader, then, scope)
-    return rule, reader.flag("enabled", True)
+def read_rule(
+    name: str, reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader, faults: Faults
+) -> tuple[Rule, bool]:
+    """A rule, one that decides or one that observes, and whether it is enabled.
+
+    What is wrong with it goes to `faults`, all of it; with a fault the rule is of no use.
+    """
+    then = faults.take(lambda: mapping(reader.need("then"), "'then'"), None)
+    observes = then is not None and observers.is_observer(then)
+    on = faults.take(lambda: observers.types_of(reader, observes), (ANY,)) if then is not None else ()
+    rule = _common(name, reader, scope, uses_of, lambda test: case(test, observers.example(on)), faults)
+    if then is not None:
+        read = observers.read if observes else _decides
+        rule = read(rule, on, reader, then, scope, faults)
+    return rule, faults.take(lambda: reader.flag("enabled", True), True)
 
 
-def _common(reader: Reader, scope: Scope, uses_of: UsesOf, case: Callable[[Mapping], Case]) -> Rule:
+def _common(
+    name: str, reader: Reader, scope: Scope, uses_of: UsesOf, case: Callable[[Mapping], Case], faults: Faults
+) -> Rule:
     """What every rule has, so far without effect."""
-    when = _condition(reader, "when", scope)
-    unless = _condition(reader, "unless", scope) if reader.has("unless") else None
-    mode, share = _mode(reader)
-    valid_from_ms, valid_to_ms = _validity(reader)
+    take, known = faults.take, len(faults.found)
+    when = take(lambda: _condition(reader, "when", scope), FALSE)
+    unless = take(lambda: _condition(reader, "unless", scope), FALSE) if reader.has("unless") else None
+    sound = len(faults.found) == known  # else tests may name aggregates of a condition nobody could read
+    mode, share = take(lambda: _mode(reader), (LIVE, 1.0))
+    valid_from_ms, valid_to_ms = take(lambda: _validity(reader), (None, None))
     trees = [when] if unless is None else [when, unless]
     nodes = [node for tree in trees for node in ir.walk(tree)]
-    tests = sequence(reader.need("tests"), "'tests'") if reader.has("tests") else []
-    if len(tests) > TESTS_MAX:
-        raise fail(reader.need("tests"), f"more than {TESTS_MAX} tests of one rule")
+    written = take(lambda: _tests(reader), [])
+    tests = [take(partial(_test, test, case), None) for test in written if sound]
     uses = {name: place for tree in trees for name, place in uses_of(tree).items()}
     return Rule(
-        id=rule_id(reader),
-        description=reader.text("description", ""),
-        owner=reader.text("owner", ""),
+        id=name,
+        description=take(lambda: reader.text("description", ""), ""),
+        owner=take(lambda: reader.text("owner", ""), ""),
         when=when,
         unless=unless,
         decision=None,
@@ -70,14 +82,14 @@ def _common(reader: Reader, scope: Scope, uses_of: UsesOf, case: Callable[[Mappi
         reason="",
         detail="",
         allow=False,
-        hard=reader.flag("hard", False),
+        hard=take(lambda: reader.flag("hard", False), False),
         mode=mode,
         share=share,
         uses=tuple(uses),
         features=tuple(uses.values()),
         scores=tuple(sorted({node.name for node in nodes if isinstance(node, ir.Score)})),
-        tests=tuple(case(mapping(test, "a test")) for test in tests),
-        tags=tuple(text for text, _ in reader.texts("tags")),
+        tests=tuple(test for test in tests if test is not None),
+        tags=tuple(text for text, _ in take(lambda: reader.texts("tags"), [])),
         file=reader.node.source.name,
         line=reader.node.line + 1,
         valid_from_ms=valid_from_ms,
@@ -85,20 +97,33 @@ def _common(reader: Reader, scope: Scope, uses_of: UsesOf, case: Callable[[Mappi
     )
 
 
-def _decides(rule: Rule, reader: Reader, found: Mapping, scope: Scope) -> Rule:
+def _tests(reader: Reader) -> list[Node]:
+    tests = sequence(reader.need("tests"), "'tests'") if reader.has("tests") else []
+    if len(tests) > TESTS_MAX:
+        raise fail(reader.need("tests"), f"more than {TESTS_MAX} tests of one rule")
+    return tests
+
+
+def _test(node: Node, case: Callable[[Mapping], Case]) -> Case:
+    return case(mapping(node, "a test"))
+
+
+def _decides(rule: Rule, on: tuple[str, ...], reader: Reader, found: Mapping, scope: Scope, faults: Faults) -> Rule:
     """The rule with an outcome of its own."""
-    then = Reader(found, "'then'", THEN_KEYS)
-    allow = then.flag("allow", False)
-    decision = _decision(then) if then.has("decision") else None
-    _consistent(reader, then, allow, decision, rule.hard)
+    take = faults.take
+    then = Reader(found, "'then'", THEN_KEYS, faults)
+    allow = take(lambda: then.flag("allow", False), False)
+    decision = take(lambda: _decision(then), 0) if then.has("decision") else None
+    take(lambda: _consistent(reader, then, allow, decision, rule.hard), None)
     return replace(
         rule,
+        on=on,
         decision=decision,
-        score=then.number("score", 0.0, -SCORE_MAX, SCORE_MAX),
-        reason=templates.reason_code(then, rule.id),
-        detail=_detail(then, scope),
+        score=take(lambda: then.number("score", 0.0, -SCORE_MAX, SCORE_MAX), 0.0),
+        reason=take(lambda: templates.reason_code(then, rule.id), ""),
+        detail=take(lambda: templates.read(then, "detail", "", scope), ""),
         allow=allow,
-        on_degraded=_on_degraded(reader),
+        on_degraded=take(lambda: _on_degraded(reader), SKIP),
     )
 
 
@@ -133,10 +158,6 @@ def _consistent(reader: Reader, then: Reader, allow: bool, decision: int | None,
         raise fail(reader.need("hard"), "a rule that allows cannot be hard", "hard rules are those it leaves in force")
     if not allow and decision is None and not then.has("score"):
         raise fail(then.node, "'then' does nothing", "give a decision, a score or allow: true")
-
-
-def _detail(then: Reader, scope: Scope) -> str:
-    return templates.read(then, "detail", "", scope)
 
 
 def _validity(reader: Reader) -> tuple[int | None, int | None]:

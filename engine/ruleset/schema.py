@@ -9,23 +9,22 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from engine.domain.durations import UNITS_MS
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.schema import BASE_URI, DIALECT
 from engine.features.definition import AGGREGATES, OF_FIELDS
 from engine.ruleset import declarations, observers, rules, templates
 from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
-from engine.ruleset.compiler import RULES_MAX, SECTIONS
+from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
+from engine.ruleset.limits import RULES_MAX
 from engine.ruleset.lists import VALUES_MAX
 from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, ON_DEGRADED, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
-from engine.ruleset.schema_parts import Schema, choice, closed, duration, text, texts, whole
-from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, MOMENT, Kind
+from engine.ruleset.schema_parts import Schema, choice, closed, duration, moment, text, texts, whole
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, Kind
 
 NAME: Final = "rules.schema.json"
 
-_WINDOW: Final = rf"^\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*$"
 _SINGLE: Final = ["number", "boolean", "null"]
 
 
@@ -67,21 +66,23 @@ def render() -> str:
 
 def _expression() -> Schema:
     calls = [signature for signature, _, _ in BUILTINS.values()] + [f.signature for f in REGISTRY.values()]
-    text = {"type": "string", "minLength": 1, "maxLength": EXPRESSION_CHARS_MAX}
     return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": EXPRESSION_CHARS_MAX,
         "description": "A condition or a number over event fields, features, scores (score.anomaly) and lists.NAME. "
         f"Functions: {', '.join(calls)}. Aggregates: {', '.join(AGGREGATES)}, with by=, of=, window=, where=.",
         "examples": ["amount_base > 100 and not three_ds", *(function.example for function in REGISTRY.values())],
-        "anyOf": [text, {"type": ["number", "boolean"]}],
     }
 
 
-def _described(description: str) -> Schema:
-    return {"$ref": "#/$defs/expression", "description": description}
+def _described(description: str, *constant: str) -> Schema:
+    expression = {"$ref": "#/$defs/expression"}
+    return {**({"anyOf": [expression, {"type": [*constant]}]} if constant else expression), "description": description}
 
 
 def _rule() -> Schema:
-    share = r"[0-9]{1,3}(?:\.[0-9]{1,3})?\s*%"
+    share = r"(?!0+(?:\.0+)?\s*%)(?:0?[0-9]{1,2}(?:\.[0-9]{1,3})?|100(?:\.0{1,3})?)\s*%"
     plain = [mode for mode in MODES if mode != CANARY]
     modes = [
         {"enum": plain},
@@ -93,14 +94,14 @@ def _rule() -> Schema:
         "description": text("For people, and in the reasons of decisions where `detail` is left out."),
         "owner": text("Who answers for the rule."),
         "tags": texts("For people."),
-        "when": _described("The rule hits where this condition holds."),
-        "unless": _described("But not where this one holds."),
+        "when": _described("The rule hits where this condition holds.", "boolean"),
+        "unless": _described("But not where this one holds.", "boolean"),
         "then": _then(),
         "hard": {"type": "boolean", "description": "Not set aside by a rule that allows."},
         "mode": {"description": "live; shadow; or live for a stable share of customers.", "anyOf": modes},
         "enabled": {"type": "boolean", "description": "false: checked, never evaluated."},
-        "valid_from": _moment("Event time from which the rule is evaluated."),
-        "valid_to": _moment("Event time from which it is no longer."),
+        "valid_from": moment("Event time from which the rule is evaluated."),
+        "valid_to": moment("Event time from which it is no longer."),
         "on": _types("Of a rule that raises an alert: the events it looks at; those that carry a decision by default."),
         "unless_followed_by": _follow(),
         "on_degraded": choice("What the rule comes to where only the state could tell, and is away.", ON_DEGRADED),
@@ -127,10 +128,6 @@ def _follow() -> Schema:
     }
     found = closed({key: keys[key] for key in observers.FOLLOW_KEYS}, "same", "within")
     return {**found, "description": "The alert is raised where no such event follows a hit in time."}
-
-
-def _moment(description: str) -> Schema:
-    return {**text(description, MOMENT.pattern), "examples": ["2026-01-31T23:00:00Z"]}
 
 
 def _then() -> Schema:
@@ -185,6 +182,7 @@ def _test() -> Schema:
             "type": "object",
             "description": "Event fields, features and scores; what is left out is missing.",
             "properties": given,
+            "propertyNames": {"anyOf": [{"enum": [*given]}, {"pattern": whole(declarations.NAME.pattern)}]},
             "additionalProperties": single,
         },
         "with": {
@@ -217,7 +215,7 @@ def _feature() -> Schema:
         "agg": {"enum": list(AGGREGATES)},
         "of": {"enum": fields, "description": "The field that is aggregated."},
         "by": texts("Whose events count: one entity, or a combination.", enum=list(ENTITY_FIELDS)),
-        "window": {"type": "string", "pattern": _WINDOW, "examples": ["90s", "10m", "24h", "30d"]},
+        "window": {**duration("How much event time counts."), "examples": ["90s", "10m", "24h", "30d"]},
         "where": _described("Which events count, by event fields; those that carry a decision where it is left out."),
         "expr": _described("A derived feature: over event fields and other features."),
         "description": {"description": "For people."},

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from engine.domain.durations import UNITS_MS
 from engine.ruleset.reader import TEXT_CHARS_MAX
+from engine.ruleset.types import MOMENT
 
 Schema = dict[str, Any]
 _DURATION: Final = rf"\s*[0-9]{{1,12}}\s*({'|'.join(UNITS_MS)})\s*"
@@ -38,6 +39,11 @@ def texts(description: str, **of: Any) -> Schema:
 def duration(description: str) -> Schema:
     """A duration such as `15m`."""
     return {**text(description, _DURATION), "examples": ["15m", "3d"]}
+
+
+def moment(description: str) -> Schema:
+    """A time of RFC 3339."""
+    return {**text(description, MOMENT.pattern), "examples": ["2026-01-31T23:00:00Z"]}
 
 
 def choice(description: str, words: Sequence[str]) -> Schema:

@@ -24,6 +24,7 @@ NUMBER_CHARS_MAX: Final = 40
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_NUMBERS: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS: Final[dict[str, bool | None]] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
     "null": None, "Null": None, "NULL": None, "~": None, "": None,
@@ -165,7 +166,7 @@ class _Builder:
                 if event.tags:
                     raise self.fail(event, "tag directives are not allowed")
                 root = self.node(next(events), events, 0)
-        return None if isinstance(root, Scalar) and root.value is None else root
+        return None if isinstance(root, Scalar) and not root.raw and root.style is None else root
 
     def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         """The node that begins with `event`, within the limits of size and depth. Raises `RuleError`."""
@@ -197,6 +198,8 @@ class _Builder:
     def plain(self, event: Any, raw: str) -> None | bool | int | float | str:
         if raw in _WORDS:
             return _WORDS[raw]
+        if _NOT_NUMBERS.fullmatch(raw):
+            raise self.fail(event, f"{raw} is no number to compute with", "quote it if it is text", len(raw))
         if raw[0] not in "+-.0123456789" or not (_INTEGER.fullmatch(raw) or _FLOAT.fullmatch(raw)):
             return raw
         if len(raw) > NUMBER_CHARS_MAX:

@@ -217,3 +217,48 @@ def test_messages_of_files(text: str, message: str) -> None:
     assert found
     assert message in found[0]
     assert found[0].startswith("t.yaml:")
+
+
+MANY = """rules:
+  - id: r
+    owner: 5
+    colour: red
+    when: amout > 1
+    unless: ipp == 'x'
+    then: {decision: reviw, reason: low, score: high, detail: '{amuont}', x: 1}
+    hard: maybe
+    mode: lvie
+    valid_from: noon
+    on_degraded: never
+    enabled: perhaps
+  - id: r
+    when: amount > 1
+    then: {decision: review}
+    tests: [{given: {amuont: 1}, expect: hit}, {given: {}, expect: never}]
+  - {id: Q, when: amount >, then: x}
+  - id: o
+    on: [payment.x]
+    when: amount > 1
+    then: {alert: loud, severity: high!, title: '{amuont}', action: '{ipp}', by: planet, every: soon, reason: low}
+    unless_followed_by: {same: amount, within: 3d}
+    hard: true
+    on_degraded: hit
+"""
+
+
+def test_every_fault_of_a_rule_is_shown_at_once() -> None:
+    lines = [int(line.split(":")[1]) for line in faults(MANY)]
+    assert {line: lines.count(line) for line in lines} == {
+        3: 1, 4: 1, 5: 1, 6: 1, 7: 5, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1, 16: 2, 17: 3,
+        19: 1, 21: 9, 22: 1, 23: 1, 24: 1,
+    }  # fmt: skip
+
+
+def test_tests_are_not_blamed_for_a_condition_that_could_not_be_read() -> None:
+    """The aggregate of the test is that of the rule."""
+    gap = "count(by=ip, window='1h')"
+    text = (
+        RULE.replace("amount > 1", f"{gap} > 1 and amout > 1") + f'    tests: [{{with: {{"{gap}": 2}}, expect: hit}}]\n'
+    )
+    [found] = faults(text)
+    assert "unknown name 'amout'" in found

@@ -172,6 +172,10 @@ def test_every_key_the_loader_knows_has_its_place() -> None:
             "lists: {a: {values: ['1', 'x y', \"it's\", 'yes', NO]}}",
             'lists:\n  a: {values: ["1", "x y", "it\'s", "yes", NO]}\n',
         ),
+        (
+            "features: [{name: 'a', agg: \"count\", by: 'ip', window: \"1h\"}, {name: b, expr: '10m', owner: '1e3'}]",
+            'features:\n  - {name: a, agg: count, by: ip, window: 1h}\n  - {name: b, expr: 10m, owner: "1e3"}\n',
+        ),
         ("features:\n  - # why\n    name: a\n    expr: 'amount'", "features:\n  # why\n  - {name: a, expr: amount}\n"),
         ("\ufefflists: {a: {values: [x]}}\r\n", "lists:\n  a: {values: [x]}\n"),
     ],

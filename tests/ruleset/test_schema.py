@@ -104,7 +104,8 @@ MODEL = "models: {anomaly: {%s}}"
 
 
 @pytest.mark.parametrize("extra", [
-    "", ", mode: shadow", ", mode: 'canary: 10%'", ", mode: {canary: 2.5%}", ", tags: a", ", tags: [a, b]",
+    "", ", mode: shadow", ", mode: 'canary: 10%'", ", mode: {canary: 2.5%}", ", mode: 'canary: 100%'",
+    ", mode: {canary: 0.001 %}", ", unless: false", ", tags: a", ", tags: [a, b]",
     ", hard: true", ", unless: three_ds",
     ", tests: [{given: {card_bin: 411111, ip: null, my_feature: true}, expect: miss}]",
     ", tests: [{given: {event_time: 2026-01-31T23:00:00Z}, with: {'count(by=ip)': 1}, expect: hit}]",
@@ -141,6 +142,11 @@ def test_right_rules_pass(extra: str) -> None:
     RULE % ", mode: loud",
     RULE % ", mode: canary",
     RULE % ", mode: {canary: 10}",
+    RULE % ", mode: 'canary: 200%'", RULE % ", mode: 'canary: 100.5%'", RULE % ", mode: {canary: 0.0%}",
+    RULE % ", unless: 5", "rules: [{id: r, when: 5, then: {decision: review}}]",
+    RULE % ", tests: [{given: {'amount ': 1}, expect: hit}]",
+    "features: [{name: f, expr: 5}]", "features: [{name: f, expr: true}]",
+    "features: [{name: f, agg: count, by: ip, window: 1h, where: true}]",
     RULE % ", hard: yes",
     RULE % ", whenn: x",
     RULE % ", tests: [{given: {}}]",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.ruleset import Frame, testing
+from engine.ruleset.explain import explain_rule
 from engine.ruleset.types import parse_moment
 from tests.ruleset.helpers import columns_of, faults, rule_file, ruleset_of
 
@@ -52,3 +53,19 @@ def test_tests_beside_a_rule_are_held_to_it_too() -> None:
 def test_faults_have_their_place(text: str, message: str) -> None:
     [found] = faults(rule_file("amount > 1", rule=f"{text}\n    then: {{score: 1}}"))
     assert message in found
+
+
+def test_an_explanation_shows_times() -> None:
+    ruleset = ruleset_of(rule_file("amount > 1 and event_time > 1000", rule=BOTH))
+    columns = columns_of([{"amount": 5, "event_time": FROM_MS}])
+    lines = explain_rule(ruleset, Frame(columns, np.empty((len(ruleset.rows), 1))), 0, 0).lines()
+    assert [line.strip() for line in lines[1:]] == [
+        "event_time >= 2026-02-28T23:00:00.000Z: True",
+        "event_time: 2026-02-28T23:00:00.000Z",
+        "event_time < 2026-03-02T00:00:00.500Z: True",
+        "event_time: 2026-02-28T23:00:00.000Z",
+        "amount > 1: True",
+        "amount: 5.0",
+        "event_time > 1000: True",
+        "event_time: 2026-02-28T23:00:00.000Z",
+    ]

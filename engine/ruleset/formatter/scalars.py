@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import yaml
 
+from engine.domain.durations import UNITS_MS
 from engine.ruleset.formatter.tree import Leaf
 
 WIDTH: Final = 120
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORD: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|[0-9]+(?:{'|'.join(UNITS_MS)})")
+"""Plain words and durations."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*")
 _TOKEN: Final = re.compile(r"""\\.|['"()\[\]]|(?<=[^ ] )(?:and|or)(?= )""")
 _TRUTHS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})

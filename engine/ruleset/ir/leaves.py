@@ -12,13 +12,16 @@ METADATA: Final = "metadata."
 
 @dataclass(frozen=True, eq=False)
 class Const(Node):
-    """A literal: float for numbers, booleans (0.0, 1.0) and conditions, str for text."""
+    """A literal: float for numbers, booleans (0.0, 1.0) and conditions, str for text. `shown` is its text if not ""."""
 
     value: float | str
+    shown: str = ""
 
     atomic: ClassVar[bool] = True
 
     def render(self) -> str:
+        if self.shown:
+            return self.shown
         if isinstance(self.value, str):
             return string_text(self.value)
         if self.kind is Kind.NUMBER:
