@@ -2,37 +2,26 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
 from engine.core.controls import stretches
-from engine.core.decode import Decoded
-from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from tests.core.rig import DAY, HOUR, MINUTE, RULES, Oracle, event, rules
+from tests.service.simulator.world import World
 
 START: Final = 1_760_000_000_000
 KINDS: Final = ("payment.captured", "payment.settled", "payment.failed", "offer.redeemed", "offer.viewed")
-SMALL: Final = CoreSettings(entities_max=5, customers_max=2)
 RULESET: Final = rules(RULES + "models: {anomaly: null}\n")
 
 
-class Crashing(Partition):
-    """Calls `crash` when it has applied a batch."""
-
-    crash: Callable[[], None]
-
-    def apply(
-        self, decoded: Decoded, source: Callable[[int], dict[str, Any]], explain: frozenset[int] = frozenset()
-    ) -> Effects:
-        effects = super().apply(decoded, source, explain)
-        self.crash()
-        return effects
-
-
-class Observing:
+class Observing(World):
     """Payments that are settled or not, sources that fall silent, repeats, outliers in time, ticks."""
+
+    first = RULESET
+    sets: ClassVar = {RULESET.hash: RULESET}
+    small = CoreSettings(entities_max=5, customers_max=2)
 
     def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
         now = START + number * 4 * MINUTE
@@ -49,14 +38,6 @@ class Observing:
             fields["source"] = f"s{draw.randrange(3)}"
         body = event(identity, draw.choice(KINDS), time_ms, identity % 4, **fields)
         return json.dumps({**body, "customer_id": f"c{partition}-{identity % 4}"}).encode()
-
-    def rule_sets(self, disturb: Callable[[], bool]) -> None:
-        return None
-
-    def machine(self, number: int, crash: Callable[[], None], rule_sets: Any = None) -> Crashing:
-        machine = Crashing(RULESET, SMALL, shard=number)
-        machine.crash = crash
-        return machine
 
 
 def outputs(values: Sequence[bytes | None], shard: int) -> list[str]:

@@ -1,18 +1,11 @@
 """A world for the simulator in which rule sets, lists and snoozes change while workers die."""
 
-import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from engine.core.controls import stretches
-from engine.core.decode import Decoded
-from engine.core.effects import Output
-from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
-from engine.ports.store import StoreUnavailable
-from engine.ruleset import RuleSet
 from tests.core.adoption_world import (
     ADDRESSES,
     AMOUNTS,
@@ -31,43 +24,17 @@ from tests.core.adoption_world import (
     Oracle,
     encoded,
 )  # fmt: skip
-from tests.service.observing import Crashing
+from tests.service.simulator.world import World
 
 SWITCHES: Final = {20: TWO, 50: ONE}
-SMALL: Final = CoreSettings(entities_max=2, customers_max=1)
 
 
-class Shelf:
-    """The rule sets of one process: nothing is at hand but the first, until it was fetched."""
-
-    def __init__(self, disturb: Callable[[], bool]) -> None:
-        """`disturb` may end the process; it says whether the archive fails."""
-        self._disturb = disturb
-        self._held: dict[str, RuleSet] = {}
-
-    def get(self, ruleset: str) -> RuleSet | None:
-        return self._held.get(ruleset)
-
-    async def fetch(self, ruleset: str) -> RuleSet | None:
-        await asyncio.sleep(0)
-        if self._disturb():
-            raise StoreUnavailable("simulated")
-        if ruleset in SETS:
-            self._held[ruleset] = SETS[ruleset]
-        return self._held.get(ruleset)
-
-
-class Adopting(Crashing):
-    """May die between adoption and commit, too."""
-
-    def missing(self, decoded: Decoded) -> list[bytes]:
-        keys = super().missing(decoded)
-        self.crash()
-        return keys
-
-
-class Ruling:
+class Ruling(World):
     """Payments under rules that change, repeats, and what is no event."""
+
+    first = ONE
+    sets = SETS
+    small = CoreSettings(entities_max=2, customers_max=1)
 
     def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
         at = T0 + draw.randrange(40) * MINUTE
@@ -105,24 +72,6 @@ class Ruling:
             record |= {"rule": draw.choice(IDS), "entity": entity, "value": draw.choice(ENTITIES[entity][1])}
             record["until"] = draw.choice([None, T0 + 20 * MINUTE, T0 + 39 * MINUTE])
         return record
-
-    def rule_sets(self, disturb: Callable[[], bool]) -> Shelf:
-        return Shelf(disturb)
-
-    def machine(self, number: int, crash: Callable[[], None], rule_sets: Any = None) -> Adopting:
-        machine = Adopting(ONE, SMALL, shard=number, rulesets=rule_sets.get)
-        machine.crash = crash
-        return machine
-
-
-def outputs(values: Sequence[bytes | None], shard: int) -> list[Output]:
-    """What one undisturbed run in memory puts out."""
-    partition, found = Partition(ONE, CoreSettings(), shard=shard, backed=False, rulesets=SETS.get), []
-    where = {"topic": "payments.events", "partition": shard}
-    for start, end in stretches(values, 500):
-        decoded = partition.decode(values[start:end])
-        found += partition.apply(decoded, lambda row, start=start: {**where, "offset": start + row}).outputs
-    return found
 
 
 def foretold(values: Sequence[bytes | None]) -> tuple[list[dict[str, Any]], str]:
