@@ -126,9 +126,9 @@ def _slow(send: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 
 def _poisoned(decode: Callable[..., Any], poison: bytes) -> Callable[..., Any]:
-    def decoded(self: Partition, records: Any) -> Any:
+    def decoded(self: Partition, records: Any, *offsets: Any) -> Any:
         if any(poison in (value or b"") for value in records):
             raise RuntimeError("a record that the core cannot take")
-        return decode(self, records)
+        return decode(self, records, *offsets)
 
     return decoded

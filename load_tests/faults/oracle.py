@@ -71,7 +71,7 @@ def replay(
 
 
 def _step(partition: Partition, shard: int, topic: str, batch: Sequence[Record], found: Shard) -> None:
-    decoded = partition.decode([record.value for record in batch])
+    decoded = partition.decode([record.value for record in batch], [record.offset for record in batch])
     missing = partition.missing(decoded)
     while missing:
         missing = partition.load(missing, [found.state.get(key) for key in missing])
