@@ -159,7 +159,8 @@ class _Compiler:
 
     def declare_feature(self, node: Node) -> None:
         """Take in the name and kind of a feature, so that expressions may name it before it is compiled."""
-        reader = Reader(mapping(node, "a feature"), "a feature", declarations.FEATURE_KEYS)
+        faults = Faults()
+        reader = Reader(mapping(node, "a feature"), "a feature", declarations.FEATURE_KEYS, faults)
         name = declarations.feature_name(reader)
         if name in self.declared:
             first = self.declared[name].reader.node
@@ -169,9 +170,10 @@ class _Compiler:
         if derived:
             for key in ("agg", "of", "by", "window", "where"):
                 if reader.has(key):
-                    raise fail(reader.node.items[key][0], f"a derived feature has no '{key}'")
+                    faults.found.append(fail(reader.node.items[key][0], f"a derived feature has no '{key}'"))
         self.declared[name] = _Declared(name, reader, derived)
         self.kinds[name] = Kind.NUMBER  # until it is checked
+        faults.check()
 
     def aggregate(self, entry: _Declared) -> None:
         definition = declarations.feature(entry.reader, entry.name, self.declared)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from collections.abc import Mapping as FilesMapping
 from typing import Final
 
-from engine.features.definition import AGGREGATES, FeatureDef
+from engine.features.definition import AGGREGATES, FeatureDef, Filter
 from engine.ruleset import list_files
 from engine.ruleset.aggregates import define, filter_of
-from engine.ruleset.errors import suggest
+from engine.ruleset.errors import Faults, suggest
 from engine.ruleset.functions import BUILTINS, REGISTRY
 from engine.ruleset.lists import VALUES_MAX, ValueList
 from engine.ruleset.model import AnomalyConfig, FraudConfig
@@ -57,29 +57,44 @@ def feature_name(reader: Reader) -> str:
 
 def feature(reader: Reader, name: str, declared: Iterable[str]) -> FeatureDef:
     """A declared aggregate; `declared` are the names of all features, for messages. Raises `RuleError`."""
-    agg = reader.text("agg")
-    if agg not in AGGREGATES:
-        hint = suggest(agg, list(AGGREGATES)) or f"one of {', '.join(AGGREGATES)}"
-        raise fail(reader.need("agg"), f"unknown agg '{agg}'", hint)
-    reader.need("by")
-    by = tuple(text for text, _ in reader.texts("by"))
-    of = reader.text("of") if reader.has("of") else None
-    window_ms = None
-    if reader.has("window"):
-        node = reader.scalar("window")
-        try:
-            window_ms = parse_window(node.raw)
-        except ValueError as fault:
-            raise fail(node, str(fault)) from None
-    where = None
-    if reader.has("where"):
-        reader.text("where")
-        where = filter_of(Text(reader.scalar("where")), declared)
+    faults = Faults()
+    agg = faults.take(lambda: _agg(reader), "")
+    by = faults.take(lambda: _by(reader), ())
+    of = faults.take(lambda: reader.text("of"), None) if reader.has("of") else None
+    window_ms = faults.take(lambda: _window(reader), None) if reader.has("window") else None
+    where = faults.take(lambda: _where(reader, declared), None) if reader.has("where") else None
+    faults.check()
     try:
         return define(name, agg, by, of, window_ms, where)
     except ValueError as fault:
         key = str(fault.args[1])
         raise fail(reader.get(key) or reader.node, str(fault.args[0])) from None
+
+
+def _agg(reader: Reader) -> str:
+    agg = reader.text("agg")
+    if agg not in AGGREGATES:
+        hint = suggest(agg, list(AGGREGATES)) or f"one of {', '.join(AGGREGATES)}"
+        raise fail(reader.need("agg"), f"unknown agg '{agg}'", hint)
+    return agg
+
+
+def _by(reader: Reader) -> tuple[str, ...]:
+    reader.need("by")
+    return tuple(text for text, _ in reader.texts("by"))
+
+
+def _window(reader: Reader) -> int:
+    node = reader.scalar("window")
+    try:
+        return parse_window(node.raw)
+    except ValueError as fault:
+        raise fail(node, str(fault)) from None
+
+
+def _where(reader: Reader, declared: Iterable[str]) -> Filter:
+    reader.text("where")
+    return filter_of(Text(reader.scalar("where")), declared)
 
 
 def value_list(name: Scalar, node: Node, files: FilesMapping[str, str]) -> ValueList:

@@ -254,6 +254,16 @@ def test_every_fault_of_a_rule_is_shown_at_once() -> None:
     }  # fmt: skip
 
 
+def test_every_fault_of_a_feature_is_shown_at_once_and_rules_may_name_it() -> None:
+    text = """features:
+  - {name: f, agg: cont, by: 5, of: [x], window: soon, where: amout > 1, colour: red}
+  - {name: g, expr: amout, window: 1h, by: ip, colour: red}
+"""
+    lines = [int(line.split(":")[1]) for line in faults(text + rule_file("f > 1 and g > 1"))]
+    assert [lines.count(line) for line in (2, 3)] == [6, 4]
+    assert len(lines) == 10
+
+
 def test_tests_are_not_blamed_for_a_condition_that_could_not_be_read() -> None:
     """The aggregate of the test is that of the rule."""
     gap = "count(by=ip, window='1h')"
