@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from engine.adapters.memory_store import MemoryStore
@@ -16,7 +16,7 @@ from engine.features.plan import GroupPlan, Plan
 from engine.features.state import FeatureState
 from engine.ruleset import RuleSet
 from engine.ruleset.compiler import compile as compile_rules
-from tests.service.observing import Crashing
+from tests.service.simulator.world import Crashing, World
 
 T0: Final = 1_767_225_600_000
 MINUTE: Final = 60_000
@@ -50,9 +50,13 @@ models: {anomaly: null}
 SETS: Final = {ruleset.hash: ruleset for ruleset in (ONE, TWO)}
 
 
-class Sharing:
+class Sharing(World):
     """Payments at a few shared devices, addresses and merchants; repeats, and what is no event. `switches`: rule sets
     that come into force at their places."""
+
+    first = ONE
+    sets = SETS
+    small = SMALL
 
     def __init__(self, switches: dict[int, RuleSet] | None = None) -> None:
         self.switches = switches or {}
@@ -76,16 +80,12 @@ class Sharing:
                 body[name] = f"192.0.2.{draw.randrange(count)}" if name == "ip" else f"{name}{draw.randrange(count)}"
         return json.dumps(body).encode()
 
-    def rule_sets(self, disturb: Callable[[], bool]) -> None:
-        return None
 
-    def machine(self, number: int, crash: Callable[[], None], rule_sets: Any = None) -> Crashing:
-        machine = Crashing(ONE, SMALL, shard=number, rulesets=SETS.get)
-        machine.crash = crash
-        return machine
+Held = dict[bytes, Counter[tuple[Any, ...]]]
+"""By entity, how often each touch is in its log."""
 
 
-def touches(layout: bytes, logs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, Counter[tuple[Any, ...]]]:
+def touches(layout: bytes, logs: Iterable[tuple[bytes, bytes]]) -> Held:
     """What stored logs hold, by state key: how often each touch, (time, filters, values); when each was first seen."""
     names = json.loads(layout)["groups"]
     plan = Plan.compile([*ONE.features, *TWO.features[:1], *TWO.features[2:]], layout, SMALL.features)
