@@ -8,8 +8,9 @@ import pytest
 from engine.core.adoption import HEAD_RULESET
 from tests.service import ruling
 from tests.service.observing import Observing, observed
+from tests.service.simulator.alone import SoleSimulation
 from tests.service.simulator.campaign import campaign, ran
-from tests.service.simulator.checks import check, run_now
+from tests.service.simulator.checks import check, check_alone, run_now
 from tests.service.simulator.faults import NONE, Faults
 from tests.service.simulator.loop import run
 from tests.service.simulator.simulation import Simulation
@@ -47,6 +48,15 @@ def test_a_failing_seed_is_one_line_that_says_how_to_see_it_again(monkeypatch: p
     assert ran(5).failure == (
         "seed 5: AssertionError: lost: dec_1 (fails); to see it again: python -m tests.service.simulator 5"
     )
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_a_sole_owner_answers_every_call_with_what_its_journal_says(first: int) -> None:
+    for seed in range(first, first + 20):
+        simulation = SoleSimulation(seed)
+        run(simulation.run())
+        check_alone(simulation)
+        assert simulation.answers
 
 
 @pytest.mark.parametrize("seed", range(200, 216))

@@ -34,7 +34,10 @@ class Simulation:
         store, broker: the servers, as they are at the end.
         transactional: whether the sink stores its position.
         lives: worker processes there were.
+        announces: whether control events come by way of an announcer, who may say them twice.
     """
+
+    announces = False
 
     def __init__(
         self,

@@ -134,9 +134,13 @@ class Worker:
 
 async def bury(lanes: Iterable[Lane]) -> None:
     """End the tasks of a dead process."""
-    for lane in lanes:
-        for task in (lane._task, lane.shard.relay._task):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError, Killed):
-                    await task
+    await cut_short(task for lane in lanes for task in (lane._task, lane.shard.relay._task))
+
+
+async def cut_short(tasks: "Iterable[asyncio.Task[None] | None]") -> None:
+    """Cancel tasks that the process had, if any."""
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Killed):
+                await task
