@@ -9,14 +9,15 @@ from engine.generator.stream import generate
 from engine.partitions import partition_factory
 from engine.ports.store import Head
 from tests.support.counting import replay
-from tests.support.deployment import STEWARD, Deployment
+from tests.support.deployment import ROOT, STEWARD, Deployment
 
 KILLS = 12
 EVENTS_A_LIFE = 1_500
 
 
 async def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(deploy: Callable[..., Deployment]) -> None:
-    deployment = deploy(STEWARD_BATCH_EVENTS_MAX="20")
+    # Rules on what is a customer's own: of entities that two partitions share, no replay of one of them knows all.
+    deployment = deploy(STEWARD_BATCH_EVENTS_MAX="20", STEWARD_RULES=str(ROOT / "load_tests/faults/rules"))
     await deployment.create_topics()
     events = list(generate(KILLS * EVENTS_A_LIFE))
     draw = random.Random(5)

@@ -253,6 +253,22 @@ async def test_a_whole_store_that_goes_back_is_noticed_before_anything_is_delive
         await shard_.relay.close()
 
 
+async def test_a_shard_learns_the_layout_another_has_agreed_on_since() -> None:
+    deployment = Deployment(2)
+    ahead, behind = deployment.shard(0), deployment.shard(1)
+    await ahead.open()
+    await behind.open()
+    assert [saw(d)["ip_7d"] for d in await deployment.process(behind, payment(0, "b"))] == [1]
+    switch = {"type": "control.rules", "event_id": "r", "event_time": T0, "ruleset": TWO.hash}
+    decisions = await deployment.process(ahead, switch, *(payment(i, "a", amount=40) for i in range(1, 5)))
+    assert [saw(decision)["ip_big_7d"] for decision in decisions] == [1, 2, 3, 4]
+    [decision] = await deployment.process(behind, payment(5, "b"))  # touches with a field it does not know
+    assert (decision["ruleset"], saw(decision)["ip_7d"]) == (ONE.hash, 6)
+    assert saw(decision)["ip_cards_7d"] == 2  # the others were recorded under rules that ask for no card
+    for shard in (ahead, behind):
+        await shard.relay.close()
+
+
 async def test_state_under_another_layout_is_refused() -> None:
     deployment = Deployment(2)
     store = deployment.store
