@@ -108,6 +108,7 @@ class Shard:
         self._outputs = 0  # ordinal of the next output
         self._acknowledged = 0  # what the store knows about the relay
         self._fresh = False  # whether the memory mirrors the store
+        self._suspected = -1  # offset of a batch whose state was found torn once
         self._neighbours = Neighbours(number, partitions, partition, store, self._persist, self._in_place, clock)
 
     @property
@@ -166,6 +167,9 @@ class Shard:
             await self._neighbours.fill(decoded, partial(self._faults, records))
         except TornState as torn:
             await self._in_place()  # another owner may have been here: that is no more than a fence
+            if self._suspected != records[0].offset:  # or was, and a failover took it back since: read all once more
+                self._suspected = records[0].offset
+                raise Fenced(self.number, self._stored, self._stored) from torn
             raise StoreMisconfigured(
                 f"shard {self.number}: {torn}: not all of it is of one moment; put a snapshot back (steward rebuild)"
             ) from torn
