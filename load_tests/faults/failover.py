@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,10 +61,13 @@ class Pair:
                     raise TimeoutError("the replica did not follow")
                 time.sleep(0.05)
 
-    def promote(self) -> None:
-        """The replica becomes the primary, for whoever connects from now on."""
+    def detach(self) -> None:
+        """The replica follows no longer: what is committed from now on it has not."""
         with reading.connect(self.replica.url) as client:
             client.replicaof("NO", "ONE")
+
+    def promote(self) -> None:
+        """The detached replica is the primary, for whoever connects from now on."""
         self.servers.reverse()
         self._name()
 
@@ -112,12 +114,10 @@ async def behind(bench: Bench) -> Result:
             for turn in range(times):
                 pouring = asyncio.ensure_future(_pour(stage, events[turn * a_turn : (turn + 1) * a_turn]))
                 await stage.passes(stage.total() + 200, life=worker)
-                both.replica.signal(signal.SIGSTOP)
+                both.detach()
                 await asyncio.sleep(seconds)
                 before = stage.total()
                 both.primary.kill()
-                both.replica.signal(signal.SIGCONT)
-                await asyncio.sleep(0.2)
                 both.promote()
                 began, there = time.monotonic(), stage.total()
                 rolled_back.append(before - there)
@@ -146,12 +146,8 @@ async def split(bench: Bench) -> Result:
                 old = stage.fork()
                 pouring = asyncio.ensure_future(_pour(stage, events[turn * 8 * RATE : (turn + 1) * 8 * RATE]))
                 await stage.passes(stage.total() + 200, life=old)
-                both.replica.signal(signal.SIGSTOP)  # nothing more of the primary's reaches it
+                both.detach()
                 await asyncio.sleep(1.0)
-                with reading.connect(both.primary.url) as client:
-                    client.config_set("repl-timeout", 1)
-                    client.client_kill_filter(_type="replica")
-                both.replica.signal(signal.SIGCONT)
                 both.promote()  # the old worker keeps its connections to the old primary
                 new = stage.fork()
                 await asyncio.sleep(4.0)

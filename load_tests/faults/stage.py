@@ -167,14 +167,21 @@ class Stage(Deployment):
 
     async def judge(self, result: Result, *, seconds: float = 180.0) -> Verdict:
         """Settle, compare with the oracle, and add what differs to `result`."""
-        records = await self.settle(seconds)
+        await self.settle(seconds)
+        while True:  # ticks of a quiet shard may come in between
+            before = self.offsets()
+            found = await self.found()
+            if before == found.offsets == self.offsets():
+                break
+        everything = await self.records()
+        records = {s: [r for r in values if r.offset < found.offsets[s]] for s, values in everything.items()}
         settings = self.settings
         expected = {
             shard: await asyncio.to_thread(oracle.replay, settings, shard, values)
             for shard, values in records.items()
             if values
         }
-        verdict = oracle.judge(expected, await self.found())
+        verdict = oracle.judge(expected, found)
         result.lost += verdict.lost
         result.doubled += verdict.doubled
         result.wrong += verdict.wrong

@@ -72,5 +72,7 @@ def document(rows: Mapping[int, Row]) -> str:
 
 
 def _cell(row: Row) -> str:
-    kept = row["remark"] if row["kept"] else f"**not kept**: {'; '.join(row['wrong'])}"
+    kept = row["remark"] if row["kept"] else f"**not kept**: {'; '.join(row['wrong'])}; {row['remark']}"
+    length = "short" if row["quick"] else "long"
+    kept = f"{kept} ({length} run, load average {row['load_before']})"
     return kept.replace("|", "/").replace("\n", " ")
