@@ -108,7 +108,7 @@ async def behind(bench: Bench) -> Result:
     rolled_back, back = [], []
     with pair(bench.directory / "failover") as both:
         async with bench.stage("failover", url=both.url, **WAIT) as stage:
-            a_turn = int(RATE * (seconds + 1))
+            a_turn = int(RATE * (seconds + 6))  # events go on coming: a quiet worker notices with its next commit
             events = stream(times * a_turn, customers=500)
             worker = stage.fork()
             for turn in range(times):
