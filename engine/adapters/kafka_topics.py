@@ -85,7 +85,7 @@ async def _config(admin: AIOKafkaAdminClient, topic: str, name: str) -> str:
 
 
 def _topic(name: str, options: KafkaOptions) -> NewTopic:
-    configs = FOR_EVER if name == options.outputs["reward"] else None
+    configs = FOR_EVER if name == options.outputs.get("reward") else None
     return NewTopic(name, options.partitions, options.replication, topic_configs=configs)
 
 
@@ -96,8 +96,9 @@ async def _ensure(admin: AIOKafkaAdminClient, options: KafkaOptions) -> int:
         raise TopicsMissing(f"topics do not exist, and STEWARD_TOPICS_CREATE is off: {', '.join(missing)}")
     if missing:
         await _create(admin, [_topic(name, options) for name in missing])
-    rewards = options.outputs["reward"]
-    if rewards not in missing and await _config(admin, rewards, "retention.ms") not in ("-1", ""):
+    rewards = options.outputs.get("reward")
+    kept = rewards is None or rewards in missing or await _config(admin, rewards, "retention.ms") in ("-1", "")
+    if not kept:
         logger.warning("topic %s forgets ledger entries in time: set its retention.ms to -1", rewards)
     described = await admin.describe_topics([options.events])
     count = len(described[0]["partitions"])

@@ -17,6 +17,7 @@ from tests.support.kafka import ApacheKafka
 
 EVENTS = 6_000
 ROUNDS = 4
+HALF = EVENTS // ROUNDS // 2
 SNAPSHOT = "dump.rdb"
 
 
@@ -63,11 +64,12 @@ async def test_each_output_once_over_kills_and_rollbacks(
         worker = deployment.start()
         lost = 0
         for turn in range(ROUNDS):
-            await deployment.produce(values[turn * EVENTS // ROUNDS : (turn + 1) * EVENTS // ROUNDS])
             done = turn * EVENTS // ROUNDS
+            await deployment.produce(values[done : done + HALF])
             await deployment.until(lambda heads, done=done: total(heads) > done + 100)
             await copy_state(redis, copy)
             early = total(await deployment.heads())
+            await deployment.produce(values[done + HALF : done + 2 * HALF])  # after the copy, always
             await deployment.until(lambda heads, early=early: total(heads) > early + 300)
             await asyncio.sleep(draw.random() * 0.3)
             if turn % 2:
