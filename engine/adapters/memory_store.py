@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from engine.adapters.commits import JOURNAL_LENGTH_MAX, check_commit, check_delivery, checked_ops, checked_touches
 from engine.domain.ops import APPEND, DELETE, KEY_HEAD, REWRITE, Op, rewritten
-from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head
+from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, Place
 
 HOUR_SECONDS = 3600.0
 
@@ -61,9 +61,11 @@ class MemoryStore:
         following = held.touches_first + len(held.touches)
         return Head(held.offset, held.outbox_first + len(held.outbox), outbox, state, touches, following, held.lineage)
 
-    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+    async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
         """See `StateStore.load`."""
         held = self._shards.get(shard, _Shard())
+        if at is not None and at != (held.offset, held.lineage):
+            raise Fenced(shard, at[0], held.offset)
         values = (self._live(held, key) for key in keys)
         return [None if value is None else bytes(value) for value in values]
 

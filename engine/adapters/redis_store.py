@@ -21,7 +21,7 @@ from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit, ch
 from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
 from engine.adapters.redis_errors import translated
 from engine.adapters.redis_keys import ANSWER, GIVEN, HEAD, KEPT, Keys
-from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, StoreMisconfigured
+from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, Place, StoreMisconfigured
 
 LOAD_KEYS_MAX: Final = 1_000
 """Keys of one MGET: bounds the time the server spends on one call."""
@@ -101,13 +101,21 @@ class RedisStore:
         lineage = reply[8] if len(reply) > 8 else None  # Lua ends a table at a nil
         return Head(offset, outbox_next, entries, small, listed, touches_next, lineage or b"")
 
-    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+    async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
         """See `StateStore.load`."""
-        base = self._base(shard)
+        base, parts = self._base(shard), chunks(keys, LOAD_KEYS_MAX)
         with translated(self._client.where):
-            calls = [self._client.call("MGET", *[base + key for key in part]) for part in chunks(keys, LOAD_KEYS_MAX)]
-            parts = await asyncio.gather(*calls)
-        return [value for part in parts for value in part]
+            if at is None:
+                calls = [self._client.call("MGET", *[base + key for key in part]) for part in parts]
+            else:
+                calls = [self._client.run(script("load.lua"), base + HEAD, *at, *part) for part in parts or [()]]
+            replies = await asyncio.gather(*calls)
+        if at is None:
+            return list(chain.from_iterable(replies))
+        for verdict, rest in replies:
+            if verdict != b"O":
+                raise Fenced(shard, at[0], int(rest))
+        return list(chain.from_iterable(values for _, values in replies))
 
     async def commit(self, commit: Commit) -> None:
         """See `StateStore.commit`.

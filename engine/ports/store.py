@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+Place = tuple[int, bytes]
+"""Where a shard is: its stored offset (-1 before its first commit) and its lineage."""
+
 
 class StoreUnavailable(Exception):
     """The store cannot be reached or refuses work for now: wait, back off, try again. Nothing was decided."""
@@ -136,8 +139,12 @@ class StateStore(Protocol):
     async def open(self, shard: int) -> Head:
         """Read what an owner needs before its first batch."""
 
-    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Values of the given keys, in order; `None` where there is none."""
+    async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
+        """Values of the given keys, in order; `None` where there is none.
+
+        `at`: where the shard has to be; values and check are of one moment. Without, the values of many keys may be of
+        several. Raises `Fenced` where the shard is elsewhere, `StoreUnavailable`.
+        """
 
     async def commit(self, commit: Commit) -> None:
         """Apply all of `commit` or nothing. Raises `Fenced`, `StoreUnavailable`."""

@@ -66,6 +66,7 @@ class Neighbours:
         number, partitions: of how many shards this is which.
         partition: its state machine.
         store: of all shards.
+        load: values of this shard's own keys, all as of its last commit; raises `Fenced` where that is gone.
         persist: awaits a call of the store until it works.
         in_place: raises `Fenced` where the store does not hold this shard's last commit any more.
         clock: for how long deliveries are kept.
@@ -77,6 +78,7 @@ class Neighbours:
         partitions: int,
         partition: PartitionMachine,
         store: StateStore,
+        load: Callable[[Sequence[bytes]], Awaitable[list[bytes | None]]],
         persist: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
         in_place: Callable[[], Awaitable[None]],
         clock: Clock,
@@ -85,6 +87,7 @@ class Neighbours:
         self._number = number
         self._partition = partition
         self._store = store
+        self._load_own = load
         self._persist = persist
         self._in_place = in_place
         self._clock = clock
@@ -146,20 +149,23 @@ class Neighbours:
     async def _load(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """The values of state keys, from their homes at once."""
         if self.alone:
-            values: list[bytes | None] = await self._persist(partial(self._store.load, self._number, keys))
-            return values
+            return await self._load_own(keys)
         places: dict[int, list[int]] = {}
         for place, key in enumerate(keys):
             home = self._partition.home(key)
             places.setdefault(self._number if home is None else home, []).append(place)
-        loads = (
-            self._persist(partial(self._store.load, home, [keys[place] for place in at])) for home, at in places.items()
-        )
+        loads = (self._load_from(home, [keys[place] for place in at]) for home, at in places.items())
         found: list[bytes | None] = [None] * len(keys)
         for at, part in zip(places.values(), await asyncio.gather(*loads), strict=True):
             for place, value in zip(at, part, strict=True):
                 found[place] = value
         return found
+
+    async def _load_from(self, home: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        if home == self._number:
+            return await self._load_own(keys)
+        values: list[bytes | None] = await self._persist(partial(self._store.load, home, keys))
+        return values
 
     def entry(self, records: Sequence[LogRecord], effects: Effects) -> bytes:
         """The entry that a batch's commit adds to the list; empty for none."""

@@ -1,7 +1,7 @@
 """One shard's life with its owner: open, process micro-batches, acknowledge, close."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -109,7 +109,9 @@ class Shard:
         self._acknowledged = 0  # what the store knows about the relay
         self._fresh = False  # whether the memory mirrors the store
         self._suspected = -1  # offset of a batch whose state was found torn once
-        self._neighbours = Neighbours(number, partitions, partition, store, self._persist, self._in_place, clock)
+        self._neighbours = Neighbours(
+            number, partitions, partition, store, self._load, self._persist, self._in_place, clock
+        )
 
     @property
     def next_offset(self) -> int:
@@ -207,6 +209,20 @@ class Shard:
         outcomes = {call.row: outcome for call, outcome in told}
         return BatchOutcome(self.number, 1, self._stored, effects, 0.0, 0.0, 0.0, 0.0, outcomes)
 
+    async def _load(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values of the shard's keys, all as of its last commit. Raises `Fenced`."""
+        with self._in_step():
+            return await self._persist(partial(self._store.load, self.number, keys, (self._stored, self._lineage)))
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Drop the memory where the store turns out not to hold the last commit any more."""
+        try:
+            yield
+        except Fenced:
+            self.forget()
+            raise
+
     @contextmanager
     def _faults(self, records: Sequence[LogRecord]) -> Iterator[None]:
         """Turn what the core raises into `MachineFault`, and drop its memory, which may be half-way."""
@@ -220,8 +236,17 @@ class Shard:
             raise MachineFault(f"shard {self.number}: {error!r} at offset {records[0].offset} or later") from error
 
     async def acknowledge(self) -> None:
-        """Drop from the outbox what the relay has delivered since the last commit. Raises `Fenced`."""
-        if self._fresh and self.relay.acknowledged > self._acknowledged:
+        """Drop from the outbox what the relay has delivered since the last commit. Raises `Fenced`.
+
+        Where there is nothing to drop, see that the store still holds that commit, so that a shard without traffic
+        notices a rollback as well; a store that is away is not waited for.
+        """
+        if not self._fresh:
+            return
+        if self.relay.acknowledged == self._acknowledged:
+            with suppress(StoreUnavailable), self._in_step():
+                await self._store.load(self.number, (), (self._stored, self._lineage))
+        elif self.relay.acknowledged > self._acknowledged:
             at, known, relayed = self._stored, self._lineage, self.relay.acknowledged
             commit = Commit(self.number, at, at, b"", relayed=relayed, lineage=known, next_lineage=known)
             await self._commit(commit, Entry(self._outputs, ()))

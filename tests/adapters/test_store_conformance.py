@@ -62,6 +62,28 @@ def test_the_fence_refuses_every_offset_but_the_stored_one(backend: Backend, exp
     backend.run(body)
 
 
+def test_values_are_loaded_as_of_one_commit_or_refused(backend: Backend) -> None:
+    async def body(store: StateStore) -> None:
+        keys = [b"c%d" % number for number in range(1_500)]  # more than one call's worth
+        assert await store.load(0, [b"cx"], (-1, b"")) == [None]
+        for place in ((0, b""), (-1, b"a")):
+            with pytest.raises(Fenced) as refused:
+                await store.load(0, [b"cx"], place)
+            assert (refused.value.expected, refused.value.stored) == (place[0], -1)
+        ops = packed(*(Op(SET, key, key + b"\x00") for key in keys[1:]))
+        await store.commit(Commit(0, -1, 5, ops, next_lineage=b"a\n\x00"))
+        want = [None, *(key + b"\x00" for key in keys[1:])]
+        assert await store.load(0, keys, (5, b"a\n\x00")) == want == await store.load(0, keys)
+        assert await store.load(0, [], (5, b"a\n\x00")) == []
+        for place in ((5, b""), (5, b"b"), (4, b"a\n\x00"), (-1, b"")):
+            for names in ([], keys):
+                with pytest.raises(Fenced) as refused:
+                    await store.load(0, names, place)
+                assert (refused.value.expected, refused.value.stored) == (place[0], 5)
+
+    backend.run(body)
+
+
 def test_the_fence_refuses_a_first_commit_that_expects_a_history(backend: Backend) -> None:
     async def body(store: StateStore) -> None:
         with pytest.raises(Fenced) as refused:

@@ -1,11 +1,12 @@
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from engine.adapters.memory_log import MemoryRecord
 from engine.ports.log import LogBounds, OffsetLost
+from engine.ports.store import Place, StoreUnavailable
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
 from engine.service.quarantine import MachineFault
@@ -103,6 +104,46 @@ async def test_an_idle_lane_acknowledges_what_was_sent() -> None:
     lane.put(records(0, 3))
     await until(lambda: any(commit.relayed == 1 for commit in parts.store.commits))
     assert not (await parts.store.open(0)).outbox
+    await lane.stop(Deadline(parts.clock, 1.0))
+
+
+@pytest.mark.parametrize("elsewhere", [0, 2])
+async def test_an_idle_lane_notices_that_its_store_went_back(elsewhere: int) -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(5)))
+    fenced: list[bool] = []
+    parts.crew.on_fenced = lambda: fenced.append(True)
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    lane.put(parts.log.poll(0, 5))
+    await until(lambda: lane.shard.next_offset == 5 and any(commit.relayed == 1 for commit in parts.store.commits))
+    parts.store._shards.clear()
+    if elsewhere:
+        other = parts.crew.shard(0)
+        await other.open()
+        await other.process(records(0, elsewhere))
+        await other.relay.close()
+    await until(lambda: bool(fenced) and lane.wanting)
+    assert parts.log.position[0] == elsewhere
+    await lane.stop(Deadline(parts.clock, 1.0))
+
+
+async def test_an_idle_lane_does_not_wait_for_a_store_that_is_away() -> None:
+    parts = Parts()
+    lane = parts.crew.lane(0)
+    lane.start()
+    await until(lambda: lane.wanting)
+    asked: list[int] = []
+
+    async def away(shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
+        asked.append(shard)
+        raise StoreUnavailable("away")
+
+    parts.store.load = away  # type: ignore[method-assign]
+    await until(lambda: len(asked) > 2)
+    assert lane.wanting
+    assert not parts.fatal
     await lane.stop(Deadline(parts.clock, 1.0))
 
 

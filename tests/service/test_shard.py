@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.adapters.memory_log import MemoryRecord
-from engine.ports.store import Fenced
+from engine.ports.store import Fenced, Place
 from engine.service.deadline import Deadline
 from engine.service.marks import PartitionsChanged
 from engine.service.quarantine import MachineFault
@@ -45,17 +45,18 @@ async def test_a_commit_whose_answer_was_lost_is_not_sent_again_and_its_outputs_
 
 
 async def test_a_step_that_another_owner_made_meanwhile_is_not_taken_for_ones_own() -> None:
-    """State is loaded after the head: what is read then may already hold the events of the batch."""
+    """Between the load and the commit of a batch, the other cut the same one; then the commit's request was lost."""
 
     class Overtaken(FlakyStore):
         overtake = False
 
-        async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
+            values = await super().load(shard, keys, at)
             if self.overtake:
                 self.overtake = False
                 await other.process(records(1, 2))
                 self.lost_requests = 1
-            return await super().load(shard, keys)
+            return values
 
     store = Overtaken()
     mine, theirs = Parts(store), Parts(store)

@@ -14,7 +14,7 @@ from engine.adapters.http_sync import SyncLimits
 from engine.adapters.memory_sink import MemorySink
 from engine.adapters.memory_store import MemoryStore
 from engine.config import ApiKey
-from engine.ports.store import Commit, Head, StoreUnavailable
+from engine.ports.store import Commit, Head, Place, StoreUnavailable
 from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.marks import NO_LOG
@@ -49,9 +49,9 @@ class FlakyStore(MemoryStore):
         self._check()
         return await super().answer(shard, key)
 
-    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
+    async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
         self._check()
-        return await super().load(shard, keys)
+        return await super().load(shard, keys, at)
 
     async def give(self, shard: int, key: bytes, body: bytes, ttl_s: int, age_s: float) -> tuple[bool, bytes | None]:
         self._check()

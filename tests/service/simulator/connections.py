@@ -9,7 +9,7 @@ from engine.adapters.memory_log import MemoryLog, MemoryRecord
 from engine.adapters.relay_position import RelayPosition, decode
 from engine.ports.log import LogBounds, LogUnavailable
 from engine.ports.sink import Sink, SinkOutput, SinkUnavailable
-from engine.ports.store import Commit, Delivery, Head, StoreUnavailable
+from engine.ports.store import Commit, Delivery, Head, Place, StoreUnavailable
 from tests.service.simulator.faults import TIMEOUT_S, Process
 from tests.service.simulator.servers import Broker, Sent, Store
 
@@ -30,8 +30,8 @@ class StoreConnection:
     async def open(self, shard: int) -> Head:
         return await self._process.request(lambda: self._store.open(shard), StoreUnavailable)
 
-    async def load(self, shard: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        return await self._process.request(lambda: self._store.load(shard, keys), StoreUnavailable)
+    async def load(self, shard: int, keys: Sequence[bytes], at: Place | None = None) -> list[bytes | None]:
+        return await self._process.request(lambda: self._store.load(shard, keys, at), StoreUnavailable)
 
     async def answer(self, shard: int, key: bytes) -> bytes | None:
         return await self._process.request(lambda: self._store.answer(shard, key), StoreUnavailable)
