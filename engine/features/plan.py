@@ -42,6 +42,7 @@ class GroupPlan:
         series: a row per series of tiles, `(series, S_WIDTH)`.
         params: scalars, `(P_WIDTH_OF,)`.
         shared: its entities are touched by events of several partitions.
+        labels: its logs hold label rows and no events.
     """
 
     id: int
@@ -53,6 +54,7 @@ class GroupPlan:
     series: NDArray[np.int64]
     params: NDArray[np.int64]
     shared: bool
+    labels: bool = False
 
     def reads_logs_of(self, other: "GroupPlan") -> bool:
         """Whether logs in memory under `other`, of the same id, are those this plan would have in memory."""

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.domain.labels import NOT_A_LABEL
 from engine.domain.ops import KEY_FEATURE
 from engine.features import kernel, restore
 from engine.features import tables as t
@@ -113,7 +114,7 @@ class FeatureState:
         """Take in a micro-batch and compute every feature of every event as of its own time.
 
         Args:
-            columns: the accepted events.
+            columns: the accepted events, label rows among them. Of a label row no feature is read: all are NaN.
             wanted: for each group of the plan the events whose features somebody reads, bool `(n,)`; those of others
                 are NaN. None for all.
 
@@ -126,6 +127,7 @@ class FeatureState:
         if columns.n == 0 or not self.plan.features:
             return out, b""
         strings = np.ascontiguousarray(columns.strings)
+        labels = columns.labels if columns.labels.any() else None
         batch = (
             np.ascontiguousarray(columns.time_ms),
             strings.view(np.int64),
@@ -137,7 +139,7 @@ class FeatureState:
         if wanted is None:
             wanted = [np.ones(columns.n, np.bool_)] * len(self.plan.groups)
         for group, params, pool, read in zip(self.plan.groups, self._params, self._pools, wanted, strict=True):
-            keys = entity_keys(strings, group.by_rows).view(np.int64)
+            keys = _keys(group, strings, labels)
             if not keys.any():  # nobody: common in a small batch, and dearer to start the kernel than to see
                 out[group.features[:, t.F_OUT]] = np.nan
                 continue
@@ -170,17 +172,24 @@ class FeatureState:
             self.touches.setdefault(home, Touches()).extend(part.rows, part.ops)
         return own.ops
 
-    def missing(self, columns: Columns) -> list[bytes]:
-        """State keys of the entities of a micro-batch that are not resident; `load` them before `update`."""
+    def missing(self, columns: Columns, further: bool = False) -> list[bytes]:
+        """State keys of the entities of a micro-batch that are not resident; `load` them before `update`.
+
+        Args:
+            columns: the events, or label rows.
+            further: they are rows of the batch that was asked about last, which keeps what has been loaded for it.
+        """
         if columns.n == 0 or not self.backed:
             return []
         strings = np.ascontiguousarray(columns.strings)
+        labels = columns.labels if columns.labels.any() else None
         found: list[bytes] = []
-        self._rewrites = {}
+        if not further:
+            self._rewrites = {}
         for place, group in enumerate(self.plan.groups):
-            if self._params[place][t.P_SHARED]:  # others may have touched them since
+            if self._params[place][t.P_SHARED] and not further:  # others may have touched them since
                 self._pools[place] = forget(self._pools[place], len(group.columns))
-            found += self._absent(group, self._pools[place], entity_keys(strings, group.by_rows).view(np.int64))
+            found += self._absent(group, self._pools[place], _keys(group, strings, labels))
         return found
 
     def _absent(self, group: GroupPlan, pool: Pool, keys: NDArray[np.int64]) -> list[bytes]:
@@ -302,8 +311,19 @@ class FeatureState:
 
     def _filters(self, columns: Columns) -> NDArray[np.bool_]:
         """Every distinct filter over the batch, bool `(filters, n)`."""
-        matrix = np.empty((max(1, len(self.plan.filters)), columns.n), np.bool_)
+        matrix = np.zeros((max(1, len(self.plan.filters)), columns.n), np.bool_)
+        rows = np.flatnonzero(columns.labels == NOT_A_LABEL)
+        if len(rows) < columns.n:  # a label row has no event to look at
+            columns = columns.take(rows)
         with np.errstate(all="ignore"):  # what is infinite or not a number matches nothing
             for row, where in enumerate(self.plan.filters):
-                matrix[row] = columns.decides if where is None else where.evaluate(columns)
+                matrix[row, rows] = columns.decides if where is None else where.evaluate(columns)
         return matrix
+
+
+def _keys(group: GroupPlan, strings: NDArray[np.uint64], labels: NDArray[np.int8] | None) -> NDArray[np.int64]:
+    """Entity keys of the rows of a batch, 0 for those that are nothing to a group: label rows to one of events."""
+    keys = entity_keys(strings, group.by_rows).view(np.int64)
+    if labels is not None and not group.labels:
+        keys[labels != NOT_A_LABEL] = 0
+    return keys
