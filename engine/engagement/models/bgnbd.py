@@ -45,7 +45,7 @@ class BgNbd(NamedTuple):
 
         r, alpha, a, b = self
         z = ahead / (alpha + age + ahead)
-        # The published form after Euler's transformation, whose factors do not overflow however many payments there are.
+        # The published form after Euler's transformation: its factors do not overflow, however many payments.
         left = (1.0 - z) ** (a - 1.0) * hyp2f1(a + b - 1.0 - r, a - 1.0, a + b + x - 1.0, z)
         expected: Floats = (a + b + x - 1.0) / (a - 1.0) * (1.0 - left) * self.p_alive(x, tx, age)
         return expected
