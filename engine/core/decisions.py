@@ -95,9 +95,11 @@ class DecisionWriter:
         raised = [_alert(decisions[row], digests[row]) for row in rows]
         for row, alert, body in zip(rows, raised, _ENCODER.encode_lines(raised).splitlines(), strict=True):
             parts.append((positions[row], Output("alert", keys[row], alert.alert_id, times[row], body)))
-        effects.decisions = list(zip(positions, bodies, strict=True))
+        effects.decisions += zip(positions, bodies, strict=True)
         counts = np.bincount(verdicts.outcome, minlength=len(OUTCOMES)).tolist()
-        effects.outcomes = {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
+        for name, count in zip(OUTCOMES, counts, strict=True):
+            if count:
+                effects.outcomes[name] = effects.outcomes.get(name, 0) + count
         return parts
 
     def decisions(

@@ -21,7 +21,6 @@ from engine.features.columns import Columns
 from engine.ruleset.observing import of_types
 from engine.ruleset.ruleset import Frame, RuleSet
 
-HEAD_CLOCK: Final = KEY_HEAD + b"clock"
 HEAD_TIMERS: Final = KEY_HEAD + b"timers"
 HEAD_COOLDOWNS: Final = KEY_HEAD + b"cooldowns"
 
@@ -29,20 +28,21 @@ Part = tuple[int, Output]
 
 
 class Observers:
-    """Clock, timers, watches and cool-downs of one shard.
+    """Timers, watches and cool-downs of one shard.
 
     Args:
         ruleset: whose observers are in force.
         head: the small state of the shard.
+        clock: of the shard. Ticks move it here; events have moved it before they come here.
         backed: a state store stands behind.
-        lateness_ms, jump_ms: see `ShardClock`.
+        lateness_ms: the allowed lateness.
     """
 
     def __init__(
-        self, ruleset: RuleSet, head: dict[bytes, bytes], *, backed: bool, lateness_ms: int, jump_ms: int
+        self, ruleset: RuleSet, head: dict[bytes, bytes], clock: ShardClock, *, backed: bool, lateness_ms: int
     ) -> None:
         self._late = lateness_ms
-        self._clock = ShardClock(lateness_ms, jump_ms, head.get(HEAD_CLOCK, b""))
+        self._clock = clock
         self._timers = Timers(backed=backed, stored=head.get(HEAD_TIMERS, b""))
         self._cooldowns = Cooldowns(head.get(HEAD_COOLDOWNS, b""))
         self._watches = Watches(backed=backed)
@@ -65,11 +65,11 @@ class Observers:
         """Event time the shard has come to, where timers wait for it to go on; None where none do."""
         return self._clock.now + self._late if self._timers.pending else None
 
-    def missing(self, columns: Columns, ticks: Sequence[int]) -> list[bytes]:
-        """State keys that a batch needs and memory does not hold. Loading them may show more (`load`)."""
+    def missing(self, columns: Columns, reach: int) -> list[bytes]:
+        """State keys that a batch needs and memory does not hold, if the clock comes as far as `reach` with it. Loading
+        them may show more (`load`)."""
         if not self._backed:
             return []
-        reach = self._clock.reach(columns.time_ms, columns.string("customer_id"), ticks)
         self._reach = reach
         keys = [*self._timers.missing(reach), *self._ending()]
         for identity, rule in self._known.items():
@@ -107,15 +107,17 @@ class Observers:
     def observe(
         self,
         columns: Columns,
+        clock: NDArray[np.int64],
         frame: Callable[[NDArray[np.intp]], Frame],
         snoozed: Snoozed,
         positions: Sequence[int],
         effects: Effects,
     ) -> tuple[list[Part], list[Part]]:
-        """Take in the accepted rows of a batch.
+        """Take in accepted rows, in order.
 
         Args:
             columns: the rows, at least one.
+            clock: after each of them, int64 `(n,)`.
             frame: what rules see of the given rows, where an observer looks at some.
             snoozed: where hits of a rule are to count as shadow hits.
             positions: index of each row's record in the batch as received.
@@ -124,10 +126,11 @@ class Observers:
         Returns:
             Alerts that stand before what comes of a row, and those that stand after it, with the row's position.
         """
-        clock = self._clock.advance(columns.time_ms, columns.string("customer_id"))
         believed = columns.time_ms <= clock + self._late
         if len(clock) > 1 and clock[1] < clock[0]:
-            clock[0] = clock[1]  # the second event of a shard set the clock back: nothing could fire before it
+            clock = np.append(
+                clock[1], clock[1:]
+            )  # the second event of a shard set the clock back: nothing could fire before it
         seen = Seen(self._ruleset, columns, frame, snoozed)
         followers = self._followers(seen, clock, believed)
         before = [(positions[row], output) for row, output in self._following.take_in(followers, clock, effects)]
@@ -185,8 +188,7 @@ class Observers:
         }
         self._watches.sweep(within)
         ops = [self._watches.flush(), self._timers.flush(now)]
-        head = ((HEAD_CLOCK, self._clock.changed() or None), (HEAD_TIMERS, self._timers.changed()),
-                (HEAD_COOLDOWNS, self._cooldowns.changed(now)))  # fmt: skip
+        head = ((HEAD_TIMERS, self._timers.changed()), (HEAD_COOLDOWNS, self._cooldowns.changed(now)))
         return ops + [pack(Op(SET, key, value)) for key, value in head if value is not None] if self._backed else []
 
 

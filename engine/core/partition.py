@@ -11,31 +11,30 @@ from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
+from engine.core.clock import ShardClock
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
-from engine.core.effects import Effects, Output
+from engine.core.effects import Effects
 from engine.core.instants import parse_time
-from engine.core.judging import Rows, declined, seen_by
 from engine.core.observers import Observers
-from engine.core.rendering import feature_lines
-from engine.core.rewards import Rewards, ledger_rows
+from engine.core.rewards import Rewards
 from engine.core.settings import CoreSettings
-from engine.core.wanted import Wanted
+from engine.core.stages import Stages, Stretch
+from engine.core.stretches import cut, hours
 from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
-from engine.features.columns import Columns
-from engine.features.sharing import Touches
-from engine.ruleset.ruleset import Frame, RuleSet
+from engine.ruleset.ruleset import RuleSet
 
+HEAD_CLOCK: Final = KEY_HEAD + b"clock"
 HEAD_RATES: Final = KEY_HEAD + b"rates"
 
 STAGES: Final = ("admit", "features", "score", "rules", "decide", "engage", "observe")
-"""The stages of `apply`, in order; those after features are left out where no event of a batch carries a decision."""
+"""The stages of `apply`, in order. Those after "admit" come once for each stretch of a batch (`engine.core.stretches`);
+score, rules and decide are left out where no event of it carries a decision."""
 
 
 class Partition:
@@ -120,15 +119,17 @@ class Partition:
         self._force.restore(head)
         self._admission = Admission(settings.admission, backed=self._backed)
         self._rewards = Rewards(settings.earn, backed=self._backed)
-        self._observers = Observers(
-            self.ruleset,
-            head,
-            backed=self._backed,
-            lateness_ms=settings.admission.lateness_ms,
-            jump_ms=settings.clock_jump_ms,
+        lateness_ms = settings.admission.lateness_ms
+        self._clock = ShardClock(lateness_ms, settings.clock_jump_ms, head.get(HEAD_CLOCK, b""))
+        self._observers = Observers(self.ruleset, head, self._clock, backed=self._backed, lateness_ms=lateness_ms)
+        self._stages = Stages(
+            self._force,
+            self._rewards,
+            self._observers,
+            features_out=self._features_out,
+            probe=self._probed,
         )
         self._adopted: tuple[Decoded, Adopted] | None = None
-        self._wanted: Wanted | None = None
         self._first = NO_OFFSETS  # of the batch that is being loaded
 
     def decode(self, records: Sequence[bytes | None], offsets: Sequence[int] = ()) -> Decoded:
@@ -153,11 +154,12 @@ class Partition:
         """
         self._adopt(decoded)
         columns, self._first = decoded.columns, decoded.first
+        reach = self._clock.reach(columns.time_ms, columns.string("customer_id"), _ticks(decoded))
         return [
             *self._admission.missing(columns),
             *self._force.features.missing(columns),
             *self._rewards.missing(columns),
-            *self._observers.missing(columns, _ticks(decoded)),
+            *self._observers.missing(columns, reach),
         ]
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
@@ -224,12 +226,15 @@ class Partition:
         parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
         self.probe("admit")
         if columns.n:
-            parts += self._stages(columns, decoded.masked[rows], positions, decoded.rates, explain, ops, effects)
+            clock = self._clock.advance(columns.time_ms, columns.string("customer_id"))
+            batch = Stretch(columns, clock, decoded.masked[rows], positions, decoded.rates, explain)
+            for start, end in cut(hours(clock)):
+                parts += self._stages.run(batch.part(start, end), ops, effects)
         parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
         effects.outputs = [output for _, output in parts]
         ops += self._observers.flush()
         if self._backed:
-            ops += [*self._force.ops(), *self._rates_op(decoded.rates)]
+            ops += [*self._force.ops(), *self._rates_op(decoded.rates), *self._clock_op()]
         effects.ops = b"".join(ops)
         return effects
 
@@ -244,71 +249,12 @@ class Partition:
                 self._observers.adopt(self.ruleset)
         return self._adopted[1]
 
-    def _stages(
-        self,
-        columns: Columns,
-        masked: NDArray[np.bool_],
-        positions: list[int],
-        rates: Rates | None,
-        explain: frozenset[int],
-        ops: list[bytes],
-        effects: Effects,
-    ) -> list[tuple[int, Output]]:
-        """Features, score, rules, decisions and rewards of the accepted rows."""
-        force = self._force
-        force.warming.observe(columns.time_ms)
-        matrix, feature_ops = force.features.update(columns, self._wanted_of(columns))
-        ops.append(feature_ops)
-        for home, touches in force.features.touches.items():
-            effects.touches[home] = Touches([positions[row] for row in touches.rows], touches.ops)
-        self.probe("features")
-        lists = force.lists.states(force.ruleset.lists)
-        if self._features_out:
-            matrix = force.ruleset.derive(columns, matrix, lists=lists, rates=rates)
-            effects.features = feature_lines(force.ruleset, columns, matrix)
-        rows = Rows(columns, matrix, masked, positions, lists, rates, explain, force.features.shared_rows())
-        parts, refused, judged = self._judge(rows, effects)
-        # In row order, whatever the batch: a payment that settled before it was declined has earned.
-        for row in sorted({*refused, *ledger_rows(columns)}):
-            moved, outputs = self._rewards.move(columns, row, declined=row in refused)
-            ops.append(moved)
-            parts += [(positions[row], output) for output in outputs]
-        self.probe("engage")
-        before, after = self._observers.observe(
-            columns, lambda some: seen_by(force.ruleset, rows, some, judged), force.snoozes.of, positions, effects
-        )
-        self.probe("observe")
-        return before + parts + after
+    def _probed(self, stage: str) -> None:
+        self.probe(stage)
 
-    def _wanted_of(self, columns: Columns) -> list[NDArray[np.bool_]] | None:
-        """The events whose features somebody reads, for each group of them; None for all."""
-        if self._features_out:
-            return None
-        ruleset, plan = self._force.ruleset, self._force.features.plan
-        if self._wanted is None or not self._wanted.stands_for(ruleset, plan):
-            self._wanted = Wanted(ruleset, plan)
-        return self._wanted.masks(columns)
-
-    def _judge(self, rows: Rows, effects: Effects) -> tuple[list[tuple[int, Output]], set[int], Frame | None]:
-        """Score and decide the rows that carry a decision. Returns their outputs, the rows that were declined, and what
-        the rules saw; None where there is no such row."""
-        force, columns = self._force, rows.columns
-        judged = np.flatnonzero(columns.decides)
-        if len(judged) == 0:
-            return [], set(), None
-        everything = len(judged) == columns.n
-        picked = columns if everything else columns.take(judged)
-        values = rows.matrix if everything else rows.matrix[:, judged]
-        if not self._features_out:
-            values = force.ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
-        anomaly = force.judge.score(values)
-        self.probe("score")
-        frame = Frame(picked, values, anomaly, lists=rows.lists, rates=rows.rates)
-        verdicts = force.judge.verdicts(frame, force.snoozes)
-        self.probe("rules")
-        parts = force.judge.write(frame, verdicts, judged, rows, force.warming, effects)
-        self.probe("decide")
-        return parts, declined(verdicts, judged), frame
+    def _clock_op(self) -> list[bytes]:
+        changed = self._clock.changed()
+        return [pack(Op(SET, HEAD_CLOCK, changed))] if changed else []
 
     def _rates_op(self, rates: Rates | None) -> list[bytes]:
         """The rates in force, where they changed."""

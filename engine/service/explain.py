@@ -21,28 +21,39 @@ BATCH_EVENTS: Final = 1_000
 
 
 class Witness(RuleSet):
-    """A rule set that remembers what it was last shown and what hit."""
+    """A rule set that remembers what it was shown of a batch and what hit, stretch by stretch.
+
+    Attributes:
+        shown: what the rules saw.
+        hits: of each of those, what hit.
+        watched: what the observers saw, and what hit.
+    """
 
     def __init__(self, ruleset: RuleSet) -> None:
         self.__dict__.update(ruleset.__dict__)
-        self.frame: Frame | None = None
-        self.hits: Hits | None = None
-        self.watched: tuple[Frame, NDArray[np.bool_]] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin another batch."""
+        self.shown: list[Frame] = []
+        self.hits: list[Hits] = []
+        self.watched: list[tuple[Frame, NDArray[np.bool_]]] = []
 
     def evaluate(self, frame: Frame) -> Hits:
         """As the rule set does."""
-        self.frame = frame
+        self.shown.append(frame)
         return super().evaluate(frame)
 
     def decide(self, hits: Hits) -> Verdicts:
         """As the rule set does."""
-        self.hits = hits
+        self.hits.append(hits)
         return super().decide(hits)
 
     def observe(self, frame: Frame) -> NDArray[np.bool_]:
         """As the rule set does."""
-        self.watched = frame, super().observe(frame)
-        return self.watched[1]
+        hits = super().observe(frame)
+        self.watched.append((frame, hits))
+        return hits
 
 
 class Witnesses:
@@ -158,6 +169,7 @@ def find(
                 where = _where(chunk, start + place)
                 message = "an event of a kind that carries no decision and that no observer looks at"
                 raise NoDecision(f"{event_id} is {message}, at {where}")
+            witness.forget()
         progress(len(chunk.records))
     raise NoDecision(f"no accepted event {event_id}{f' of {customer_id}' if customer_id else ''} in the sources")
 
@@ -173,22 +185,21 @@ def _row(frame: Frame, event_id: str, customer_id: str | None) -> int:
 
 def _decided(witness: Witness, effects: Effects, event_id: str, customer_id: str | None) -> Decided | None:
     """What the rules made of the event, where it is among the decisions of a batch."""
-    if not effects.decisions or witness.frame is None or witness.hits is None:
-        return None
-    row = _row(witness.frame, event_id, customer_id)
-    if row < 0:
-        return None
-    decisions = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "decision"]
-    return Decided(witness.frame, witness.hits, row, decisions[row])
+    before = 0
+    for frame, hits in zip(witness.shown, witness.hits, strict=True):
+        row = _row(frame, event_id, customer_id)
+        if row >= 0:
+            return Decided(frame, hits, row, msgspec.json.decode(effects.decisions[before + row][1]))
+        before += frame.columns.n
+    return None
 
 
 def _observed(witness: Witness, effects: Effects, event_id: str, customer_id: str | None) -> Observed | None:
     """What the observers made of the event, where they looked at it."""
-    if witness.watched is None:
-        return None
-    frame, hits = witness.watched
-    row = _row(frame, event_id, customer_id)
-    if row < 0 or not witness.observed(frame.columns)[row]:
+    looked = ((frame, hits, _row(frame, event_id, customer_id)) for frame, hits in witness.watched)
+    seen = ((frame, hits, row) for frame, hits, row in looked if row >= 0 and witness.observed(frame.columns)[row])
+    frame, hits, row = next(seen, (None, None, -1))
+    if frame is None or hits is None:
         return None
     alerts = [msgspec.json.decode(output.data) for output in effects.outputs if output.kind == "alert"]
     customer: str = frame.columns.events[row].customer_id

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.core.clock import ShardClock
 from engine.core.decode import Decoder
 from engine.core.effects import Effects
 from engine.core.observers import Observers
+from engine.core.partition import HEAD_CLOCK
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.ops import APPEND, DELETE, KEY_HEAD, unpack
@@ -89,7 +91,8 @@ class Rig:
 
     def start(self) -> None:
         head = self.store.head()
-        self.observers = Observers(self.ruleset, head, backed=self.backed, lateness_ms=LATE, jump_ms=JUMP)
+        self.clock = ShardClock(LATE, JUMP, head.get(HEAD_CLOCK, b""))
+        self.observers = Observers(self.ruleset, head, self.clock, backed=self.backed, lateness_ms=LATE)
 
     def batch(self, events: Sequence[dict[str, Any]], ticks: Sequence[int] = ()) -> list[tuple[int, str]]:
         """Returns the alerts: how many events of the batch stand before each, and its id."""
@@ -98,7 +101,8 @@ class Rig:
         self.batches += 1
         columns = Decoder().decode([json.dumps(one).encode() for one in events]).columns
         assert columns.n == len(events)
-        keys = self.observers.missing(columns, ticks)
+        customers = columns.string("customer_id")
+        keys = self.observers.missing(columns, self.clock.reach(columns.time_ms, customers, ticks))
         while keys:
             assert self.backed
             keys = self.observers.load(keys, [self.store.get(key) for key in keys])
@@ -110,9 +114,11 @@ class Rig:
             return Frame(picked, self.ruleset.derive(picked, np.full((len(self.ruleset.features), picked.n), np.nan)))
 
         if columns.n:
-            before, after = self.observers.observe(columns, frame, lambda *_: None, range(columns.n), effects)
+            clock = self.clock.advance(columns.time_ms, customers)
+            before, after = self.observers.observe(columns, clock, frame, lambda *_: None, range(columns.n), effects)
             parts += before + after
         self.store.take(b"".join(self.observers.flush()))
+        self.store[HEAD_CLOCK] = self.clock.changed() or self.store.get(HEAD_CLOCK, b"")
         self.observers.evict(self.watches_max)
         for name, count in effects.observed.items():
             self.counts[name] = self.counts.get(name, 0) + count
