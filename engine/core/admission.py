@@ -48,6 +48,9 @@ RECORD: Final = np.dtype(
 """One record as stored: 20 bytes, no padding. Time is signed, of 48 bits; the offset unsigned, of 40: 10^12 events."""
 
 NO_OFFSETS: Final = -1
+"""Also the offset of a record that was made under another log: before all of this one."""
+
+_BEFORE: Final = (1 << 40) - 1  # as stored
 
 _APPEND: Final = np.dtype(
     [
@@ -131,6 +134,7 @@ class Admission:
                 raise TornState(f"the state of customer {key[1:9].hex()} ends in the middle of a record")
             records = np.frombuffer(value or b"", RECORD)
             offsets = _joined(records, "offset")
+            offsets[offsets == _BEFORE] = NO_OFFSETS
             if first != NO_OFFSETS and len(records) and offsets.max() >= first:
                 raise TornState(
                     f"the state of customer {key[1:9].hex()} holds the event at offset {offsets.max()}, the shard is "
@@ -222,6 +226,13 @@ class Admission:
     def clear(self) -> None:
         """Forget everything in memory."""
         self._pool = AdmissionPool()
+
+
+def under_another_log(value: bytes) -> bytes:
+    """A stored admission log as it is to stand before a log whose offsets begin anew."""
+    records = np.frombuffer(value, RECORD).copy()
+    _split(records, "offset", np.full(len(records), NO_OFFSETS, np.int64))
+    return records.tobytes()
 
 
 def _split(records: NDArray[np.void], name: str, values: NDArray[np.int64]) -> None:

@@ -45,6 +45,18 @@ class ShardClock:
         self._state = msgspec.msgpack.decode(stored, type=_State) if stored else _State()
         self._saved = stored
 
+    @staticmethod
+    def joined(stored: Sequence[bytes]) -> bytes:
+        """The clock of a shard that gets the customers of several: the latest of theirs, as `dump` gave them.
+
+        One that a single customer has set counts only where there is no other, and then the earliest does: a device
+        whose calendar is wrong moves no one else's time.
+        """
+        states = [msgspec.msgpack.decode(clock, type=_State) for clock in stored]
+        told = [state.now for state in states if not state.first and not state.alone]
+        now = max(told) if told else min((state.now for state in states), default=UNSET)
+        return msgspec.msgpack.encode(_State(now=now)) if now != UNSET else b""
+
     @property
     def now(self) -> int:
         """Milliseconds since 1970, or `UNSET`."""

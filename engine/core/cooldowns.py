@@ -1,5 +1,6 @@
 """When an observer rule last raised an alert, so that one cause raises one."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -9,15 +10,27 @@ COOLDOWNS_MAX: Final = 4_096
 it the one that has been cooling longest is forgotten: its next alert may come early."""
 
 Key = tuple[int, bytes]
+_Entry = tuple[int, bytes, int, int]
 
 
 class Cooldowns:
     """Times of alerts by rule and entity. `stored` is what `changed` gave, empty for a new shard."""
 
     def __init__(self, stored: bytes = b"") -> None:
-        entries = msgspec.msgpack.decode(stored, type=list[tuple[int, bytes, int, int]]) if stored else []
+        entries = msgspec.msgpack.decode(stored, type=list[_Entry]) if stored else []
         self._last = {(rule, entity): (last, every) for rule, entity, last, every in entries}
         self._changed = False
+
+    @staticmethod
+    def joined(stored: Iterable[bytes]) -> bytes | None:
+        """The cool-downs of several shards as one has them, as `changed` gave them; None for none. Of one key the later
+        counts; past `COOLDOWNS_MAX` those that have been cooling longest are forgotten."""
+        last: dict[Key, tuple[int, int]] = {}
+        for entries in stored:
+            for rule, entity, time_ms, every_ms in msgspec.msgpack.decode(entries, type=list[_Entry]):
+                last[rule, entity] = max(last.get((rule, entity), (time_ms, every_ms)), (time_ms, every_ms))
+        kept = sorted(last, key=lambda key: (last[key], key))[-COOLDOWNS_MAX:]
+        return msgspec.msgpack.encode([(*key, *last[key]) for key in sorted(kept)]) if kept else None
 
     def allows(self, key: Key, time_ms: int, every_ms: int, clock_ms: int) -> bool:
         """Whether an event may raise an alert; it has then. Late or early, it is `every_ms` away from the last one.

@@ -84,7 +84,7 @@ class Timers:
     def load(self, key: bytes, value: bytes | None, now_ms: int) -> None:
         """Take a stored bucket into memory; `now_ms` is the clock after the last batch."""
         bucket = _KEY.unpack(key[1:])[0]
-        left = [timer for timer in _unpack(value or b"") if timer.due_ms > now_ms]
+        left = [timer for timer in unpack(value or b"") if timer.due_ms > now_ms]
         self._held.add(bucket)
         if left:
             self._left[bucket] = len(left)
@@ -162,7 +162,8 @@ def _pack(timer: Timer) -> bytes:
     return _RECORD.pack(timer.due_ms, timer.kind, *sizes) + timer.owner + timer.payload
 
 
-def _unpack(packed: bytes) -> Iterator[Timer]:
+def unpack(packed: bytes) -> Iterator[Timer]:
+    """The timers of a stored bucket, in order of their setting."""
     place = 0
     while place < len(packed):
         due_ms, kind, owner_bytes, payload_bytes = _RECORD.unpack_from(packed, place)
