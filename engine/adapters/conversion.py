@@ -57,6 +57,11 @@ class Converter:
         self._hold(self.mapping.label, batch, values, times, lines)
         return self._release(records, lines, times)
 
+    def rest(self) -> Rows:
+        """The labels that are still not due after the last row, oldest first."""
+        keep, self.labels = self.labels, Labels()
+        return Rows(keep.records, keep.lines)
+
     def _values(self, name: str, source: FieldColumn, batch: Any) -> Any:
         """A field as JSON text: an Arrow array of text with nulls, or one text where it is constant."""
         if not source.column:

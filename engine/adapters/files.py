@@ -117,12 +117,15 @@ class Source:
         self.close()
 
 
-def open_source(name: str | Path, mapping: Mapping | None = None, batch: int = BATCH_RECORDS) -> Source:
+def open_source(
+    name: str | Path, mapping: Mapping | None = None, batch: int = BATCH_RECORDS, *, all_labels: bool = False
+) -> Source:
     """Open a source for a replay: NDJSON (`.ndjson .jsonl .json`), `.parquet`, `.csv`, or `-` for standard input.
 
     NDJSON and CSV may be compressed (`.gz`, `.zst`; `events.gz` alone is NDJSON). Standard input is NDJSON. `mapping`
     says which column is which field (`read_mapping`); without one a table's columns are named like the fields, or fit a
-    shipped mapping. Blank lines are passed over. Raises `SourceError` where the source cannot be used.
+    shipped mapping. Blank lines are passed over. `all_labels`: labels that a table's rows promise for times after its
+    last row are sent after it, instead of not at all. Raises `SourceError` where the source cannot be used.
     """
     name = str(name)
     if name == "-":
@@ -137,13 +140,13 @@ def open_source(name: str | Path, mapping: Mapping | None = None, batch: int = B
         raise SourceError(f"{name}: cannot be read: {error.strerror}") from None
     try:
         if kind == ".parquet":
-            total, rows = read_parquet(name, mapping)
+            total, rows = read_parquet(name, mapping, all_labels)
             stored.close()
             return Source(name, rows, batch, total, "rows")
         size = os.fstat(stored.fileno()).st_size
         plain = _unpacked(name, stored, packed)
         if kind == ".csv":
-            rows = _guarded(name, read_csv(name, plain, mapping))
+            rows = _guarded(name, read_csv(name, plain, mapping, all_labels))
         else:
             rows = _guarded(name, lambda: _lines(name, plain, BLOCK_BYTES))
         return Source(name, rows, batch, size, "bytes", stored)

@@ -26,8 +26,13 @@ def arrow(what: str) -> Any:
     return pa
 
 
-def read_parquet(path: str, mapping: Mapping | None) -> tuple[int, Callable[[], Iterator[Rows]]]:
-    """Open a Parquet file; returns its number of rows and what reads it. Raises `SourceError`."""
+def read_parquet(
+    path: str, mapping: Mapping | None, all_labels: bool = False
+) -> tuple[int, Callable[[], Iterator[Rows]]]:
+    """Open a Parquet file; returns its number of rows and what reads it. Raises `SourceError`.
+
+    `all_labels`: those due after the last row follow it.
+    """
     pa = arrow(path)
     try:
         file = pa.parquet.ParquetFile(path, memory_map=True)
@@ -42,6 +47,8 @@ def read_parquet(path: str, mapping: Mapping | None) -> tuple[int, Callable[[], 
             for batch in file.iter_batches(BATCH_ROWS, columns=sorted(chosen.columns), use_threads=False):
                 yield convert(batch, range(first, first + batch.num_rows))
                 first += batch.num_rows
+            if all_labels:
+                yield convert.rest()
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{path}: unreadable after row {first - 1}: {error}") from None
         finally:
@@ -50,11 +57,14 @@ def read_parquet(path: str, mapping: Mapping | None) -> tuple[int, Callable[[], 
     return file.metadata.num_rows, rows
 
 
-def read_csv(path: str, stream: BinaryIO, mapping: Mapping | None) -> Callable[[], Iterator[Rows]]:
+def read_csv(
+    path: str, stream: BinaryIO, mapping: Mapping | None, all_labels: bool = False
+) -> Callable[[], Iterator[Rows]]:
     """Open a CSV stream with a header line; every cell is text, an empty one is missing. Raises `SourceError`.
 
     The header is line 1, and a row with a line break inside quotes counts as one line. A row with too few or too many
-    cells is handed on as its text, ahead of the rows of its block.
+    cells is handed on as its text, ahead of the rows of its block. `all_labels`: those due after the
+    last row follow it.
     """
     pa = arrow(path)
     wrong: list[tuple[int, str]] = []
@@ -82,6 +92,8 @@ def read_csv(path: str, stream: BinaryIO, mapping: Mapping | None) -> Callable[[
                         lines, line = _number(part.num_rows, line, wrong)
                         yield _take(wrong, line)
                         yield convert(part, lines)
+                if all_labels:
+                    yield convert.rest()
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
                 raise SourceError(f"{path}: unreadable near line {line}: {error}") from None

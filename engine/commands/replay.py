@@ -125,13 +125,15 @@ async def _backing(loaded: "Settings", stack: AsyncExitStack) -> "tuple[StateSto
     return store, archive
 
 
-def chunks_of(names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress") -> "Iterator[Chunk]":
-    """The records of every source, one after the other."""
+def chunks_of(
+    names: list[str], mapping: "Mapping | None", batch: int, progress: "Progress", *, all_labels: bool = False
+) -> "Iterator[Chunk]":
+    """The records of every source, one after the other; `all_labels` as in `open_source`."""
     from engine.adapters.files import open_source
 
     with ExitStack() as stack:
         # All are opened before the first is read, so that a wrong name costs nothing.
-        sources = [stack.enter_context(open_source(name, mapping, batch)) for name in names]
+        sources = [stack.enter_context(open_source(name, mapping, batch, all_labels=all_labels)) for name in names]
         for source in sources:
             progress.source(source.name, source.total)
             for chunk in source:

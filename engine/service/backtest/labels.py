@@ -41,6 +41,9 @@ class Labels:
 
     Args:
         reasons: further reason codes of chargebacks that mean fraud.
+
+    Attributes:
+        frauds: payment and event time of every label and chargeback that said fraud, in log order.
     """
 
     def __init__(self, reasons: Iterable[str] = ()) -> None:
@@ -48,15 +51,19 @@ class Labels:
         self._charged: dict[int, int] = {}
         self._assigned: dict[int, int] = {}
         self._filed: dict[int, int] = {}
+        self.frauds: list[tuple[int, int]] = []
 
     def observe(self, columns: Columns) -> None:
         """Take the labels and chargebacks among accepted events, in log order."""
         types, payments = columns.string("type"), columns.string("payment_id")
         for row in np.flatnonzero(types == _ASSIGNED).tolist():
-            self._assigned[int(payments[row])] = NAMES.index(columns.events[row].label)
+            label = self._assigned[int(payments[row])] = NAMES.index(columns.events[row].label)
+            if label == FRAUD:
+                self.frauds.append((int(payments[row]), int(columns.time_ms[row])))
         for row in np.flatnonzero(types == _CHARGEBACK).tolist():
             if (columns.events[row].reason_code or "").strip().upper() in self._reasons:
                 self._charged[int(payments[row])] = FRAUD
+                self.frauds.append((int(payments[row]), int(columns.time_ms[row])))
 
     def read(self, lines: Iterable[str]) -> None:
         """Take a file of `payment_id,label` (further columns are passed over; a header is recognised).
@@ -77,6 +84,10 @@ class Labels:
                 self._filed[hash_text(row[0])] = NAMES.index(row[1])
         except (csv.Error, UnicodeDecodeError) as error:
             raise LabelsError(f"not a CSV file in UTF-8: {error}") from error
+
+    def filed(self, payments: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which payments the file tells the label of."""
+        return np.isin(payments, np.fromiter(self._filed, np.uint64, len(self._filed)))
 
     def of(self, payments: NDArray[np.uint64], times_ms: NDArray[np.int64], as_of_ms: int, maturity_ms: int) -> "Found":
         """The label of each decision: a payment without one is legitimate once mature, and unknown before."""

@@ -14,6 +14,7 @@ TICKS: Final = 5
 COLOURS: Final = ("#2a6fb0", "#c2571a", "#3a8f4f", "#8b4fb0")
 BAR_HEIGHT: Final = 22
 BAR_LEFT: Final = 210
+_LOOK: Final = "font:12px system-ui,sans-serif;background:#fff"
 
 
 class Series(NamedTuple):
@@ -77,6 +78,12 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
         parts.append(f'<rect x="{BAR_LEFT}" y="{y + 3}" width="{width:.1f}" height="15" fill="{colour}"/>')
         parts.append(f'<text x="{BAR_LEFT + width + 6:.1f}" y="{y + 15}">{value:,}</text>')
     return _svg(title, TOP * 2 + len(rows) * BAR_HEIGHT, parts)
+
+
+def standalone(plot: str) -> str:
+    """A plot as a file of its own: with the name of its language, and the look that a page would give it."""
+    look = f'xmlns="http://www.w3.org/2000/svg" style="{_LOOK}"'
+    return plot.replace("<svg ", f"<svg {look} ", 1) + "\n"
 
 
 def _svg(title: str, height: int, parts: Sequence[str]) -> str:

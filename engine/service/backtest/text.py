@@ -11,17 +11,17 @@ CELL_MAX: Final = 90
 def render(report: dict[str, Any]) -> str:
     """The whole report."""
     parts = ["\n".join(summary(report))]
-    parts += [_section(section) for section in sections(report) if section.rows]
+    parts += [section_text(section) for section in sections(report) if section.rows]
     base = report["history"]["base_currency"]
     for sweep in report["sweeps"]:
         section = sweep_section(sweep, base)
         bars = [_bar(point["set_recall"]) for point in sweep["points"]]
         rows = [[*row, bar] for row, bar in zip(section.rows, bars, strict=True)]
-        parts.append(_section(section._replace(headers=[*section.headers, "set recall"], rows=rows)))
+        parts.append(section_text(section._replace(headers=[*section.headers, "set recall"], rows=rows)))
     return "\n\n".join(parts)
 
 
-def _section(section: Section) -> str:
+def section_text(section: Section) -> str:
     """A table: the first column and long texts to the left, all else to the right."""
     rows = [[_plain(cell) for cell in row] for row in section.rows]
     widths = [max(len(cell) for cell in column) for column in zip(section.headers, *rows, strict=True)]
