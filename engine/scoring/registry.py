@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from engine.scoring.base import Detector
 from engine.scoring.half_space_trees import HalfSpaceTrees
+from engine.scoring.tails import TailSurprise
 
 DETECTORS: Final[dict[str, Callable[..., Detector]]] = {
     "half_space_trees": HalfSpaceTrees,
+    "tails": TailSurprise,
 }
 
 

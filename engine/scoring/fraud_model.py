@@ -1,0 +1,308 @@
+"""The fraud score: learned from labels that arrive days late, on event time, the same in any replay.
+
+Scoring, on the hot path, uses what was published last. Learning happens at boundaries of event time: a job of immutable
+data is handed to a trainer, and what comes out is adopted `adopt_after_ms` of event time later, whoever worked it out
+and however long it took. So what is published when follows from the log alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.times import DAY_MS, MINUTE_MS
+from engine.domain.trainer import Handle, Trainer
+from engine.scoring.draw import draw
+from engine.scoring.fraud_storage import ClockRecord, FraudStorage
+from engine.scoring.learners import registry
+from engine.scoring.packing import pack_inputs, unpack_inputs
+from engine.scoring.rank import Rank
+from engine.scoring.rows import LabelledRows
+from engine.scoring.snapshot import Snapshot, TrainingJob, load, work
+from engine.scoring.tails import bounded
+from engine.scoring.training_set import TrainingSet
+
+__all__ = [
+    "FraudModel",
+    "FraudReasons",
+    "FraudScores",
+    "LabelledRows",
+    "LearnerSettings",
+    "pack_inputs",
+    "unpack_inputs",
+]
+
+HOUR_MS: Final = 60 * MINUTE_MS
+INPUTS_MAX: Final = 256
+DRAWN_MAX: Final = 10_000  # payments drawn in a day; of each further so many, half as large a share
+SHARE_FIRST: Final = 0.3  # before a first day has been counted
+VOLUME_DAYS: Final = 7
+
+Matrix = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """How the fraud model learns.
+
+    Attributes:
+        learner: a name of `engine.scoring.learners.registry`.
+        seed: of all draws.
+        adopt_after_ms: event time between a boundary and the adoption of what was learned at it.
+        frauds_min, known_min: fewer frauds, or payments with a known label, do not make a first model.
+        plain_weight, labelled_weight: of the evidence of both anomaly scores, added to the learner's log odds: free in
+            calm times, and most of what is left in the days after a change.
+        rank_memory: decisions after which one counts a third for `FraudScores.rank`.
+    """
+
+    learner: str = "boosted_trees"
+    seed: int = 1
+    adopt_after_ms: int = HOUR_MS
+    frauds_min: int = 20
+    known_min: float = 2_000.0
+    plain_weight: float = 0.2
+    labelled_weight: float = 0.2
+    rank_memory: int = 50_000
+
+
+class FraudScores(NamedTuple):
+    """Scores of a batch, float64 `(n,)` each, NaN before the model is ready.
+
+    Attributes:
+        probability: calibrated probability of fraud.
+        margin: log odds before calibration; ranks payments as the probability does.
+        rank: share of recent decisions with at least this margin; NaN before 256 have been scored.
+    """
+
+    probability: Floats
+    margin: Floats
+    rank: Floats
+
+
+class FraudReasons(NamedTuple):
+    """A margin taken apart: `base + inputs.sum() + plain + labelled` is the margin.
+
+    Attributes:
+        base: log odds before anything is known of the payment.
+        inputs: what each input moved them by, float64 `(inputs,)`.
+        plain, labelled: what the evidence of both anomaly scores moved them by.
+    """
+
+    base: float
+    inputs: Floats
+    plain: float
+    labelled: float
+
+
+class FraudModel:
+    """A learner at work on one shard.
+
+    Args:
+        inputs: names of the inputs, in order.
+        settings: how it learns.
+        trainer: where training is done.
+        backed: a state store stands behind; without one nothing is kept for it.
+
+    Raises `ValueError` on an unknown learner or on no inputs or too many.
+    """
+
+    def __init__(self, inputs: Sequence[str], settings: LearnerSettings, trainer: Trainer, *, backed: bool) -> None:
+        if not 0 < len(inputs) <= INPUTS_MAX:
+            raise ValueError(f"a fraud model of {len(inputs)} inputs; 1 to {INPUTS_MAX} allowed")
+        self.inputs = tuple(inputs)
+        self._settings = settings
+        self._trainer = trainer
+        self._learner = registry.create(settings.learner, len(inputs), settings.seed)
+        self._identity = f"{self._learner.identity} {settings} {' '.join(inputs)}"
+        self._rows = TrainingSet(len(inputs), self._learner.memory_days, backed=backed)
+        self._rank = Rank(settings.rank_memory)
+        self._clock = ClockRecord()
+        self._snapshot: Snapshot | None = None
+        self._pending: Handle[Snapshot | None] | None = None
+        self._storage = FraudStorage(self._identity, backed=backed)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next payment gets a score."""
+        return self._snapshot is not None
+
+    @property
+    def version(self) -> str:
+        """Short name of what is published, by content, such as `gbt1-7f3a21c0`; `gbt1-none` before that."""
+        return self._snapshot.version if self._snapshot is not None else f"{self._learner.code}-none"
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is published; None before there is enough to learn from."""
+        return self._snapshot
+
+    @property
+    def rows(self) -> int:
+        """How many labelled rows are held."""
+        return self._rows.n
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What of the stored state could not be used at `restore`, in words; it was put aside, not deleted."""
+        return tuple(self._storage.problems)
+
+    def score(self, x: Matrix, plain: Floats, labelled: Floats) -> FraudScores:
+        """Score payments, in order; nothing is learned but how margins are distributed.
+
+        Args:
+            x: inputs float32 `(n, inputs)`, C-contiguous, NaN where missing; as unpacked from the packed ones, so that
+                what is learned is what was scored.
+            plain, labelled: evidence of both anomaly scores, float64 `(n,)`; NaN counts as 0.
+
+        Raises `ValueError` on any other shape or type.
+        """
+        if x.ndim != 2 or x.shape[1] != len(self.inputs) or x.dtype != np.float32 or not x.flags.c_contiguous:
+            wanted = f"C-contiguous float32 (n, {len(self.inputs)})"
+            raise ValueError(f"inputs {x.dtype} of shape {x.shape}; {wanted} expected")
+        if self._snapshot is None:
+            return FraudScores(*(np.full(len(x), np.nan) for _ in range(3)))
+        margin = self._snapshot.predictor.margins(x)
+        margin += self._settings.plain_weight * bounded(plain)
+        margin += self._settings.labelled_weight * bounded(labelled)
+        probability, rank, codes = self._rank.finish(margin, self._snapshot.curve)
+        self._storage.ranked(codes, self._rank)
+        return FraudScores(probability, margin, rank)
+
+    def draw(self, payments: NDArray[np.uint64]) -> NDArray[np.float32]:
+        """Whether payments that are being decided are to be kept as examples, should they prove legitimate.
+
+        Takes hashes of payment ids, uint64 `(n,)`. Returns float32 `(n,)`: the share in force for those that are drawn,
+        which goes into `LabelledRows.share`, and 0 for the others. Frauds are all kept.
+        """
+        shares = np.zeros(len(payments), np.float32)
+        numbers = draw(payments, self._settings.seed)
+        start = 0
+        while start < len(payments):  # the share falls as soon as enough were drawn: a flood must not fill the store
+            share = np.float32(self._share() * 0.5 ** (self._clock.drawn // DRAWN_MAX))
+            hits = start + np.flatnonzero(numbers[start:] < share)
+            hits = hits[: DRAWN_MAX - self._clock.drawn % DRAWN_MAX]
+            shares[hits] = share
+            self._clock.drawn += len(hits)
+            full = len(hits) > 0 and self._clock.drawn % DRAWN_MAX == 0
+            start = int(hits[-1]) + 1 if full else len(payments)
+        self._clock.decided += len(payments)
+        return shares
+
+    def _share(self) -> float:
+        volumes = self._clock.volumes
+        return self._learner.share(sum(volumes) / len(volumes)) if volumes else SHARE_FIRST
+
+    def learn(self, rows: LabelledRows) -> None:
+        """Remember labelled rows, in the order in which their labels arrived; they count from the next boundary on.
+
+        A row of a payment that came before replaces the earlier one. Raises `ValueError` on another number of inputs.
+        """
+        if rows.n:
+            first = int(rows.arrived_ms[0])
+            hour_ms = self._clock.hour_ms if self._clock.hour_ms is not None else first - first % HOUR_MS
+            self._rows.append(hour_ms, rows)
+
+    def advance(self, hour_ms: int) -> None:
+        """Tell the event time, once it has passed a full hour, before anything of that hour is scored or learned.
+
+        Hours may be left out; one that is not past the last is passed over. Adopts what was learned at an earlier
+        boundary when that is due, waiting for it if need be, and hands in a job where a boundary has been passed.
+        """
+        clock = self._clock
+        if clock.hour_ms is not None and hour_ms <= clock.hour_ms:
+            return
+        self._adopt_by(hour_ms)
+        boundary_ms = hour_ms - hour_ms % self._learner.period_ms
+        if clock.hour_ms is not None:
+            if hour_ms // DAY_MS > clock.hour_ms // DAY_MS:
+                clock.end_day(VOLUME_DAYS)
+            if boundary_ms > clock.boundary_ms:
+                self._adopt_by(None)
+                clock.hour_ms = hour_ms
+                self._submit(boundary_ms)
+                self._adopt_by(hour_ms)
+        clock.hour_ms = hour_ms
+        clock.boundary_ms = boundary_ms
+
+    def _submit(self, boundary_ms: int) -> None:
+        """Hand in the job of a boundary. What it sees follows from the rows, the boundary and the last one alone."""
+        fresh = self._rows.since(self._clock.boundary_ms, boundary_ms)
+        daily = boundary_ms // DAY_MS > self._clock.boundary_ms // DAY_MS
+        rows = self._rows.close(boundary_ms) if daily else None
+        self._clock.before_ms, self._clock.pending_ms = self._clock.boundary_ms, boundary_ms
+        self._hand_in(fresh, rows, boundary_ms)
+
+    def _hand_in(
+        self, fresh: tuple[LabelledRows, ...], rows: tuple[LabelledRows, ...] | None, boundary_ms: int
+    ) -> None:
+        s = self._settings
+        job = TrainingJob(
+            self._learner, self._identity, self._snapshot, boundary_ms, fresh, rows, s.frauds_min, s.known_min
+        )
+        self._pending = self._trainer.submit(partial(work, job))
+
+    def _adopt_by(self, hour_ms: int | None) -> None:
+        """Take the result of the pending job, if it is due by then; None takes it whenever it is due."""
+        pending_ms = self._clock.pending_ms
+        if pending_ms is None or (hour_ms is not None and hour_ms < pending_ms + self._settings.adopt_after_ms):
+            return
+        assert self._pending is not None
+        made = self._pending.result()
+        self._pending, self._clock.pending_ms = None, None
+        if made is not None:
+            self._publish(made)
+
+    def _publish(self, made: Snapshot) -> None:
+        before, self._snapshot = self._snapshot, made
+        self._storage.published(made.data, before.data if before is not None else None)
+
+    def install(self, data: bytes) -> str:
+        """Publish a snapshot that was made elsewhere or earlier, now; learning goes on from it. Returns its version.
+
+        Raises `ValueError`, changing nothing, where it is damaged or of another configuration.
+        """
+        self._publish(load(data, self._learner, self._identity))
+        self._clock.pending_ms, self._pending = None, None  # what is being learned is of what was published before
+        return self.version
+
+    def reasons(self, row: Matrix, plain: float, labelled: float) -> FraudReasons:
+        """What moved the margin of one payment: `score`'s arguments for it, `row` float32 `(inputs,)`.
+
+        Raises `ValueError` before the model is ready.
+        """
+        if self._snapshot is None:
+            raise ValueError("the fraud model gives no reasons before it gives scores")
+        parts = self._snapshot.predictor.parts(row)
+        evidence = bounded(np.array([plain, labelled]))
+        weights = self._settings.plain_weight, self._settings.labelled_weight
+        return FraudReasons(parts.base, parts.inputs, float(weights[0] * evidence[0]), float(weights[1] * evidence[1]))
+
+    def ops(self) -> list[bytes]:
+        """State operations for what changed since the last call: keys of the shard's head under `hfraud/`."""
+        return [*self._rows.ops(), *self._storage.ops(self._clock)]
+
+    def restore(self, head: Mapping[bytes, bytes]) -> None:
+        """Go on where the stored state ends; for a model that has done nothing yet.
+
+        A stored snapshot that is damaged is put aside and the one before it serves; see `problems`. What was learned
+        under other inputs or settings is of no use: it is deleted with the next `ops`.
+        """
+        stored = self._storage.restore(head, self._clock, self._rank)
+        if not stored:
+            return
+        self._storage.problems += self._rows.restore(head)
+        read = partial(load, learner=self._learner, identity=self._identity)
+        self._snapshot = self._storage.restored_snapshot(head, read)
+        pending_ms = self._clock.pending_ms
+        if pending_ms is not None:
+            fresh = self._rows.since(self._clock.before_ms, pending_ms)
+            daily = pending_ms // DAY_MS > self._clock.before_ms // DAY_MS
+            self._hand_in(fresh, self._rows.close(pending_ms) if daily else None, pending_ms)
+
+    def forget(self) -> list[bytes]:
+        """State operations that delete all that is stored for this model: another one begins."""
+        return [*self._rows.forget(), *self._storage.forget()]

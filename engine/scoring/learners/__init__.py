@@ -1,0 +1,1 @@
+"""Learners: what can stand behind the fraud score."""

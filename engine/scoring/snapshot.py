@@ -1,0 +1,122 @@
+"""What the fraud model publishes: immutable, versioned, checksummed, and a pure function of what it was made from."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.domain.times import DAY_MS
+from engine.scoring import blob
+from engine.scoring.calibration import HALF_DAYS, IDENTITY, SPAN_DAYS, Curve, calibrate
+from engine.scoring.learners.base import Learner, Predictor, Task
+from engine.scoring.rows import LabelledRows, joined, newest
+
+MAGIC: Final = b"SFM1"
+ARRAYS: Final = 6  # of a blob
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A published model.
+
+    Attributes:
+        predictor: what the learner made.
+        curve: from its margins, evidence added, to probabilities.
+        boundary_ms: it knows labels that had arrived by then.
+        known: how many payments the rows in memory stood for.
+        frauds: how many of the rows were frauds.
+        data: all of it as bytes, for `load`.
+        version: short name of the content, such as `gbt1-7f3a21c0`.
+    """
+
+    predictor: Predictor
+    curve: Curve
+    boundary_ms: int
+    known: float
+    frauds: int
+    data: bytes
+    version: str
+
+
+class TrainingJob(NamedTuple):
+    """What is worked out at a boundary: immutable.
+
+    Attributes:
+        learner: who learns.
+        identity: what snapshots must have in common: learner, settings and names of the inputs.
+        before: what is published; None at first.
+        boundary_ms: event time.
+        fresh: rows that arrived since the last boundary, in parts.
+        rows: all rows in memory, those of `fresh` among them; None at boundaries within a day.
+        frauds_min, known_min: fewer frauds or payments are not enough to begin with.
+    """
+
+    learner: Learner
+    identity: str
+    before: Snapshot | None
+    boundary_ms: int
+    fresh: tuple[LabelledRows, ...]
+    rows: tuple[LabelledRows, ...] | None
+    frauds_min: int
+    known_min: float
+
+
+def work(job: TrainingJob) -> Snapshot | None:
+    """Learn at a boundary; None where too little has arrived to begin with."""
+    fresh = newest(joined(list(job.fresh)))
+    rows = fresh if job.rows is None else newest(joined(list(job.rows)))
+    known, frauds = float(rows.weight.sum()), int(rows.fraud.sum())
+    before = job.before
+    if before is None and (frauds < job.frauds_min or known < job.known_min):
+        return None
+    if job.rows is None and before is not None:
+        known, frauds = before.known + known, before.frauds + frauds
+    predictor = job.learner.learn(before.predictor if before is not None else None, Task(job.boundary_ms, fresh, rows))
+    if job.rows is None:
+        curve = before.curve if before is not None else IDENTITY
+    else:
+        curve = _curve(rows, job.boundary_ms)
+    return made(job.learner, job.identity, predictor, curve, job.boundary_ms, known, frauds)
+
+
+def _curve(rows: LabelledRows, boundary_ms: int) -> Curve:
+    """Calibrated on margins as they were at the decision."""
+    scored = rows.take(np.isfinite(rows.margin) & (rows.arrived_ms > boundary_ms - SPAN_DAYS * DAY_MS))
+    age_days = (boundary_ms - scored.arrived_ms) / DAY_MS
+    weight = scored.weight * 0.5 ** (np.maximum(age_days, 0.0) / HALF_DAYS)
+    return calibrate(scored.margin.astype(np.float64), scored.fraud.astype(np.float64), weight)
+
+
+def made(
+    learner: Learner, identity: str, predictor: Predictor, curve: Curve, boundary_ms: int, known: float, frauds: int
+) -> Snapshot:
+    """The snapshot of these parts."""
+    arrays = [
+        blob.text(identity),
+        np.array([boundary_ms, frauds], np.int64),
+        np.array([known, curve.slope]),
+        curve.margin,
+        curve.odds,
+        np.frombuffer(predictor.dump(), np.uint8),
+    ]
+    data = blob.write(MAGIC, arrays)
+    version = f"{learner.code}-{hashlib.blake2b(data, digest_size=4).hexdigest()}"
+    return Snapshot(predictor, curve, boundary_ms, known, frauds, data, version)
+
+
+def load(data: bytes, learner: Learner, identity: str) -> Snapshot:
+    """The snapshot of these bytes. Raises `ValueError` where they are damaged or of another configuration."""
+    what = "fraud model snapshot"
+    arrays = blob.read(MAGIC, data, what)
+    if len(arrays) != ARRAYS or arrays[0].tobytes() != identity.encode():
+        raise ValueError(f"{what} belongs to another configuration: its learner, settings or inputs differ")
+    whole = blob.expect(arrays[1], "<i8", (2,), what)
+    known, slope = blob.expect(arrays[2], "<f8", (2,), what).tolist()
+    margin = blob.expect(arrays[3], "<f8", (-1,), what)
+    odds = blob.expect(arrays[4], "<f8", (len(margin),), what)
+    rising = len(margin) and slope > 0.0 and (np.diff(margin) > 0.0).all() and (np.diff(odds) > 0.0).all()
+    if not rising or not np.isfinite([known, slope, margin[0], margin[-1], odds[0], odds[-1]]).all():
+        raise ValueError(f"{what} has a calibration that is not increasing")
+    predictor = learner.load(blob.expect(arrays[5], "u1", (-1,), what).tobytes())
+    return made(learner, identity, predictor, Curve(margin, odds, slope), int(whole[0]), known, int(whole[1]))
