@@ -1,0 +1,281 @@
+"""One customer's ledger: what may happen to it, and that it always adds up.
+
+Every operation returns the movements it made, and made none where it was done before: grants are known by their
+business key, refunds and redemptions by their reference, for as long as the ledger exists. What happens in which order
+does not matter where it must not: a refund that comes before its payment is kept and applied when the payment settles.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine.engagement.ledger.lots import (
+    ACTIVATE,
+    EXPIRE,
+    GRANT,
+    KEEP,
+    OWE,
+    REPAY,
+    RETURN,
+    REVERSE_ACTIVE,
+    REVERSE_PENDING,
+    SPEND,
+    VOID,
+    LedgerError,
+    Lot,
+    Movement,
+    Terms,
+)
+
+NEVER: Final = 2**62
+
+Purse = tuple[int, str]
+"""What balances are kept apart by: kind and currency."""
+
+
+@dataclass(slots=True)
+class Payment:
+    """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has."""
+
+    settled: int = 0
+    refunded: int = 0
+    blocked: bool = False
+    seen_ms: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """See the module.
+
+    Attributes:
+        lots: by number, which is a hash of the business key.
+        payments: by the hash of their id.
+        done: business keys of grants, refunds and redemptions.
+        debts: what the customer owes, by purse; only what is above 0.
+        spent: by redemption, the lots it took from and how much is not given back.
+    """
+
+    lots: dict[int, Lot] = field(default_factory=dict)
+    payments: dict[int, Payment] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    debts: dict[Purse, int] = field(default_factory=dict)
+    spent: dict[int, dict[int, int]] = field(default_factory=dict)
+
+    # What happens to payments
+
+    def settle(self, payment: int, minor: int, now: int) -> bool:
+        """A payment has settled. False where it had before. Grants of it come next, then `reclaim`."""
+        entry = self.payments.setdefault(payment, Payment())
+        if entry.settled:
+            return False
+        entry.settled, entry.seen_ms = minor, max(entry.seen_ms, now)
+        return True
+
+    def block(self, payment: int, now: int) -> None:
+        """A payment was declined: it earns nothing, whatever comes."""
+        entry = self.payments.setdefault(payment, Payment())
+        entry.blocked, entry.seen_ms = True, max(entry.seen_ms, now)
+
+    def refund(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
+        """So much more of a payment was given back. Nothing for a reference seen before."""
+        return self._take_back(payment, reference, lambda entry: entry.refunded + minor, now)
+
+    def charge_back(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
+        """The payment was disputed for `minor`: at least so much of it is gone, refunds of it included."""
+        return self._take_back(payment, reference, lambda entry: max(entry.refunded, minor), now)
+
+    def reclaim(self, payment: int, now: int, reference: int = 0) -> list[Movement]:
+        """Take back what refunds of a payment so far ask for, of every lot it earned.
+
+        The rounding is cumulative: what is kept of a lot is `granted * (settled - refunded) // settled`, so that parts
+        add up to the whole. What has expired is gone already and is not asked for again.
+        """
+        entry = self.payments.get(payment)
+        if entry is None or not entry.settled or not entry.refunded:
+            return []
+        moved: list[Movement] = []
+        for number in [n for n, lot in self.lots.items() if lot.terms.payment == payment]:
+            lot = self.lots[number]
+            gone = lot.expired + lot.reversed + lot.owed
+            moved += self._reverse(number, max(0, lot.granted - kept(lot, entry) - gone), now, reference)
+        return moved
+
+    # What happens to lots
+
+    def grant(self, number: int, terms: Terms, amount: int, now: int) -> list[Movement]:
+        """Grant a lot, pending until `terms.available_ms`. Nothing where its business key was granted before.
+
+        Raises `LedgerError` where the amount is not above 0 or the terms contradict each other.
+        """
+        if amount <= 0 or (terms.expires_ms and terms.expires_ms < terms.available_ms):
+            raise LedgerError(f"{terms.campaign}: a grant of {amount} that expires before it is available")
+        if number in self.done:
+            return []
+        self.done.add(number)
+        self.lots[number] = Lot(terms, amount)
+        return [self._move(GRANT, number, amount, now)]
+
+    def advance(self, now: int) -> list[Movement]:
+        """What is due by now, in the order of time: lots expire at their instant, then others become active."""
+        moved: list[Movement] = []
+        while (due := self.next_due()) <= now:
+            moved += self._expire(due) + self._activate(due)
+        return moved
+
+    def redeem(self, of: Purse, amount: int, redemption: int, now: int) -> list[Movement] | None:
+        """Spend from the lots that expire first. Nothing for a redemption seen before; None where there is not enough
+        active, and then nothing changes."""
+        if redemption in self.done:
+            return []
+        if amount <= 0 or amount > self.balance(of)[1]:
+            return None
+        self.done.add(redemption)
+        taken = self.spent.setdefault(redemption, {})
+        moved: list[Movement] = []
+        for number, part in self._first_to_expire(of, amount):
+            taken[number] = part
+            moved.append(self._move(SPEND, number, part, now, redemption))
+        return moved
+
+    def give_back(self, redemption: int, now: int) -> list[Movement]:
+        """A redemption is called off: its units return to their lots and keep their day of expiry; debts come first."""
+        moved: list[Movement] = []
+        for number, part in self.spent.pop(redemption, {}).items():
+            moved.append(self._move(RETURN, number, part, now, redemption))
+            moved += self._repay(purse(self.lots[number]), now)
+        return moved + self._expire(now)
+
+    def freeze(self, numbers: Iterable[int], frozen: bool) -> None:
+        """Lots in question stay pending until they are released."""
+        for number in numbers:
+            self.lots[number].frozen = frozen
+
+    # What there is
+
+    def balance(self, of: Purse) -> tuple[int, int, int]:
+        """Pending, active and debt of one purse."""
+        mine = [lot for lot in self.lots.values() if purse(lot) == of]
+        return sum(lot.pending for lot in mine), sum(lot.active for lot in mine), self.debts.get(of, 0)
+
+    def next_due(self) -> int:
+        """When something next becomes active or expires by itself; `NEVER` where nothing does."""
+        due = [lot.terms.available_ms for lot in self.lots.values() if lot.pending and not lot.frozen]
+        due += [lot.terms.expires_ms for lot in self.lots.values() if lot.active and lot.terms.expires_ms]
+        return min(due, default=NEVER)
+
+    def check(self) -> None:
+        """Raise `LedgerError` unless every unit is accounted for and nobody owes what they could pay."""
+        for lot in self.lots.values():
+            lot.check()
+        for of, debt in self.debts.items():
+            if debt <= 0 or self.balance(of)[1]:
+                raise LedgerError(f"a debt of {debt} beside an active balance of {self.balance(of)[1]}")
+
+    # How
+
+    def _activate(self, now: int) -> list[Movement]:
+        """What has waited long enough becomes active, and pays debts."""
+        moved: list[Movement] = []
+        for number in self._ordered(lambda lot: lot.terms.available_ms):
+            lot = self.lots[number]
+            if lot.pending and not lot.frozen and lot.terms.available_ms <= now:
+                moved.append(self._move(ACTIVATE, number, lot.pending, now))
+                moved += self._repay(purse(lot), now)
+        return moved
+
+    def _expire(self, now: int) -> list[Movement]:
+        """What is left of lots past their day goes."""
+        return [
+            self._move(EXPIRE, number, lot.active, now)
+            for number, lot in sorted(self.lots.items())
+            if lot.active and 0 < lot.terms.expires_ms <= now
+        ]
+
+    def _take_back(self, payment: int, reference: int, refunded: Callable[[Payment], int], now: int) -> list[Movement]:
+        if reference in self.done:
+            return []
+        self.done.add(reference)
+        entry = self.payments.setdefault(payment, Payment())
+        entry.refunded, entry.seen_ms = refunded(entry), max(entry.seen_ms, now)
+        return self.reclaim(payment, now, reference)
+
+    def _reverse(self, number: int, amount: int, now: int, reference: int) -> list[Movement]:
+        """Take back units of a lot: pending ones, then active, then what was spent of it becomes debt."""
+        lot, moved = self.lots[number], list[Movement]()
+        for op, held in ((REVERSE_PENDING, lot.pending), (REVERSE_ACTIVE, lot.active), (OWE, lot.spent)):
+            part = min(amount, held)
+            if part:
+                moved.append(self._move(op, number, part, now, reference))
+                amount -= part
+        return moved + self._repay(purse(lot), now)
+
+    def _repay(self, of: Purse, now: int) -> list[Movement]:
+        """Pay a debt from what is active."""
+        owed = min(self.debts.get(of, 0), self.balance(of)[1]) if of in self.debts else 0
+        return [self._move(REPAY, number, part, now) for number, part in self._first_to_expire(of, owed)]
+
+    def _first_to_expire(self, of: Purse, amount: int) -> list[tuple[int, int]]:
+        """Lots and parts of them that make up an amount, those that expire first before the others."""
+        found: list[tuple[int, int]] = []
+        for number in self._ordered(lambda lot: lot.terms.expires_ms or NEVER) if amount else ():
+            lot = self.lots[number]
+            if lot.active and purse(lot) == of and amount:
+                found.append((number, min(amount, lot.active)))
+                amount -= found[-1][1]
+        return found
+
+    def _ordered(self, due: Callable[[Lot], int]) -> list[int]:
+        """Numbers of the lots by a time, then by number: one order, however the ledger came to hold them."""
+        return sorted(self.lots, key=lambda number: (due(self.lots[number]), number))
+
+    def _move(self, op: int, number: int, amount: int, now: int, reference: int = 0) -> Movement:
+        movement = Movement(op, number, self.lots[number].moves + 1, amount, now, reference)
+        self.take(movement)
+        return movement
+
+    def take(self, movement: Movement) -> None:
+        """Take in one movement, made now or stored before. Raises `LedgerError` where the state does not allow it."""
+        lot, amount = self.lots[movement.lot], movement.amount
+        if movement.number != lot.moves + 1 or amount <= 0:
+            raise LedgerError(f"movement {movement.number} of a lot that has had {lot.moves}")
+        lot.moves += 1
+        for account, sign in _ACCOUNTS[movement.op]:
+            setattr(lot, account, getattr(lot, account) + sign * amount)
+        if movement.op in (OWE, REPAY):
+            of = purse(lot)
+            left = self.debts.get(of, 0) + (amount if movement.op == OWE else -amount)
+            if left:
+                self.debts[of] = left
+            else:
+                self.debts.pop(of, None)
+        lot.check()
+
+
+def purse(lot: Lot) -> Purse:
+    """What a lot's units belong to."""
+    return lot.terms.kind, lot.terms.currency
+
+
+def kept(lot: Lot, entry: Payment) -> int:
+    """Units of a lot that stay after the refunds of its payment."""
+    if lot.terms.policy == KEEP:
+        return lot.granted
+    left = max(0, entry.settled - entry.refunded)
+    if lot.terms.policy == VOID:
+        voided = left < lot.terms.threshold if lot.terms.threshold else left < entry.settled
+        return 0 if voided else lot.granted
+    return lot.granted * left // entry.settled
+
+
+_ACCOUNTS: Final[dict[int, tuple[tuple[str, int], ...]]] = {
+    GRANT: (("pending", 1),),
+    ACTIVATE: (("pending", -1), ("active", 1)),
+    SPEND: (("active", -1), ("spent", 1)),
+    RETURN: (("spent", -1), ("active", 1)),
+    EXPIRE: (("active", -1), ("expired", 1)),
+    REVERSE_PENDING: (("pending", -1), ("reversed", 1)),
+    REVERSE_ACTIVE: (("active", -1), ("reversed", 1)),
+    OWE: (("owed", 1),),
+    REPAY: (("active", -1), ("spent", 1)),  # of this lot; the debt may be of another
+}
+"""What each operation does to the accounts of its lot."""
