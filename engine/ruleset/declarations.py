@@ -167,15 +167,16 @@ def fraud(node: Node, known: list[str]) -> FraudConfig:
     """`models.fraud`. Raises `RuleError`."""
     if not isinstance(node, Mapping):
         raise fail(node, "fraud must be a mapping")
-    reader = Reader(node, "the fraud model", ("inputs",))
-    return FraudConfig(_inputs(reader, known))
+    reader = Reader(node, "the fraud model", ("inputs", "plain"))
+    plain = _inputs(reader, known, "plain") if reader.has("plain") else ()
+    return FraudConfig(_inputs(reader, known), plain)
 
 
-def _inputs(reader: Reader, known: list[str]) -> tuple[str, ...]:
-    reader.need("inputs")
-    names = reader.texts("inputs")
+def _inputs(reader: Reader, known: list[str], key: str = "inputs") -> tuple[str, ...]:
+    reader.need(key)
+    names = reader.texts(key)
     if not 0 < len(names) <= INPUTS_MAX:
-        raise fail(reader.need("inputs"), f"a model has 1 to {INPUTS_MAX} inputs")
+        raise fail(reader.need(key), f"a model has 1 to {INPUTS_MAX} inputs")
     for position, (name, node) in enumerate(names):
         if name not in known:
             hint = suggest(name, known)

@@ -169,7 +169,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class AnomalyConfig:
-    """The anomaly detector: half-space trees over `inputs`, names of features within 0 and 1."""
+    """The anomaly detector over `inputs`, names of features; each kind takes the parameters that are its own
+    (`engine.core.judging.PARAMETERS`)."""
 
     detector: str
     trees: int
@@ -177,13 +178,24 @@ class AnomalyConfig:
     window: int
     seed: int
     inputs: tuple[str, ...]
+    memory: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class FraudConfig:
-    """The fraud model: names of its input features."""
+    """The fraud model.
+
+    Attributes:
+        inputs: names of its input features.
+        plain: names of the inputs of the label-free detector beside it; () for none.
+        learner: name in `engine.scoring.learners.registry`.
+        seed: of all its draws.
+    """
 
     inputs: tuple[str, ...]
+    plain: tuple[str, ...] = ()
+    learner: str = "boosted_trees"
+    seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
