@@ -11,6 +11,7 @@ from engine.adapters.fan_out import FanOut
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.redis_client import RedisOptions
 from engine.adapters.redis_copies import RedisCopies
+from engine.adapters.redis_generation import RedisGeneration
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.snapshot_files import SnapshotDirectory
 from engine.adapters.webhook_courier import OnResult, Patience
@@ -41,6 +42,11 @@ def build_redis_options(settings: Settings) -> RedisOptions:
 def build_copies(settings: Settings, url: str | None = None) -> RedisCopies:
     """What copies the shards of `settings`; `url` where the embedded server's is known."""
     return RedisCopies(url or settings.redis.url, prefix=settings.redis.prefix, options=build_redis_options(settings))
+
+
+def build_generation(settings: Settings, prefix: str) -> RedisGeneration:
+    """All that the store of `settings` holds under a key prefix."""
+    return RedisGeneration(settings.redis.url, prefix=prefix, options=build_redis_options(settings))
 
 
 def start_snapshots(

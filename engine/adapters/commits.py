@@ -9,6 +9,9 @@ from engine.ports.store import Commit, Delivery
 LAYOUT: Final = 2
 """Version of the stored layout (docs/state.md). A store with another one is refused, never guessed at."""
 
+OUT_OF_SERVICE: Final = 0
+"""In the place of the layout: the state is being moved to another number of shards, or has been (`Generation`)."""
+
 JOURNAL_LENGTH_MAX: Final = 100_000
 """Journal entries (micro-batches) kept for each shard, more or less."""
 

@@ -17,7 +17,7 @@ READ_COMMITTED: Final = "read_committed"
 
 
 @asynccontextmanager
-async def _consumer(options: KafkaOptions) -> AsyncIterator[Any]:
+async def consumer_of(options: KafkaOptions) -> AsyncIterator[Any]:
     """A consumer of no group that sees what is committed. Raises `LogUnavailable`."""
     consumer = aiokafka.AIOKafkaConsumer(enable_auto_commit=False, isolation_level=READ_COMMITTED, **options.client)
     try:
@@ -34,7 +34,7 @@ async def read_topic(options: KafkaOptions, topic: str) -> AsyncIterator[tuple[i
 
     Raises `LogUnavailable`.
     """
-    async with _consumer(options) as consumer:
+    async with consumer_of(options) as consumer:
         places = [TopicPartition(topic, number) for number in sorted(await _partitions(consumer, topic))]
         if not places:
             return
@@ -51,7 +51,7 @@ async def read_topic(options: KafkaOptions, topic: str) -> AsyncIterator[tuple[i
 
 async def topic_bounds(options: KafkaOptions, topic: str) -> dict[int, LogBounds]:
     """The oldest and the next offset of each partition; empty where there is no such topic. Raises `LogUnavailable`."""
-    async with _consumer(options) as consumer:
+    async with consumer_of(options) as consumer:
         places = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
         if not places:
             return {}
@@ -70,7 +70,7 @@ async def read_records(
     by_place: dict[TopicPartition, list[int]] = {}
     for topic, partition, offset in wanted:
         by_place.setdefault(TopicPartition(topic, partition), []).append(offset)
-    async with _consumer(options) as consumer:
+    async with consumer_of(options) as consumer:
         for place, offsets in by_place.items():
             if place.partition not in await _partitions(consumer, place.topic):
                 continue

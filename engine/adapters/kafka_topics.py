@@ -21,6 +21,9 @@ RELAY_CONFIGS: Final = {
 FOR_EVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Of the ledger's topic: no balance may depend on how long a log is kept."""
 
+INPUT_CONFIGS: Final = ("retention.ms", "retention.bytes", "cleanup.policy", "max.message.bytes", "min.insync.replicas")
+"""What an input topic takes over from the one it replaces."""
+
 logger = logging.getLogger("steward.kafka")
 
 
@@ -54,6 +57,25 @@ async def ensure_relay_topic(options: KafkaOptions) -> None:
             await _create(admin, [NewTopic(options.relay, count, options.replication, topic_configs=RELAY_CONFIGS)])
         if "compact" not in await _config(admin, options.relay, "cleanup.policy"):
             logger.warning("topic %s is not compacted: a quiet shard's position is deleted in time", options.relay)
+
+
+async def ensure_input(options: KafkaOptions, topic: str, partitions: int) -> int:
+    """See that an input topic exists, created like that of the options but with so many partitions; its number of them.
+
+    Raises as `ensure_topics` does.
+    """
+    async with _admin(options) as admin:
+        if topic not in await admin.list_topics():
+            if not options.create:
+                raise TopicsMissing(
+                    f"topic {topic} does not exist, and STEWARD_TOPICS_CREATE is off: create it with {partitions} "
+                    "partitions"
+                )
+            configs = {name: await _config(admin, options.events, name) for name in INPUT_CONFIGS}
+            given = {name: value for name, value in configs.items() if value}
+            await _create(admin, [NewTopic(topic, partitions, options.replication, topic_configs=given)])
+        described = await admin.describe_topics([topic])
+        return len(described[0]["partitions"])
 
 
 @asynccontextmanager

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from engine.adapters.commits import JOURNAL_LENGTH_MAX, check_commit, check_delivery, checked_ops, checked_touches
+from engine.adapters.redis_keys import ANSWER, GIVEN
 from engine.domain.ops import APPEND, DELETE, KEY_HEAD, REWRITE, Op, rewritten
-from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, Place
+from engine.ports.copies import Piece
+from engine.ports.store import Commit, Delivery, DeliveryGap, Fenced, Head, Place, StoreMisconfigured
 
 HOUR_SECONDS = 3600.0
 
@@ -43,6 +45,7 @@ class MemoryStore:
         self._now = now
         self._shards: dict[int, _Shard] = {}
         self._layout: bytes | None = None
+        self.sealed: set[int] = set()  # shards that are out of service
         self._listeners: dict[str, set[asyncio.Queue[bytes]]] = {}
 
     async def start(self) -> None:
@@ -53,6 +56,7 @@ class MemoryStore:
 
     async def open(self, shard: int) -> Head:
         """See `StateStore.open`."""
+        self._in_service(shard)
         held = self._shards.get(shard, _Shard())
         names = [name for name in held.state if name.startswith(KEY_HEAD)]
         state = {name: bytes(value) for name in names if (value := self._live(held, name)) is not None}
@@ -72,6 +76,7 @@ class MemoryStore:
     async def commit(self, commit: Commit) -> None:
         """See `StateStore.commit`. Raises `ValueError` on a malformed commit; nothing has changed then."""
         check_commit(commit)
+        self._in_service(commit.shard)
         held = self._shards.get(commit.shard) or _Shard()
         if held.offset != commit.expected or held.lineage != commit.lineage:
             raise Fenced(commit.shard, commit.expected, held.offset)
@@ -107,6 +112,7 @@ class MemoryStore:
     async def deliver(self, delivery: Delivery) -> int:
         """See `StateStore.deliver`. Raises `ValueError` on a malformed one; nothing has changed then."""
         check_delivery(delivery)
+        self._in_service(delivery.home)
         held = self._shards.get(delivery.home) or _Shard()
         applied = held.applied.get(delivery.source, -1)
         if applied >= delivery.next_offset:
@@ -168,6 +174,35 @@ class MemoryStore:
             yield _drain(queue)
         finally:
             self._listeners[channel].discard(queue)
+
+    def held(self) -> bool:
+        """Whether anything was ever stored."""
+        return bool(self._shards)
+
+    def pieces(self, shard: int, now_ms: int = 0) -> list[Piece]:
+        """All state and answers of a shard; expiries count from `now_ms`."""
+        held, now = self._shards.get(shard, _Shard()), self._now()
+        found = []
+        for name in list(held.state):
+            value, expires = self._live(held, name), held.expires.get(name)
+            if value is not None:
+                expires_ms = now_ms + max(1, round((expires - now) * 1000)) if expires is not None else 0
+                found.append(Piece(name, "string", expires_ms, bytes(value)))
+        for room, kept in ((ANSWER, held.answers), (GIVEN, held.given)):
+            for key in list(kept):
+                body = self._kept(kept, key)
+                if body is not None:
+                    found.append(Piece(room + key, "string", now_ms + round((kept[key][1] - now) * 1000), body))
+        return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._shards.clear()
+        self._layout = None
+
+    def _in_service(self, shard: int) -> None:
+        if shard in self.sealed:
+            raise StoreMisconfigured(f"shard {shard} is out of service: steward repartition has it")
 
     def _live(self, held: _Shard, key: bytes) -> bytearray | None:
         value = held.state.get(key)

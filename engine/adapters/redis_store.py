@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, check_commit, check_delivery
+from engine.adapters.commits import JOURNAL_LENGTH_MAX, LAYOUT, OUT_OF_SERVICE, check_commit, check_delivery
 from engine.adapters.redis_client import RedisClient, RedisOptions, Script, chunks
 from engine.adapters.redis_errors import translated
 from engine.adapters.redis_keys import ANSWER, GIVEN, HEAD, KEPT, Keys
@@ -246,6 +246,11 @@ def _server_notes(server: dict[str, Any]) -> list[str]:
 
 
 def _other_layout(layout: bytes) -> str:
+    if int(layout) == OUT_OF_SERVICE:
+        return (
+            "the state under this prefix is out of service: steward repartition is moving it to another number of "
+            "partitions, or has moved it; once it is done, use the prefix and the topic that it names"
+        )
     return f"Redis holds state of layout {layout.decode()}; this version reads layout {LAYOUT}: migrate it"
 
 

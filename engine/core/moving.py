@@ -36,7 +36,7 @@ class Watching:
         owner: Callable[[str], int],
         everyone: Iterable[int],
     ) -> None:
-        """Take in a stored watch. `owner`: the new shard of a customer; `everyone`: those where its customers can be."""
+        """Take in a stored watch. `owner`: new shard of a customer; `everyone`: the shards its customers can be in."""
         watch = _watches.decode(packed)
         for shard in everyone:
             self._at(shard, key, expires_ms, watch.covered)
