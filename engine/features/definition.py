@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.fields import ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+from engine.features import tables as t
 from engine.features.columns import Columns
 
 COUNT: Final = 0
@@ -22,10 +23,15 @@ AGE: Final = 8
 IS_NEW: Final = 9
 LAST: Final = 10
 CHANGED: Final = 11
+SINCE_FIRST: Final = 12
+FRAUDS: Final = 13
+FRAUD_RATE: Final = 14
 RECENCY_OPS: Final = (DISTINCT, IS_NEW)
 """Aggregates that need to know when each value of a hot entity was last seen."""
 EVENT_BEFORE_OPS: Final = (LAST, CHANGED)
 """Aggregates that look at the matching event before, which only the log has one by one."""
+LABEL_OPS: Final = (SINCE_FIRST, FRAUDS, FRAUD_RATE)
+"""Aggregates that look at log and tiles of several bits themselves."""
 
 OWN_ENTITIES: Final = frozenset({"customer", "payment"})
 """Entities whose events all stand in one partition: that of the customer."""
@@ -45,12 +51,23 @@ class Aggregate:
         of: what `of` must name: "" nothing, or a key of `OF_FIELDS`.
         kind: how its value is written in JSON: "int", "number" or "bool".
         window: whether a window is required.
+        labels: it is over label rows (`engine.domain.labels`), by the time at which labels arrived, and takes no
+            `where`.
+        label_bit: which of them; one of `LABEL_*` of `engine.features.tables`.
+        ordinary: it sums how ordinary their payments looked.
     """
 
     opcode: int
     of: str
     kind: str
     window: bool = True
+    labels: bool = False
+    label_bit: int = -1
+    ordinary: bool = False
+
+
+def _of_labels(opcode: int, bit: int, kind: str = "number", ordinary: bool = False) -> Aggregate:
+    return Aggregate(opcode, "", kind, labels=True, label_bit=bit, ordinary=ordinary)
 
 
 AGGREGATES: Final[dict[str, Aggregate]] = {
@@ -66,7 +83,15 @@ AGGREGATES: Final[dict[str, Aggregate]] = {
     "is_new": Aggregate(IS_NEW, "string", "bool"),
     "last": Aggregate(LAST, "number", "number"),
     "changed": Aggregate(CHANGED, "number or string", "bool"),
+    "label_count": _of_labels(COUNT, t.LABEL_FIRST, "int"),
+    "fraud_count": _of_labels(FRAUDS, t.LABEL_FRAUD, "int"),
+    "fraud_rate": _of_labels(FRAUD_RATE, t.LABEL_FIRST),
+    "unexplained_frauds": _of_labels(SUM, t.LABEL_FRAUD, ordinary=True),
+    "since_last_fraud": _of_labels(SINCE_LAST, t.LABEL_FRAUD),
+    "since_first_fraud": _of_labels(SINCE_FIRST, t.LABEL_FRAUD),
+    "since_last_legitimate": _of_labels(SINCE_LAST, t.LABEL_GENUINE),
 }
+LABEL_AGGREGATES: Final = tuple(name for name, row in AGGREGATES.items() if row.labels)
 OF_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "number": NUMBER_FIELDS,
     "string": STRING_FIELDS,
@@ -132,10 +157,12 @@ class Filter:
         text: canonical text of the condition; two filters with the same text are the same filter.
         evaluate: the condition over a micro-batch, bool `(n,)`. It must look at event fields only, and is called with
             NumPy's warnings off.
+        of_labels: it picks label rows; else events.
     """
 
     text: str
     evaluate: Callable[[Columns], NDArray[np.bool_]] = field(compare=False, repr=False)
+    of_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +205,8 @@ def validate(definition: FeatureDef, limits: FeatureLimits) -> None:
             raise ValueError(f"feature {name}: unknown entity {entity!r} in by; one of {', '.join(ENTITY_FIELDS)}")
     if len(set(definition.by)) != len(definition.by):
         raise ValueError(f"feature {name}: by names an entity twice")
+    if aggregate.labels and definition.where is not None:
+        raise ValueError(f"feature {name}: {definition.agg} takes no where: it is over labels, not over events")
     _validate_of(definition, aggregate)
     _validate_window(definition, aggregate, limits)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from engine.domain.ops import KEY_FEATURE, SET, unpack
 from engine.features import codec, fold, tilecodec
 from engine.features import tables as t
+from engine.features.groups import GroupPlan
 from engine.features.jit import njit
-from engine.features.plan import GroupPlan
 from engine.features.pool import Pool
 
 Words = NDArray[np.int64]

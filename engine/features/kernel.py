@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.features import aggregates as a
-from engine.features import codec, fold, hot, log, tilecodec
+from engine.features import codec, fold, frauds, hot, log, tilecodec
 from engine.features import definition as d
 from engine.features import pool as p
 from engine.features import tables as t
@@ -193,6 +193,12 @@ def read(
             value = float(time - row[t.E_FIRST]) / 1000.0
         elif op == d.IS_NEW:
             value = a.novelty(arena, values, masks, low, before, bit, strings[columns[column, t.C_ROW], i])
+        elif op == d.SINCE_FIRST:
+            after_ms = time - windows[features[f, t.F_WINDOW]]
+            value = frauds.since_first(arena, row, columns, bit, low, after, after_ms, time)
+        elif op >= d.FRAUDS:
+            after_ms = time - windows[features[f, t.F_WINDOW]]
+            value = frauds.counted(arena, floats, row, columns, op, low, after, after_ms, time)
         elif op == d.LAST:
             value = last_number(arena, floats, values, masks, low, before, bit, features[f, t.F_KIND])
         elif features[f, t.F_KIND] == t.KIND_HASH:

@@ -9,7 +9,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-VERSION: Final = 1
+VERSION: Final = 2
+READABLE: Final = (1, 2)
+"""Version 1 knew no groups of label rows, and is read as that."""
 GROUPS_MAX: Final = 0xFFFF
 
 
@@ -24,6 +26,7 @@ class GroupLayout:
         columns: event fields; the position is the column.
         ages: first-seen times are kept.
         retired: replaced by a younger group of the same `by`.
+        labels: its log holds label rows; else events.
     """
 
     id: int
@@ -32,6 +35,7 @@ class GroupLayout:
     columns: list[str] = field(default_factory=list)
     ages: bool = False
     retired: bool = False
+    labels: bool = False
 
     def filter_bit(self, text: str) -> int:
         """The bit of a filter, new if need be."""
@@ -52,14 +56,17 @@ class Layout:
 
     groups: list[GroupLayout] = field(default_factory=list)
 
-    def group(self, by: tuple[str, ...]) -> GroupLayout:
-        """The live group of `by`, new if need be. Raises `ValueError` when group ids run out."""
+    def group(self, by: tuple[str, ...], labels: bool = False) -> GroupLayout:
+        """The live group of `by`, of events or of label rows, new if need be.
+
+        Raises `ValueError` when group ids run out.
+        """
         for group in self.groups:
-            if group.by == by and not group.retired:
+            if group.by == by and group.labels == labels and not group.retired:
                 return group
         if len(self.groups) >= GROUPS_MAX:
             raise ValueError(f"more than {GROUPS_MAX} groups of features in this state; rebuild it by a replay")
-        created = GroupLayout(len(self.groups), by)
+        created = GroupLayout(len(self.groups), by, labels=labels)
         self.groups.append(created)
         return created
 
@@ -68,7 +75,7 @@ class Layout:
         if len(other.groups) > len(self.groups):
             return False
         return all(
-            old.by == new.by
+            (old.by, old.labels) == (new.by, new.labels)
             and old.filters == new.filters[: len(old.filters)]
             and old.columns == new.columns[: len(old.columns)]
             for old, new in zip(other.groups, self.groups, strict=False)
@@ -76,13 +83,9 @@ class Layout:
 
     def dump(self) -> bytes:
         """As JSON, stable for equal content."""
-        body: dict[str, Any] = {
-            "version": VERSION,
-            "groups": [
-                {"by": list(g.by), "filters": g.filters, "columns": g.columns, "ages": g.ages, "retired": g.retired}
-                for g in self.groups
-            ],
-        }
+        names = ("by", "filters", "columns", "ages", "retired", "labels")
+        groups = [{name: getattr(group, name) for name in names} for group in self.groups]
+        body: dict[str, Any] = {"version": VERSION, "groups": groups}
         return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
 
@@ -91,10 +94,18 @@ def load(data: bytes | None) -> Layout:
     if data is None:
         return Layout()
     body = json.loads(data)
-    if body.get("version") != VERSION:
-        raise ValueError(f"feature layout version {body.get('version')}; this build reads version {VERSION}")
+    if body.get("version") not in READABLE:
+        raise ValueError(f"feature layout version {body.get('version')}; this build reads up to version {VERSION}")
     groups = [
-        GroupLayout(i, tuple(g["by"]), list(g["filters"]), list(g["columns"]), bool(g["ages"]), bool(g["retired"]))
+        GroupLayout(
+            i,
+            tuple(g["by"]),
+            list(g["filters"]),
+            list(g["columns"]),
+            bool(g["ages"]),
+            bool(g["retired"]),
+            bool(g.get("labels")),
+        )
         for i, g in enumerate(body["groups"])
     ]
     return Layout(groups)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.domain.ops import HEADER, pack, rewrite
 from engine.features import codec, fold, kernel, tilecodec
 from engine.features import tables as t
-from engine.features.plan import GroupPlan
+from engine.features.groups import GroupPlan
 from engine.features.pool import Pool
 
 ARENA_WORDS_KEPT: Final = 1 << 19

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from engine.domain.labels import NOT_A_LABEL
 from engine.domain.ops import KEY_FEATURE
-from engine.features import kernel, restore
+from engine.features import inputs, kernel, restore
 from engine.features import tables as t
 from engine.features.columns import Columns
 from engine.features.fold import evict as evict_slots
-from engine.features.hashing import entity_keys
+from engine.features.groups import GroupPlan
 from engine.features.kept import Kept, state_key
-from engine.features.plan import GroupPlan, Plan
+from engine.features.plan import Plan
 from engine.features.pool import Pool, absent
 from engine.features.sharing import Touches, UnknownTouches, forget, homes_of, rewrites, split
 
@@ -114,9 +114,9 @@ class FeatureState:
         """Take in a micro-batch and compute every feature of every event as of its own time.
 
         Args:
-            columns: the accepted events, label rows among them. Of a label row no feature is read: all are NaN.
+            columns: the accepted events, label rows among them.
             wanted: for each group of the plan the events whose features somebody reads, bool `(n,)`; those of others
-                are NaN. None for all.
+                are NaN. None for all events, and no label row.
 
         Returns:
             The feature matrix, float64 `(features, n)`, NaN for null; and packed operations (`engine.domain.ops`) for
@@ -132,14 +132,14 @@ class FeatureState:
             np.ascontiguousarray(columns.time_ms),
             strings.view(np.int64),
             kernel.pack_money(columns.minor, columns.exponent, columns.base_minor, columns.base_exponent),
-            np.ascontiguousarray(columns.numbers),
-            self._filters(columns),
+            inputs.numbers(columns),
+            inputs.matches(self.plan, columns),
         )
         written = self._rewritten()
         if wanted is None:
-            wanted = [np.ones(columns.n, np.bool_)] * len(self.plan.groups)
+            wanted = [columns.labels == NOT_A_LABEL] * len(self.plan.groups)
         for group, params, pool, read in zip(self.plan.groups, self._params, self._pools, wanted, strict=True):
-            keys = _keys(group, strings, labels)
+            keys = inputs.keys(group, strings, labels)
             if not keys.any():  # nobody: common in a small batch, and dearer to start the kernel than to see
                 out[group.features[:, t.F_OUT]] = np.nan
                 continue
@@ -189,7 +189,7 @@ class FeatureState:
         for place, group in enumerate(self.plan.groups):
             if self._params[place][t.P_SHARED] and not further:  # others may have touched them since
                 self._pools[place] = forget(self._pools[place], len(group.columns))
-            found += self._absent(group, self._pools[place], _keys(group, strings, labels))
+            found += self._absent(group, self._pools[place], inputs.keys(group, strings, labels))
         return found
 
     def _absent(self, group: GroupPlan, pool: Pool, keys: NDArray[np.int64]) -> list[bytes]:
@@ -308,22 +308,3 @@ class FeatureState:
                 self._ops = grown
             pool.grow()
         return self._ops[: pool.meta[t.M_OPS]].tobytes()
-
-    def _filters(self, columns: Columns) -> NDArray[np.bool_]:
-        """Every distinct filter over the batch, bool `(filters, n)`."""
-        matrix = np.zeros((max(1, len(self.plan.filters)), columns.n), np.bool_)
-        rows = np.flatnonzero(columns.labels == NOT_A_LABEL)
-        if len(rows) < columns.n:  # a label row has no event to look at
-            columns = columns.take(rows)
-        with np.errstate(all="ignore"):  # what is infinite or not a number matches nothing
-            for row, where in enumerate(self.plan.filters):
-                matrix[row, rows] = columns.decides if where is None else where.evaluate(columns)
-        return matrix
-
-
-def _keys(group: GroupPlan, strings: NDArray[np.uint64], labels: NDArray[np.int8] | None) -> NDArray[np.int64]:
-    """Entity keys of the rows of a batch, 0 for those that are nothing to a group: label rows to one of events."""
-    keys = entity_keys(strings, group.by_rows).view(np.int64)
-    if labels is not None and not group.labels:
-        keys[labels != NOT_A_LABEL] = 0
-    return keys

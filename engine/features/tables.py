@@ -25,6 +25,12 @@ B_KEEP: Final = 2  # how long its touches may be needed, milliseconds
 B_UNBOUNDED: Final = 3  # the latest touch is needed for ever
 B_WIDTH: Final = 4
 
+# Mask bits of the touches of label rows; the tile series of a bit has its number.
+LABEL_FIRST: Final = 0
+LABEL_FRAUD: Final = 1
+LABEL_WITHDRAWN: Final = 2
+LABEL_GENUINE: Final = 3
+
 # A column of the log.
 C_KIND: Final = 0
 C_ROW: Final = 1  # row of the batch's matrix it is read from

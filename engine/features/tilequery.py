@@ -75,3 +75,14 @@ def last_until(arena: Words, block: int, cap: int, until: int) -> int:
     base = block + H_WORDS
     k = first_ending_from(arena, base + B_FROM * cap, arena[block + H_COUNT], until + 1) - 1
     return int(min(until, arena[base + B_TO * cap + k])) if k >= 0 else -1
+
+
+@njit
+def first_after(arena: Words, block: int, cap: int, after: int, until: int) -> int:
+    """The beginning of the first bucket in `(after, until]`, its end where the window cuts it; -1 of none."""
+    base = block + H_WORDS
+    k = first_ending_from(arena, base + B_TO * cap, arena[block + H_COUNT], after + 1)
+    if k >= arena[block + H_COUNT] or arena[base + B_FROM * cap + k] > until:
+        return -1
+    start = arena[base + B_FROM * cap + k]
+    return int(start if start > after else min(until, arena[base + B_TO * cap + k]))

@@ -18,15 +18,16 @@ from engine.domain.fields import (
     STRING_FIELDS,
     STRING_INDEX,
 )
+from engine.domain.labels import BECAME_FRAUD, BECAME_LEGITIMATE, FRAUD, LEGITIMATE, NOT_A_LABEL
 from engine.domain.ops import APPEND, SET, unpack
 from engine.features.columns import Columns
-from engine.features.definition import FeatureDef, Filter
+from engine.features.definition import LABEL_AGGREGATES, FeatureDef, Filter
 from engine.features.state import FeatureState
 
 
 @dataclass
 class Event:
-    """An event as the oracle sees it: strings by field, money as (minor, exponent)."""
+    """An event, or a label row, as the oracle sees it: strings by field, money as (minor, exponent)."""
 
     time: int
     strings: dict[str, int]
@@ -34,6 +35,8 @@ class Event:
     base: tuple[int, int] | None = None
     numbers: dict[str, float] | None = None
     decides: bool = True
+    label: int = NOT_A_LABEL
+    ordinary: float = math.nan
 
     def number(self, name: str) -> Fraction | float | None:
         if name in MONEY_FIELDS:
@@ -76,6 +79,8 @@ def columns_of(events: Sequence[Event]) -> Columns:
         decides=np.array([e.decides for e in events], np.bool_),
         late=np.zeros(n, np.bool_),
         events=[None] * n,
+        labels=np.array([e.label for e in events], np.int8),
+        ordinary=np.array([e.ordinary for e in events], np.float64),
     )
 
 
@@ -98,7 +103,7 @@ class Oracle:
             key = self._key(by, event)
             if key is not None:
                 self.seen[(by, key)].append(event)
-        return [self._value(d, event) for d in self.features]
+        return [self._value(d, event) if event.label == NOT_A_LABEL else math.nan for d in self.features]
 
     def _key(self, by: tuple[str, ...], event: Event) -> tuple[int, ...] | None:
         key = tuple(event.strings.get(ENTITY_FIELDS[entity], 0) for entity in by)
@@ -116,7 +121,11 @@ class Oracle:
         key = self._key(d.by, event)
         if key is None:
             return math.nan
-        events = self.seen[(d.by, key)]
+        seen = self.seen[(d.by, key)]
+        if d.agg in LABEL_AGGREGATES:
+            assert d.window_ms is not None
+            return of_labels(d.agg, event.time, [e for e in seen if e.label and 0 <= event.time - e.time < d.window_ms])
+        events = [e for e in seen if e.label == NOT_A_LABEL]
         if d.agg == "age":
             return (event.time - min(e.time for e in events)) / 1000
         low = event.time - d.window_ms if d.window_ms is not None else -(10**18)
@@ -140,6 +149,24 @@ class Oracle:
         if d.agg == "distinct":
             return float(len({e.strings.get(d.of, 0) for e in inside} - {0}))
         return aggregate(d.agg, [v for e in inside if (v := e.number(d.of)) is not None])
+
+
+def of_labels(agg: str, now: int, rows: list[Event]) -> float:
+    """An aggregate of the label rows of a window."""
+    frauds = [row for row in rows if row.label in (FRAUD, BECAME_FRAUD)]
+    known = max(0, len(frauds) - sum(row.label == BECAME_LEGITIMATE for row in rows))
+    labels = sum(row.label in (LEGITIMATE, FRAUD) for row in rows)
+    genuine = [row.time for row in rows if row.label in (LEGITIMATE, BECAME_LEGITIMATE)]
+    if agg == "fraud_rate":
+        return min(1.0, known / labels) if labels else math.nan
+    if agg in ("fraud_count", "label_count"):
+        return float(known if agg == "fraud_count" else labels)
+    if agg == "unexplained_frauds":
+        return math.fsum(row.ordinary for row in frauds if not math.isnan(row.ordinary))
+    times = genuine if agg == "since_last_legitimate" else [row.time for row in frauds]
+    if not times:
+        return math.nan
+    return (now - (min(times) if agg == "since_first_fraud" else max(times))) / 1000
 
 
 def aggregate(agg: str, values: list[Any]) -> float:

@@ -12,7 +12,8 @@ from engine.core.settings import CoreSettings
 from engine.domain.ops import APPEND, DELETE, KEY_FEATURE, KEY_HEAD, unpack
 from engine.features import tables as t
 from engine.features.definition import FeatureLimits
-from engine.features.plan import GroupPlan, Plan
+from engine.features.groups import GroupPlan
+from engine.features.plan import Plan
 from engine.features.state import FeatureState
 from engine.ruleset import RuleSet
 from engine.ruleset.compiler import compile as compile_rules
@@ -99,7 +100,7 @@ def touches(layout: bytes, logs: Iterable[tuple[bytes, bytes]]) -> Held:
         pool = state._pools[place]
         row = pool.entities[0]
         held = Counter(_touch(described, group, pool.arena, row, j) for j in range(row[t.E_LEN]))
-        name = "+".join(described["by"]).encode() + key[3:]
+        name = "+".join([*described["by"], *["labels"] * described["labels"]]).encode() + key[3:]
         found[name] = held
         if group.params[t.P_AGES]:
             held[("first seen", int(row[t.E_FIRST]))] += 1
