@@ -1,4 +1,4 @@
-"""From margins to probabilities: isotonic regression over some sixteen bins of margin, drawn towards Platt's line.
+"""From margins to probabilities: isotonic regression over some 28 bins of margin, drawn towards Platt's line.
 
 The curve is made at daily boundaries from margins as they were at decision time, whose labels have arrived since. It is
 strictly increasing, so it ranks payments as the margin does, and slow (half of the weight is older than four weeks):
@@ -14,12 +14,12 @@ from engine.features.jit import njit
 
 HALF_DAYS: Final = 28.0
 SPAN_DAYS: Final = 56.0  # of margins looked at
-BINS: Final = 16
+BINS: Final = 28
 FRAUDS_OF_PLATT: Final = 5.0  # Platt's line counts in each bin as much as so many frauds
 RIDGE: Final = 50.0  # of Platt's line towards the identity, so that few labels change little
 SLOPE_MIN: Final = 0.05
 STEPS_MAX: Final = 8
-FRAUD_MEASURE: Final = 0.75  # of the bins lies where frauds lie, the rest where all payments lie
+FRAUD_MEASURE, WIDTH_MEASURE = 0.5, 0.4  # of the bins by number of frauds, by width; the rest by number of payments
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,9 @@ def calibrate(margin: Floats, y: Floats, weight: Floats) -> Curve:
     slope, offset = platt(margin, y, weight)
     order = np.argsort(margin, kind="stable")
     m, f, w = margin[order], (weight * y)[order], weight[order]
-    measure = np.cumsum(FRAUD_MEASURE * f / f.sum() + (1.0 - FRAUD_MEASURE) * w / w.sum())
+    wide = np.diff(m, prepend=m[0]) / max(float(m[-1] - m[0]), 1e-6)
+    even = 1.0 - FRAUD_MEASURE - WIDTH_MEASURE
+    measure = np.cumsum(FRAUD_MEASURE * f / f.sum() + WIDTH_MEASURE * wide + even * w / w.sum())
     starts = np.unique(np.r_[0, np.searchsorted(measure, np.arange(1, BINS) / BINS)])
     sums = [np.add.reduceat(values, starts) for values in (w, f, w * m)]
     n, frauds, centre = sums[0], sums[1], sums[2] / sums[0]

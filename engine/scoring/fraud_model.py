@@ -168,8 +168,13 @@ class FraudModel:
         margin = self._snapshot.predictor.margins(x)
         margin += self._settings.plain_weight * bounded(plain)
         margin += self._settings.labelled_weight * bounded(labelled)
-        probability, rank, codes = self._rank.finish(margin, self._snapshot.curve)
-        self._storage.ranked(codes, self._rank)
+        probability, rank = np.empty(len(x)), np.empty(len(x))
+        start = 0
+        while start < len(x):  # the distribution is stored after a fixed number of decisions, however they are cut
+            part = slice(start, start + self._storage.until_rank)
+            probability[part], rank[part], codes = self._rank.finish(margin[part], self._snapshot.curve)
+            self._storage.ranked(codes, self._rank)
+            start += len(codes)
         return FraudScores(probability, margin, rank)
 
     def draw(self, payments: NDArray[np.uint64]) -> NDArray[np.float32]:

@@ -100,12 +100,17 @@ class FraudStorage:
         self._codes: list[bytes] = []
         self._rank: bytes | None = None
 
+    @property
+    def until_rank(self) -> int:
+        """How many margins more may be counted before `ranked` has to be told of them."""
+        return RANKED_MAX - self._ranked
+
     def ranked(self, codes: NDArray[np.uint16], rank: Rank) -> None:
         """Margins of these bins were counted by `rank`."""
         if not self._backed:
             return
         self._ranked += len(codes)
-        if self._ranked >= RANKED_MAX:
+        if self._ranked == RANKED_MAX:
             self._rank, self._ranked = rank.dump(), 0
             self._codes.clear()
         else:

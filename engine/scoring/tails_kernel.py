@@ -35,7 +35,7 @@ def refresh(mass: Floats, surprise: Floats) -> None:
         above = 0.0
         for b in range(BINS - 1, -1, -1):
             above += mass[f, b]
-            s = -np.log((above + 1.0) / (total + 1.0))
+            s = max(0.0, -np.log((above + 1.0) / (total + 1.0)))  # rounding
             surprise[f, b] = s * s * s
 
 

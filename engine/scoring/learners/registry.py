@@ -5,9 +5,11 @@ from typing import Final
 
 from engine.scoring.learners.base import Learner
 from engine.scoring.learners.boosted_trees import BoostedTrees
+from engine.scoring.learners.logistic import Logistic
 
 LEARNERS: Final[dict[str, Callable[[int, int], Learner]]] = {
     "boosted_trees": BoostedTrees,
+    "logistic": Logistic,
 }
 
 
