@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from engine.core.observers import HEAD_TIMERS
-from engine.core.timers import _unpack
+from engine.core.timers import unpack
 from engine.core.watches import Watch
 from engine.domain.ops import KEY_TIMER, KEY_WATCH
 
@@ -36,7 +36,7 @@ def unattended(state: Mapping[bytes, bytes]) -> list[bytes]:
     first: dict[bytes, int] = {}
     for key, value in state.items():
         if key[:1] == KEY_TIMER:
-            for timer in _unpack(value):
+            for timer in unpack(value):
                 first[timer.owner] = min(timer.due_ms, first.get(timer.owner, timer.due_ms))
     watches = {key: _decode(value) for key, value in state.items() if key[:1] == KEY_WATCH}
     return [key for key, watch in watches.items() if watch.armed and first.get(key[1:], 2**62) > watch.armed[0].due_ms]
