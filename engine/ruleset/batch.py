@@ -12,6 +12,7 @@ from engine.features.columns import Columns
 from engine.ruleset import ir
 from engine.ruleset.lists import ListState
 from engine.ruleset.row import Row
+from engine.ruleset.types import SCORES
 
 
 class Batch:
@@ -20,20 +21,19 @@ class Batch:
     Args:
         columns: the events.
         matrix: features by row of the rule set, float64 `(n_features, n)`; None where none are used.
-        anomaly, fraud: scores, float64 `(n,)`, NaN or None where not ready.
+        scores: by their names in `SCORES`, float64 `(n,)`, NaN or None where not ready.
         lists: the lists that control events changed, by name; None for none.
         rates: the exchange rates in force, None where there are none.
     """
 
-    __slots__ = ("_anomaly", "_flags", "_fraud", "_rows", "_time_ms", "columns", "lists", "matrix", "memo", "n",
+    __slots__ = ("_flags", "_rows", "_scores", "_time_ms", "columns", "lists", "matrix", "memo", "n",
                  "numbers", "rates", "strings")  # fmt: skip
 
     def __init__(
         self,
         columns: Columns,
         matrix: NDArray[np.float64] | None = None,
-        anomaly: NDArray[np.float64] | None = None,
-        fraud: NDArray[np.float64] | None = None,
+        scores: Mapping[str, NDArray[np.float64] | None] | None = None,
         lists: Mapping[str, ListState] | None = None,
         rates: Rates | None = None,
     ) -> None:
@@ -42,8 +42,7 @@ class Batch:
         self.strings = columns.strings
         self.numbers = columns.numbers
         self.matrix = np.empty((0, columns.n)) if matrix is None else matrix
-        self._anomaly = anomaly
-        self._fraud = fraud
+        self._scores = {name: found for name, found in (scores or {}).items() if found is not None}
         self.lists = lists
         self.rates = rates
         self.memo: dict[str, Any] = {}
@@ -51,19 +50,12 @@ class Batch:
         self._flags: dict[int, NDArray[np.float64]] = {}
         self._time_ms: NDArray[np.float64] | None = None
 
-    @property
-    def anomaly(self) -> NDArray[np.float64]:
-        """The anomaly scores, NaN where not ready."""
-        if self._anomaly is None:
-            self._anomaly = np.full(self.n, np.nan)
-        return self._anomaly
-
-    @property
-    def fraud(self) -> NDArray[np.float64]:
-        """The fraud scores, NaN where not ready."""
-        if self._fraud is None:
-            self._fraud = np.full(self.n, np.nan)
-        return self._fraud
+    def score(self, name: str) -> NDArray[np.float64]:
+        """A score of `SCORES`, float64 `(n,)`, NaN where not ready."""
+        found = self._scores.get(name)
+        if found is None:
+            found = self._scores[name] = np.full(self.n, np.nan)
+        return found
 
     @property
     def time_ms(self) -> NDArray[np.float64]:
@@ -105,8 +97,7 @@ class Batch:
                 self.matrix[:, index].tolist(),
                 float(columns.time_ms[index]),
                 TextOf(self, index),
-                float(self.anomaly[index]),
-                float(self.fraud[index]),
+                [float(self.score(name)[index]) for name in SCORES],
                 self.lists,
                 self.rates,
             )

@@ -18,13 +18,12 @@ from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import Case
 from engine.ruleset.parser import Text, parse
 from engine.ruleset.reader import Reader, fail, mapping, sequence
-from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, Kind
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, SCORE_NAMES, Kind
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 Lists = ListsByName[str, ValueList]
 CASE_KEYS: Final = ("given", "with", "lists", "rates", "expect", "description")
 TIME_MS_DEFAULT: Final = 1_767_268_800_000  # 2026-01-01T12:00:00Z, a Thursday
-SCORE_NAMES: Final = ("score.anomaly", "score.fraud")
 EXPECTS: Final = ("hit", "miss")
 
 
@@ -36,7 +35,7 @@ def read_case(
     expect = reader.text("expect")
     if expect not in EXPECTS:
         raise fail(reader.need("expect"), f"a test expects hit or miss, not '{expect}'")
-    case = Case({"type": type_name}, {}, {}, TIME_MS_DEFAULT, {}, math.nan, math.nan, expect == "hit", node.line + 1)
+    case = Case({"type": type_name}, {}, {}, TIME_MS_DEFAULT, {}, {}, expect == "hit", node.line + 1)
     scores: dict[str, float] = {}
     time_ms = TIME_MS_DEFAULT
     given = mapping(reader.need("given"), "'given'").items if reader.has("given") else {}
@@ -49,7 +48,7 @@ def read_case(
         if name == EVENT_TIME:
             time_ms = _time_ms(value)
         elif name in SCORE_NAMES:
-            scores[name] = _number(value, name) if value.value is not None else math.nan
+            scores[name.removeprefix("score.")] = _number(value, name) if value.value is not None else math.nan
         elif name in kinds:
             case.features[name] = _feature(value, name)
         else:
@@ -57,13 +56,10 @@ def read_case(
     extra = mapping(reader.need("with"), "'with'").items if reader.has("with") else {}
     for name, (key, value) in extra.items():
         case.features[_inline(key, catalogue)] = _feature(value, name)
-    nan = math.nan
-    anomaly, fraud = scores.get("score.anomaly", nan), scores.get("score.fraud", nan)
     return replace(
         case,
         time_ms=time_ms,
-        anomaly=anomaly,
-        fraud=fraud,
+        scores=scores,
         lists={name: _list(lists, name, *pair) for name, pair in _items(reader, "lists")},
         rates=_rates(reader) if reader.has("rates") else None,
     )

@@ -11,7 +11,7 @@ from engine.ruleset.calls import check_call
 from engine.ruleset.errors import RuleError, suggest
 from engine.ruleset.lists import ValueList
 from engine.ruleset.parser import Text, parse, refuse
-from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, NUMERIC, SCORES, TRUTHS, Kind
+from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, NUMERIC, SCORE_NAMES, SCORES, TRUTHS, Kind
 
 AggregateMaker = Callable[["Checker", ast.Call], ir.Node]
 
@@ -36,7 +36,7 @@ class Scope:
         features: name to kind; empty where only event fields may be seen.
         lists: the value lists.
         tables: the lookup tables.
-        scores: whether `score.anomaly` and `score.fraud` may be used.
+        scores: whether `score.NAME` may be used.
         aggregate: makes the node of an inline aggregate; None where there may be none.
         place: what is being checked, for messages: "a where filter", "a derived feature", "a rule".
         hidden: names that exist elsewhere but not here, with the reason.
@@ -172,17 +172,17 @@ class Checker:
         return "quote it if it is text" if name.isupper() or name.islower() else ""
 
     def attribute(self, tree: ast.Attribute) -> ir.Node:
-        """`score.anomaly` and `score.fraud`: with `lists.NAME` the only dots of the language."""
+        """`score.anomaly` and its like: with `lists.NAME` the only dots of the language."""
         if isinstance(tree.value, ast.Name) and tree.value.id == "score":
             if tree.attr not in SCORES:
-                hint = suggest(tree.attr, SCORES) or "score.anomaly or score.fraud"
+                hint = suggest(tree.attr, SCORES) or f"one of {', '.join(SCORE_NAMES)}"
                 raise self.fail(tree, f"unknown score '{tree.attr}'", hint)
             if not self.scope.scores:
                 raise self.fail(tree, f"{self.scope.place} cannot use a model's score")
             return ir.Score(Kind.NUMBER, tree.attr)
         if isinstance(tree.value, ast.Name) and tree.value.id == "lists":
             raise self.fail(tree, "a list can only stand right of 'in'", f"x in lists.{tree.attr}")
-        hint = "only score.anomaly, score.fraud and lists.NAME have a dot"
+        hint = f"only {', '.join(SCORE_NAMES)} and lists.NAME have a dot"
         raise self.fail(tree, "attribute access is not part of the rule language", hint)
 
     def boolean(self, tree: ast.BoolOp) -> ir.Node:

@@ -50,7 +50,7 @@ class Case:
         texts, numbers, flags: the event's fields, metadata as `metadata.KEY`; what is not there is missing.
         time_ms: its event time.
         features: given values of features, inline aggregates by their name in the rule set; None for missing.
-        anomaly, fraud: scores, NaN for not ready.
+        scores: given scores by their names in `SCORES`; others are not ready.
         hit: what is expected.
         line: where it is, from 1.
         lists: contents of lists that the test gives; others are as declared.
@@ -62,8 +62,7 @@ class Case:
     flags: dict[str, bool]
     time_ms: int
     features: dict[str, float | None]
-    anomaly: float
-    fraud: float
+    scores: Mapping[str, float]
     hit: bool
     line: int
     lists: Mapping[str, ListState] = field(default_factory=dict)

@@ -1,15 +1,16 @@
 """One event as the scalar evaluator sees it, and the closures that evaluator is made of."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.domain.rates import Rates
 from engine.ruleset.lists import ListState
-from engine.ruleset.types import EVENT_TIME
+from engine.ruleset.types import EVENT_TIME, SCORES
 
 NAN: Final = math.nan
+NO_SCORES: Final = (NAN,) * len(SCORES)
 
 
 class Row:
@@ -21,12 +22,12 @@ class Row:
         bools: by `BOOL_INDEX`, -1 where missing.
         features: by row of the rule set's feature matrix, NaN where missing.
         time_ms: event time.
-        anomaly, fraud: the models' scores, NaN where not ready.
+        scores: by `SCORE_INDEX`, NaN where not ready.
         text: the text of a string field, or of `metadata.KEY`, None where missing.
         lists, rates: as of a `Batch`.
     """
 
-    __slots__ = ("anomaly", "bools", "features", "fraud", "lists", "numbers", "rates", "strings", "text", "time_ms")
+    __slots__ = ("bools", "features", "lists", "numbers", "rates", "scores", "strings", "text", "time_ms")
 
     def __init__(
         self,
@@ -36,8 +37,7 @@ class Row:
         features: list[float],
         time_ms: float,
         text: Callable[[str], str | None],
-        anomaly: float = NAN,
-        fraud: float = NAN,
+        scores: Sequence[float] = NO_SCORES,
         lists: Mapping[str, ListState] | None = None,
         rates: Rates | None = None,
     ) -> None:
@@ -47,8 +47,7 @@ class Row:
         self.features = features
         self.time_ms = time_ms
         self.text = text
-        self.anomaly = anomaly
-        self.fraud = fraud
+        self.scores = scores
         self.lists = lists
         self.rates = rates
 

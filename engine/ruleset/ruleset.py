@@ -20,6 +20,7 @@ from engine.ruleset.program import ROWS_SCALAR_MAX, Program
 from engine.ruleset.reading import needed, read_by
 from engine.ruleset.scalar import Scalar
 from engine.ruleset.templates import Template
+from engine.ruleset.types import SCORES
 from engine.ruleset.vector import Vector
 from engine.ruleset.verdict import Hits, Verdicts, VerdictTable
 
@@ -34,6 +35,7 @@ class Frame:
         score_anomaly, score_fraud: float64 `(n,)`, NaN where not ready; None where there is no model.
         lists: the lists in force by name, where control events changed them; a list that is not here is as declared.
         rates: the exchange rates in force; None where there are none.
+        top_anomaly, top_fraud: share of recent decisions with at least this score, as the scores.
     """
 
     columns: Columns
@@ -42,10 +44,15 @@ class Frame:
     score_fraud: NDArray[np.float64] | None = None
     lists: Mapping[str, ListState] | None = None
     rates: Rates | None = None
+    top_anomaly: NDArray[np.float64] | None = None
+    top_fraud: NDArray[np.float64] | None = None
 
     def batch(self) -> Batch:
         """The frame as the evaluators take it."""
-        return Batch(self.columns, self.matrix, self.score_anomaly, self.score_fraud, self.lists, self.rates)
+        scores = dict(
+            zip(SCORES, (self.score_anomaly, self.score_fraud, self.top_anomaly, self.top_fraud), strict=True)
+        )
+        return Batch(self.columns, self.matrix, scores, self.lists, self.rates)
 
 
 class RuleSet:

@@ -16,7 +16,7 @@ from engine.ruleset.functions import find
 from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.row import NAN, HashOf, Holds, NumberOf, Row, TextOf
 from engine.ruleset.semantics import ARITHMETIC, COMPARISONS
-from engine.ruleset.types import Kind
+from engine.ruleset.types import SCORE_INDEX, Kind
 
 
 class Scalar:
@@ -43,7 +43,8 @@ class Scalar:
                 index = self.rows[node.name]
                 return lambda row: row.features[index]
             case ir.Score():
-                return (lambda row: row.anomaly) if node.name == "anomaly" else (lambda row: row.fraud)
+                place = SCORE_INDEX[node.name]
+                return lambda row: row.scores[place]
             case ir.Negate():
                 arg = self.number(node.arg)
                 return lambda row: -arg(row)

@@ -13,7 +13,7 @@ from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRI
 from engine.domain.schema import BASE_URI, DIALECT
 from engine.features.definition import AGGREGATES, OF_FIELDS
 from engine.ruleset import declarations, observers, rules, templates
-from engine.ruleset.cases import CASE_KEYS, EXPECTS, SCORE_NAMES
+from engine.ruleset.cases import CASE_KEYS, EXPECTS
 from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
 from engine.ruleset.limits import RULES_MAX
@@ -21,7 +21,7 @@ from engine.ruleset.lists import VALUES_MAX
 from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, ON_DEGRADED, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
 from engine.ruleset.schema_parts import Schema, choice, closed, duration, moment, text, texts, whole
-from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, Kind
+from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, FIELD_KINDS, SCORE_NAMES, Kind
 
 NAME: Final = "rules.schema.json"
 
@@ -70,7 +70,8 @@ def _expression() -> Schema:
         "type": "string",
         "minLength": 1,
         "maxLength": EXPRESSION_CHARS_MAX,
-        "description": "A condition or a number over event fields, features, scores (score.anomaly) and lists.NAME. "
+        "description": f"A condition or a number over event fields, features, scores ({', '.join(SCORE_NAMES)}) and "
+        "lists.NAME. "
         f"Functions: {', '.join(calls)}. Aggregates: {', '.join(AGGREGATES)}, with by=, of=, window=, where=.",
         "examples": ["amount_base > 100 and not three_ds", *(function.example for function in REGISTRY.values())],
     }

@@ -12,6 +12,7 @@ from engine.ruleset.model import Case, Rule
 from engine.ruleset.row import Row
 from engine.ruleset.ruleset import RuleSet
 from engine.ruleset.scalar import Scalar
+from engine.ruleset.types import SCORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ def row_of(ruleset: RuleSet, case: Case) -> Row:
         features,
         float(case.time_ms),
         case.texts.get,
-        case.anomaly,
-        case.fraud,
+        [case.scores.get(name, math.nan) for name in SCORES],
         case.lists,
         case.rates,
     )

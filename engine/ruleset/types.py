@@ -36,7 +36,12 @@ FIELD_KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(NUMBER_FIELDS, Kind.NUMBER),
     **dict.fromkeys(BOOL_FIELDS, Kind.BOOL),
 }
-SCORES: Final = ("anomaly", "fraud")
+SCORES: Final = ("anomaly", "fraud", "anomaly_top", "fraud_top")
+"""What rules read as `score.NAME`: the models' scores, and where they stand among recent ones (the share of recent
+decisions with at least this score, so that `score.fraud_top <= 0.003` hits 3 payments in 1,000)."""
+
+SCORE_NAMES: Final = tuple(f"score.{name}" for name in SCORES)
+SCORE_INDEX: Final = {name: place for place, name in enumerate(SCORES)}
 
 EVENT_TYPES: Final = tuple(events.EVENT_TYPES)
 """What the field `type` can be; a comparison with anything else could never be true."""

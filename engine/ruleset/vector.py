@@ -79,7 +79,8 @@ class Vector:
                 index = self.rows[node.name]
                 return lambda batch: batch.matrix[index]
             case ir.Score():
-                return (lambda batch: batch.anomaly) if node.name == "anomaly" else (lambda batch: batch.fraud)
+                score = node.name
+                return lambda batch: batch.score(score)
             case ir.Negate():
                 arg = self.number(node.arg)
                 return lambda batch: np.negative(arg(batch))

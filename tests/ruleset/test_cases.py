@@ -36,6 +36,9 @@ def test_what_is_given_is_seen() -> None:
     assert run("hour() == 0", "{given: {event_time: 1767225600000}, expect: hit}")
     assert run("score.anomaly > 0.9", "{given: {score.anomaly: 0.95}, expect: hit}")
     assert run("score.anomaly > 0.9", "{given: {}, expect: miss}")
+    assert run("score.fraud_top <= 0.003", "{given: {score.fraud_top: 0.003}, expect: hit}")
+    assert run("score.anomaly_top <= 0.003", "{given: {score.anomaly_top: 0.004, score.anomaly: 1}, expect: miss}")
+    assert run("missing(score.fraud_top)", "{given: {score.fraud_top: null, score.fraud: 0.5}, expect: hit}")
     assert run("type == 'payment.requested'", "{expect: hit}")
     assert run("missing(type)", "{given: {type: null}, expect: hit}")
 

@@ -71,6 +71,8 @@ def test_comparisons(op: str) -> None:
         ("(1 if amount > 1 else 2) == 2", True),
         ("score.anomaly < 2", False),
         ("score.fraud >= 0", False),
+        ("score.fraud_top <= 1", False),
+        ("score.anomaly_top <= 1", False),
         ("hour(timezone) >= 0", False),
         ("hour() == 12 and weekday() == 3", True),
         ("hour('Asia/Tokyo') == 21", True),
@@ -141,3 +143,17 @@ def test_a_negative_zero_never_leaves_a_derived_feature() -> None:
     columns = columns_of([{"amount": 5.0}] * 12)
     matrix = ruleset.derive(columns, _nan(len(ruleset.features), 12))
     assert [math.copysign(1, value) for value in matrix[ruleset.rows["d"]]] == [1.0] * 12
+
+
+def test_scores_are_read_by_name_one_by_one_and_together() -> None:
+    names = ("score_anomaly", "score_fraud", "top_anomaly", "top_fraud")
+    for place, name in enumerate(("anomaly", "fraud", "anomaly_top", "fraud_top")):
+        ruleset = ruleset_of(rule_file(f"score.{name} <= 0.3", rule="then: {score: 1}"))
+        for size in (1, 40):
+            values = {of: np.full(size, 0.9) for of in names}
+            values[names[place]] = np.linspace(0.2, 0.5, size)
+            values[names[place]][-1] = np.nan if size > 1 else 0.2
+            frame = Frame(columns_of([{}] * size), _nan(len(ruleset.rows), size), **values)
+            expected = (values[names[place]] <= 0.3).tolist()
+            assert ruleset.evaluate(frame).matrix[0].tolist() == expected
+            assert True in expected

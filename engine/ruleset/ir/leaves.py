@@ -55,7 +55,7 @@ class Feature(Node):
 
 @dataclass(frozen=True, eq=False)
 class Score(Node):
-    """`score.anomaly` or `score.fraud`."""
+    """`score.NAME`, a name of `engine.ruleset.types.SCORES`."""
 
     name: str
 
