@@ -3,11 +3,14 @@
 Every operation returns the movements it made, and made none where it was done before: grants are known by their
 business key, refunds and redemptions by their reference, for as long as the ledger exists. What happens in which order
 does not matter where it must not: a refund that comes before its payment is kept and applied when the payment settles.
+
+Each change is noted in `journal` as a fact, and `engine.engagement.ledger.codec` makes the same ledger of the facts.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import Any, Final
 
 from engine.engagement.ledger.lots import (
     ACTIVATE,
@@ -28,6 +31,13 @@ from engine.engagement.ledger.lots import (
 )
 
 NEVER: Final = 2**62
+SECOND_MS: Final = 1000
+
+PAYMENT, DONE, LOT, MOVED, REDEEMED, FROZEN = range(1, 7)
+"""What a fact is of. They are stored: a number is never used again for something else."""
+
+Fact = tuple[Any, ...]
+"""Its kind, and the values that `Ledger.learn` takes in."""
 
 Purse = tuple[int, str]
 """What balances are kept apart by: kind and currency."""
@@ -52,29 +62,32 @@ class Ledger:
         payments: by the hash of their id.
         done: business keys of grants, refunds and redemptions.
         debts: what the customer owes, by purse; only what is above 0.
-        spent: by redemption, the lots it took from and how much is not given back.
+        spent: by redemption, when it was, the lots it took from and how much.
+        journal: facts since whoever stores them took them.
     """
 
     lots: dict[int, Lot] = field(default_factory=dict)
     payments: dict[int, Payment] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     debts: dict[Purse, int] = field(default_factory=dict)
-    spent: dict[int, dict[int, int]] = field(default_factory=dict)
+    spent: dict[int, tuple[int, dict[int, int]]] = field(default_factory=dict)
+    journal: list[Fact] = field(default_factory=list, compare=False)
+    _timeline: list[tuple[int, int]] = field(default_factory=list, compare=False)  # a heap: instants and lots
+    _earned: dict[int, list[int]] = field(default_factory=dict, compare=False)  # lots by payment
 
     # What happens to payments
 
     def settle(self, payment: int, minor: int, now: int) -> bool:
         """A payment has settled. False where it had before. Grants of it come next, then `reclaim`."""
-        entry = self.payments.setdefault(payment, Payment())
+        entry = self.payments.get(payment, Payment())
         if entry.settled:
             return False
-        entry.settled, entry.seen_ms = minor, max(entry.seen_ms, now)
+        self._know(payment, entry, now, settled=minor)
         return True
 
     def block(self, payment: int, now: int) -> None:
         """A payment was declined: it earns nothing, whatever comes."""
-        entry = self.payments.setdefault(payment, Payment())
-        entry.blocked, entry.seen_ms = True, max(entry.seen_ms, now)
+        self._know(payment, self.payments.get(payment, Payment()), now, blocked=True)
 
     def refund(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
         """So much more of a payment was given back. Nothing for a reference seen before."""
@@ -94,7 +107,7 @@ class Ledger:
         if entry is None or not entry.settled or not entry.refunded:
             return []
         moved: list[Movement] = []
-        for number in [n for n, lot in self.lots.items() if lot.terms.payment == payment]:
+        for number in self._earned.get(payment, ()):
             lot = self.lots[number]
             gone = lot.expired + lot.reversed + lot.owed
             moved += self._reverse(number, max(0, lot.granted - kept(lot, entry) - gone), now, reference)
@@ -105,21 +118,27 @@ class Ledger:
     def grant(self, number: int, terms: Terms, amount: int, now: int) -> list[Movement]:
         """Grant a lot, pending until `terms.available_ms`. Nothing where its business key was granted before.
 
-        Raises `LedgerError` where the amount is not above 0 or the terms contradict each other.
+        Instants are rounded up to whole seconds. Raises `LedgerError` where the amount is not above 0 or the terms
+        contradict each other.
         """
+        terms = terms._replace(available_ms=_whole(terms.available_ms), expires_ms=_whole(terms.expires_ms))
         if amount <= 0 or (terms.expires_ms and terms.expires_ms < terms.available_ms):
             raise LedgerError(f"{terms.campaign}: a grant of {amount} that expires before it is available")
         if number in self.done:
             return []
-        self.done.add(number)
-        self.lots[number] = Lot(terms, amount)
+        self._note(DONE, number)
+        self._note(LOT, number, amount, *terms)
         return [self._move(GRANT, number, amount, now)]
 
     def advance(self, now: int) -> list[Movement]:
         """What is due by now, in the order of time: lots expire at their instant, then others become active."""
         moved: list[Movement] = []
         while (due := self.next_due()) <= now:
-            moved += self._expire(due) + self._activate(due)
+            numbers = []
+            while self._timeline and self._timeline[0][0] == due:
+                numbers.append(heappop(self._timeline)[1])
+            numbers = sorted(set(numbers))
+            moved += self._expire(numbers, due) + self._activate(numbers, due)
         return moved
 
     def redeem(self, of: Purse, amount: int, redemption: int, now: int) -> list[Movement] | None:
@@ -129,26 +148,28 @@ class Ledger:
             return []
         if amount <= 0 or amount > self.balance(of)[1]:
             return None
-        self.done.add(redemption)
-        taken = self.spent.setdefault(redemption, {})
-        moved: list[Movement] = []
-        for number, part in self._first_to_expire(of, amount):
-            taken[number] = part
-            moved.append(self._move(SPEND, number, part, now, redemption))
-        return moved
+        parts = self._first_to_expire(of, amount)
+        self._note(DONE, redemption)
+        self._note(REDEEMED, redemption, now, dict(parts))
+        return [self._move(SPEND, number, part, now, redemption) for number, part in parts]
 
     def give_back(self, redemption: int, now: int) -> list[Movement]:
         """A redemption is called off: its units return to their lots and keep their day of expiry; debts come first."""
         moved: list[Movement] = []
-        for number, part in self.spent.pop(redemption, {}).items():
+        _, parts = self.spent.get(redemption, (0, {}))
+        if parts:
+            self._note(REDEEMED, redemption, now, {})
+        for number, part in parts.items():
             moved.append(self._move(RETURN, number, part, now, redemption))
             moved += self._repay(purse(self.lots[number]), now)
-        return moved + self._expire(now)
+            self._await(self.lots[number].terms.expires_ms, number)
+        return moved + self._expire(sorted(parts), now)
 
     def freeze(self, numbers: Iterable[int], frozen: bool) -> None:
         """Lots in question stay pending until they are released."""
         for number in numbers:
-            self.lots[number].frozen = frozen
+            if self.lots[number].frozen != frozen:
+                self._note(FROZEN, number, frozen)
 
     # What there is
 
@@ -159,9 +180,13 @@ class Ledger:
 
     def next_due(self) -> int:
         """When something next becomes active or expires by itself; `NEVER` where nothing does."""
-        due = [lot.terms.available_ms for lot in self.lots.values() if lot.pending and not lot.frozen]
-        due += [lot.terms.expires_ms for lot in self.lots.values() if lot.active and lot.terms.expires_ms]
-        return min(due, default=NEVER)
+        while self._timeline:
+            due, number = self._timeline[0]
+            lot = self.lots.get(number)
+            if lot is not None and (_activates(lot, due) or _expires(lot, due)):
+                return due
+            heappop(self._timeline)
+        return NEVER
 
     def check(self) -> None:
         """Raise `LedgerError` unless every unit is accounted for and nobody owes what they could pay."""
@@ -173,30 +198,36 @@ class Ledger:
 
     # How
 
-    def _activate(self, now: int) -> list[Movement]:
-        """What has waited long enough becomes active, and pays debts."""
+    def _activate(self, numbers: list[int], now: int) -> list[Movement]:
+        """Those of the lots that have waited long enough become active, and pay debts."""
         moved: list[Movement] = []
-        for number in self._ordered(lambda lot: lot.terms.available_ms):
+        for number in sorted(numbers, key=lambda number: (self.lots[number].terms.available_ms, number)):
             lot = self.lots[number]
-            if lot.pending and not lot.frozen and lot.terms.available_ms <= now:
+            if _activates(lot, now):
                 moved.append(self._move(ACTIVATE, number, lot.pending, now))
                 moved += self._repay(purse(lot), now)
+                self._await(lot.terms.expires_ms, number)
         return moved
 
-    def _expire(self, now: int) -> list[Movement]:
-        """What is left of lots past their day goes."""
+    def _expire(self, numbers: list[int], now: int) -> list[Movement]:
+        """What is left of those of the lots that are past their day goes."""
         return [
-            self._move(EXPIRE, number, lot.active, now)
-            for number, lot in sorted(self.lots.items())
-            if lot.active and 0 < lot.terms.expires_ms <= now
+            self._move(EXPIRE, number, self.lots[number].active, now)
+            for number in numbers
+            if _expires(self.lots[number], now)
         ]
+
+    def _await(self, due: int, number: int) -> None:
+        """Come back to a lot at an instant; 0 for never."""
+        if due:
+            heappush(self._timeline, (due, number))
 
     def _take_back(self, payment: int, reference: int, refunded: Callable[[Payment], int], now: int) -> list[Movement]:
         if reference in self.done:
             return []
-        self.done.add(reference)
-        entry = self.payments.setdefault(payment, Payment())
-        entry.refunded, entry.seen_ms = refunded(entry), max(entry.seen_ms, now)
+        self._note(DONE, reference)
+        entry = self.payments.get(payment, Payment())
+        self._know(payment, entry, now, refunded=refunded(entry))
         return self.reclaim(payment, now, reference)
 
     def _reverse(self, number: int, amount: int, now: int, reference: int) -> list[Movement]:
@@ -230,11 +261,26 @@ class Ledger:
 
     def _move(self, op: int, number: int, amount: int, now: int, reference: int = 0) -> Movement:
         movement = Movement(op, number, self.lots[number].moves + 1, amount, now, reference)
-        self.take(movement)
+        self._note(MOVED, *movement)
         return movement
 
+    def _know(self, payment: int, entry: Payment, now: int, **changed: int | bool) -> None:
+        entry = replace(entry, seen_ms=max(entry.seen_ms, now), **changed)  # type: ignore[arg-type]
+        self._note(PAYMENT, payment, entry.settled, entry.refunded, entry.blocked, entry.seen_ms)
+
+    def _note(self, *fact: Any) -> None:
+        self.learn(fact)
+        self.journal.append(fact)
+
+    def learn(self, fact: Fact) -> None:
+        """Take in one fact, new or stored before. Raises `LedgerError` where it is of no known kind."""
+        handle = _FACTS.get(fact[0])
+        if handle is None:
+            raise LedgerError(f"a fact of kind {fact[0]!r}")
+        handle(self, *fact[1:])
+
     def take(self, movement: Movement) -> None:
-        """Take in one movement, made now or stored before. Raises `LedgerError` where the state does not allow it."""
+        """Take in one movement. Raises `LedgerError` where the state does not allow it."""
         lot, amount = self.lots[movement.lot], movement.amount
         if movement.number != lot.moves + 1 or amount <= 0:
             raise LedgerError(f"movement {movement.number} of a lot that has had {lot.moves}")
@@ -249,6 +295,34 @@ class Ledger:
             else:
                 self.debts.pop(of, None)
         lot.check()
+
+    def _granted(self, number: int, amount: int, *terms: Any) -> None:
+        if number in self.lots:
+            raise LedgerError(f"lot {number} is granted twice")
+        self.put(number, Lot(Terms(*terms), amount))
+
+    def put(self, number: int, lot: Lot) -> None:
+        """Hold a lot."""
+        self.lots[number] = lot
+        self._earned.setdefault(lot.terms.payment, []).append(number)
+        heappush(self._timeline, (lot.terms.available_ms, number))
+        self._await(lot.terms.expires_ms, number)
+
+    def drop(self, number: int) -> None:
+        """Forget a lot."""
+        mine = self._earned[self.lots.pop(number).terms.payment]
+        mine.remove(number)
+
+    def _freeze(self, number: int, frozen: bool) -> None:
+        lot = self.lots[number]
+        lot.frozen = frozen
+        heappush(self._timeline, (lot.terms.available_ms, number))
+
+    def _redeemed(self, redemption: int, now: int, parts: dict[int, int]) -> None:
+        if parts:
+            self.spent[redemption] = now, parts
+        else:
+            self.spent.pop(redemption, None)
 
 
 def purse(lot: Lot) -> Purse:
@@ -279,3 +353,24 @@ _ACCOUNTS: Final[dict[int, tuple[tuple[str, int], ...]]] = {
     REPAY: (("active", -1), ("spent", 1)),  # of this lot; the debt may be of another
 }
 """What each operation does to the accounts of its lot."""
+
+_FACTS: Final[dict[int, Callable[..., None]]] = {
+    PAYMENT: lambda ledger, payment, *known: ledger.payments.__setitem__(payment, Payment(*known)),
+    DONE: lambda ledger, key: ledger.done.add(key),
+    LOT: Ledger._granted,
+    MOVED: lambda ledger, *movement: ledger.take(Movement(*movement)),
+    REDEEMED: Ledger._redeemed,
+    FROZEN: Ledger._freeze,
+}
+
+
+def _activates(lot: Lot, now: int) -> bool:
+    return lot.pending > 0 and not lot.frozen and lot.terms.available_ms <= now
+
+
+def _expires(lot: Lot, now: int) -> bool:
+    return lot.active > 0 and 0 < lot.terms.expires_ms <= now
+
+
+def _whole(time_ms: int) -> int:
+    return -(-time_ms // SECOND_MS) * SECOND_MS

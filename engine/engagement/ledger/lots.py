@@ -70,7 +70,7 @@ class Terms(NamedTuple):
 
 @dataclass(slots=True)
 class Lot:
-    """One lot and where its units are. `owed`: taken back as debt, as they had been spent; `frozen`: not to activate."""
+    """One lot and where its units are. `owed`: taken back as debt; `frozen`: does not become active."""
 
     terms: Terms
     granted: int
