@@ -97,10 +97,12 @@ def _sides(args: argparse.Namespace, loaded: "Settings") -> "tuple[Partition, di
     from engine.partitions import core_settings, load_ruleset
     from engine.ruleset import report
     from engine.ruleset.errors import RuleErrors
+    from engine.service.evaluate.challengers import other_learners
 
     core = core_settings(loaded)
     ruleset = load_ruleset(loaded)
-    challengers: dict[str, Partition] = {}
+    others = other_learners(ruleset) if args.challengers else {}
+    challengers = {name: Partition(other, core, backed=False) for name, other in others.items()}
     for where in args.challenger:
         try:
             challengers[str(where)] = Partition(report.load(where), core, backed=False)

@@ -14,8 +14,10 @@ from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.generator.stream import Settings, generate
 from engine.ruleset import compile
+from engine.scoring.learners.registry import LEARNERS
 from engine.service.backtest.labels import Labels
 from engine.service.evaluate import figures
+from engine.service.evaluate.challengers import other_learners
 from engine.service.evaluate.run import Evaluation, Options
 from tests.evaluate import naive
 
@@ -225,3 +227,15 @@ def test_labels_due_after_a_table_ends_are_part_of_the_truth(tmp_path: Path) -> 
     assert report["history"]["labels_arrived"] == days
     assert report["history"]["unripe"] == 0
     assert report["history"]["until"] == "2026-01-29T00:00:00.000Z"
+
+
+def test_challengers_are_the_other_learners() -> None:
+    fraud = RULES.replace("rules:", "  fraud: {inputs: [spent], plain: [spent]}\nrules:")
+    ruleset = compile({"r.yaml": fraud})
+    others = other_learners(ruleset)
+    assert ruleset.models.fraud is not None and ruleset.models.fraud.learner == "boosted_trees"
+    assert set(others) == set(LEARNERS) - {"boosted_trees"}
+    assert {name: other.models.fraud.learner for name, other in others.items() if other.models.fraud} == {
+        name: name for name in others
+    }
+    assert other_learners(compile({"r.yaml": RULES})) == {}
