@@ -26,11 +26,12 @@ CHANGED: Final = 11
 SINCE_FIRST: Final = 12
 FRAUDS: Final = 13
 FRAUD_RATE: Final = 14
+RATE_SINCE: Final = 15
 RECENCY_OPS: Final = (DISTINCT, IS_NEW)
 """Aggregates that need to know when each value of a hot entity was last seen."""
 EVENT_BEFORE_OPS: Final = (LAST, CHANGED)
 """Aggregates that look at the matching event before, which only the log has one by one."""
-LABEL_OPS: Final = (SINCE_FIRST, FRAUDS, FRAUD_RATE)
+LABEL_OPS: Final = (SINCE_FIRST, FRAUDS, FRAUD_RATE, RATE_SINCE)
 """Aggregates that look at log and tiles of several bits themselves."""
 
 OWN_ENTITIES: Final = frozenset({"customer", "payment"})
@@ -89,6 +90,8 @@ AGGREGATES: Final[dict[str, Aggregate]] = {
     "unexplained_frauds": _of_labels(SUM, t.LABEL_FRAUD, ordinary=True),
     "since_last_fraud": _of_labels(SINCE_LAST, t.LABEL_FRAUD),
     "since_first_fraud": _of_labels(SINCE_FIRST, t.LABEL_FRAUD),
+    "since_first_unexplained": _of_labels(SINCE_FIRST, t.LABEL_UNEXPLAINED),
+    "fraud_rate_since_unexplained": _of_labels(RATE_SINCE, t.LABEL_UNEXPLAINED),
     "since_last_legitimate": _of_labels(SINCE_LAST, t.LABEL_GENUINE),
 }
 LABEL_AGGREGATES: Final = tuple(name for name, row in AGGREGATES.items() if row.labels)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from engine.features import aggregates as a
 from engine.features import definition as d
+from engine.features import pool as p
 from engine.features import tables as t
 from engine.features import tilequery, tiles
 from engine.features.jit import njit
@@ -43,10 +44,8 @@ def number_of(arena: Words, floats: Floats, row: Words, columns: Words, bit: int
 
 
 @njit
-def since_first(
-    arena: Words, row: Words, columns: Words, bit: int, low: int, high: int, after: int, until: int
-) -> float:
-    """Seconds since the oldest label row with a bit in `(after, until]`, NaN of none."""
+def first_of(arena: Words, row: Words, columns: Words, bit: int, low: int, high: int, after: int, until: int) -> int:
+    """Time of the oldest label row with a bit in `(after, until]`, `NEVER` of none."""
     start = row[t.E_START]
     first = t.NEVER
     for j in range(low, high):
@@ -58,4 +57,23 @@ def since_first(
         fit = tiles.buckets_that_fit(arena[row[t.E_TILES] + 2 * bit + 1], tiles.numbers_of(columns))
         seen = tilequery.first_after(arena, block, fit, after, until)
         first = min(first, seen if seen >= 0 else first)
+    return int(first)
+
+
+@njit
+def since_first(arena: Words, row: Words, columns: Words, bit: int, low: int, high: int, after: int,
+                until: int) -> float:  # fmt: skip
+    """Seconds since the oldest label row with a bit in `(after, until]`, NaN of none."""
+    first = first_of(arena, row, columns, bit, low, high, after, until)
     return float(until - first) / 1000.0 if first < t.NEVER else np.nan
+
+
+@njit
+def rate_since(arena: Words, floats: Floats, row: Words, columns: Words, bit: int, low: int, high: int, after: int,
+               until: int) -> float:  # fmt: skip
+    """The fraud rate from the oldest label row with a bit in `(after, until]` on, NaN of none."""
+    first = first_of(arena, row, columns, bit, low, high, after, until)
+    if first == t.NEVER:
+        return np.nan
+    low = p.upper_bound(arena, row[t.E_START], high, first - 1)
+    return counted(arena, floats, row, columns, d.FRAUD_RATE, low, high, first - 1, until)

@@ -196,6 +196,9 @@ def read(
         elif op == d.SINCE_FIRST:
             after_ms = time - windows[features[f, t.F_WINDOW]]
             value = frauds.since_first(arena, row, columns, bit, low, after, after_ms, time)
+        elif op == d.RATE_SINCE:
+            after_ms = time - windows[features[f, t.F_WINDOW]]
+            value = frauds.rate_since(arena, floats, row, columns, bit, low, after, after_ms, time)
         elif op >= d.FRAUDS:
             after_ms = time - windows[features[f, t.F_WINDOW]]
             value = frauds.counted(arena, floats, row, columns, op, low, after, after_ms, time)

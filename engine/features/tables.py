@@ -30,6 +30,7 @@ LABEL_FIRST: Final = 0
 LABEL_FRAUD: Final = 1
 LABEL_WITHDRAWN: Final = 2
 LABEL_GENUINE: Final = 3
+LABEL_UNEXPLAINED: Final = 4
 
 # A column of the log.
 C_KIND: Final = 0

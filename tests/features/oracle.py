@@ -163,10 +163,15 @@ def of_labels(agg: str, now: int, rows: list[Event]) -> float:
         return float(known if agg == "fraud_count" else labels)
     if agg == "unexplained_frauds":
         return math.fsum(row.ordinary for row in frauds if not math.isnan(row.ordinary))
+    if "unexplained" in agg:
+        frauds = [row for row in frauds if row.ordinary > 0.5]
+        if agg == "fraud_rate_since_unexplained":
+            first = min((row.time for row in frauds), default=math.inf)
+            return of_labels("fraud_rate", now, [row for row in rows if row.time >= first]) if frauds else math.nan
     times = genuine if agg == "since_last_legitimate" else [row.time for row in frauds]
     if not times:
         return math.nan
-    return (now - (min(times) if agg == "since_first_fraud" else max(times))) / 1000
+    return (now - (min(times) if "first" in agg else max(times))) / 1000
 
 
 def aggregate(agg: str, values: list[Any]) -> float:
