@@ -44,11 +44,11 @@ class KafkaPast:
                 found += sum(record.offset < end for of in records.values() for record in of)
             return found
 
-    async def records(self) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
+    async def records(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
         """See `PastLog.records`."""
         held: list[bytes | None] = []
         at = -1
-        async for partition, record in read_topic(self._options, self._options.events):
+        async for partition, record in read_topic(self._options, self._options.events, since):
             if held and (partition != at or len(held) >= BATCH):
                 yield at, held
                 held = []

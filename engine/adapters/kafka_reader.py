@@ -1,6 +1,6 @@
 """Reading a topic from outside of the worker: all that it holds now, or single records by their place."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -29,10 +29,12 @@ async def consumer_of(options: KafkaOptions) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def read_topic(options: KafkaOptions, topic: str) -> AsyncIterator[tuple[int, LogRecord]]:
+async def read_topic(
+    options: KafkaOptions, topic: str, since: Mapping[int, int] | None = None
+) -> AsyncIterator[tuple[int, LogRecord]]:
     """Every `(partition, record)` that a topic holds at this moment, in order of offset within a partition.
 
-    Raises `LogUnavailable`.
+    `since`: offsets to begin at, by partition. Raises `LogUnavailable`.
     """
     async with consumer_of(options) as consumer:
         places = [TopicPartition(topic, number) for number in sorted(await _partitions(consumer, topic))]
@@ -41,6 +43,9 @@ async def read_topic(options: KafkaOptions, topic: str) -> AsyncIterator[tuple[i
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
+        for place in places:
+            if since and place.partition in since:
+                consumer.seek(place, min(since[place.partition], ends[place]))
         while any([await consumer.position(place) < ends[place] for place in places]):
             found = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
             for place, records in found.items():

@@ -32,6 +32,10 @@ class MemoryGeneration:
         """See `Generation.note`."""
         return self._note
 
+    async def owners(self) -> list[str]:
+        """See `Generation.owners`: nobody signs in to a store in memory."""
+        return []
+
     async def close_down(self, note: str) -> None:
         """See `Generation.close_down`."""
         self._note = note

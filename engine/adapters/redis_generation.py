@@ -13,6 +13,7 @@ from engine.adapters.redis_copies import RedisCopies
 from engine.adapters.redis_errors import translated
 from engine.adapters.redis_keys import HEAD, Keys
 from engine.adapters.redis_store import RedisStore, script
+from engine.adapters.redis_workers import RedisWorkers
 from engine.ports import generation
 from engine.ports.copies import Piece
 from engine.ports.store import Head
@@ -32,12 +33,14 @@ class RedisGeneration:
         self.store = RedisStore(url, prefix=prefix, options=options)
         self._copies = RedisCopies(url, prefix=prefix, options=options, rest=0.0)  # nobody else is at work
         self._client = RedisClient(url, options)
+        self._workers = RedisWorkers(url, prefix=prefix, options=options)
         self._keys = Keys(prefix)
         self._prefix = f"{prefix}:".encode()
         self._moved = self._prefix + b"moved"
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._workers.close()
         await self._copies.close()
         await self.store.close()
         await self._client.close()
@@ -54,6 +57,10 @@ class RedisGeneration:
         """See `Generation.note`."""
         with translated(self._client.where):
             return ((await self._client.call("GET", self._moved)) or b"").decode()
+
+    async def owners(self) -> list[str]:
+        """See `Generation.owners`."""
+        return [worker.worker for worker in await self._workers.workers() if worker.shards]
 
     async def close_down(self, note: str) -> None:
         """See `Generation.close_down`."""

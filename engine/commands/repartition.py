@@ -37,6 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--customers", type=Path, metavar="FILE", help="ids of all customers, one a line, where at hand"
     )
+    parser.add_argument(
+        "--wait", action="store_true", help="until all is processed and the workers are stopped; learn meanwhile"
+    )
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port[,host:port]")
     parser.add_argument("--redis", metavar="URL", help="redis://host:port/0, redis-cluster://host:port")
 
@@ -101,6 +104,8 @@ async def _run(loaded: "Settings", args: argparse.Namespace) -> None:
 
 
 async def _move(loaded: "Settings", args: argparse.Namespace, note: "Note") -> None:
+    import asyncio
+
     from engine.adapters.kafka_past import KafkaPast
     from engine.bootstrap import build_generation, build_kafka_options
     from engine.service.repartition import Move
@@ -110,27 +115,19 @@ async def _move(loaded: "Settings", args: argparse.Namespace, note: "Note") -> N
     try:
         past = KafkaPast(build_kafka_options(loaded), args.customers)
         move = Move(old, new, past, note, partitioner=args.partitioner, say=lambda line: print(line, file=sys.stderr))
-        _tell(note, await move.run(), loaded.topics.events)
+        _tell(note, await move.run(asyncio.sleep if args.wait else None), loaded.topics.events)
     finally:
         await old.close()
         await new.close()
 
 
 async def _see_to(loaded: "Settings", note: "Note") -> None:
-    """The workers are gone, and the new topic is there, whole. Raises `NotReady`."""
+    """The new topic is there, whole. Raises `NotReady`."""
     from engine.adapters.kafka_reader import topic_bounds
     from engine.adapters.kafka_topics import ensure_input
-    from engine.adapters.redis_workers import RedisWorkers
-    from engine.bootstrap import build_kafka_options, build_redis_options
+    from engine.bootstrap import build_kafka_options
     from engine.service.move_note import NotReady
 
-    registry = RedisWorkers(loaded.redis.url, prefix=note.before, options=build_redis_options(loaded))
-    try:
-        running = [worker.worker for worker in await registry.workers() if worker.shards]
-    finally:
-        await registry.close()
-    if running:
-        raise NotReady(f"workers are running: {', '.join(running)}; stop them (a killed one is forgotten after 15 s)")
     options = build_kafka_options(loaded)
     partitions = await ensure_input(options, note.topic, note.partitions)
     if partitions != note.partitions:

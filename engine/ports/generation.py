@@ -34,6 +34,9 @@ class Generation(Protocol):
     async def note(self) -> str:
         """What was said when it was put out of service; empty for nothing."""
 
+    async def owners(self) -> list[str]:
+        """Names of the processes that own shards now."""
+
     async def close_down(self, note: str) -> None:
         """Put it out of service: no process can start on it."""
 
@@ -76,8 +79,9 @@ class PastLog(Protocol):
     async def left(self, partition: int, offset: int) -> int:
         """How many records a partition holds from an offset on."""
 
-    def records(self) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
-        """All records that are kept: partition, and the values of some that follow each other."""
+    def records(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
+        """All records that are kept, by partition from the offset in `since` on: partition, and the values of some
+        that follow each other."""
 
     def customers(self) -> AsyncIterator[str]:
         """Customers that are known from elsewhere, some of them often."""

@@ -1,6 +1,6 @@
 """`steward repartition`: a deployment of N partitions becomes one of M, under another topic and another key prefix.
 
-1. Look at the old shards: every one has processed its partition to the end and has nothing left to send.
+1. Look at the old shards: nobody owns them, every one has processed its partition to the end and sent what it made.
 2. Learn whose the keys are: from the log, the ledger's topic and lists of customers.
 3. Bring the homes of shared entities the touches that an owner which was killed left in its list.
 4. Close the old generation: no process starts on it, and no commit or delivery to its shards is taken any more.
@@ -15,7 +15,7 @@ undone. Step 5 throws away what an earlier run left.
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -26,9 +26,9 @@ from engine.core.observers import HEAD_TIMERS
 from engine.core.partition import HEAD_CLOCK
 from engine.features import layout as layouts
 from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generation, PastLog
-from engine.ports.log import LogBounds
 from engine.ports.store import Delivery, DeliveryGap, Head
 from engine.service import marks
+from engine.service.at_rest import NotAtRest, at_rest
 from engine.service.filling import Filling
 from engine.service.move_note import Note, NotReady, read_note
 from engine.service.neighbours import Entry
@@ -36,9 +36,11 @@ from engine.service.new_heads import differences, head_of, layout_of
 from engine.service.owners import Owners
 from engine.service.partitioners import PARTITIONERS
 from engine.service.rehousing import Rehousing
-from engine.service.scale import Place, faults
 
 CUSTOMERS_AT_ONCE: Final = 1_000
+WAIT_S: Final = 2.0  # between two looks at whether all is at rest
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -87,16 +89,21 @@ class Move:
         self._route = PARTITIONERS[partitioner]
         self._now_ms = now_ms
         self._say = say
+        self._owners: Owners | None = None
+        self._layout: bytes | None = None
+        self._read_to: dict[int, int] = {}
 
-    async def run(self) -> Report:
-        """Do it. Raises `NotReady`, `Stray`, `UnknownTimer`, `LayoutsApart`, and what the ports raise."""
+    async def run(self, sleep: Sleep | None = None) -> Report:
+        """Do it. With `sleep`, wait until the deployment is at rest, and learn meanwhile.
+
+        Raises `NotReady`, `Stray`, `UnknownTimer`, `LayoutsApart`, and what the ports raise.
+        """
         report = Report()
         await self._reopen()
-        bounds = await self._past.bounds()
-        heads = await self._survey(bounds)  # 1
+        heads = await self._at_rest(sleep)  # 1
         report.remarks += differences(heads)
-        layout = layout_of(await self._old.store.layout(), heads)
         began = time.monotonic()
+        layout = layout_of(await self._old.store.layout(), heads)
         owners = await self._learn(len(heads), layout)  # 2
         report.customers, report.seconds["learn"] = owners.customers, time.monotonic() - began
         began = time.monotonic()
@@ -105,13 +112,15 @@ class Move:
         await self._new.close_down(self._told("into", heads))  # 5
         await self._new.clear()
         await self._fill(heads, layout, owners, report)  # 6
-        ends = {shard: found.end for shard, found in (await self._past.bounds()).items()}
-        if ends != {shard: found.end for shard, found in bounds.items()}:  # 7
-            await self._old.open_up(list(heads))
-            raise NotReady(
-                "events came to the old topic while its state was moved: a producer still writes to it. The old state "
-                "is in service again: stop or switch that producer, let a worker process what came, and begin again"
-            )
+        for shard, bounds in (await self._past.bounds()).items():  # 7
+            end = self._read_to.get(shard, 0)
+            if (bounds.end or 0) > end and await self._past.left(shard, end):
+                await self._old.open_up(list(heads))
+                raise NotReady(
+                    "events came to the old topic while its state was moved: a producer still writes to it. The old "
+                    "state is in service again: stop or switch that producer, let a worker process what came, and "
+                    "begin again"
+                )
         await self._new.open_up([])  # 8
         report.seconds["closed"] = time.monotonic() - began
         return report
@@ -139,41 +148,38 @@ class Move:
             self._say("an earlier run did not come to its end: beginning again")
             await self._old.open_up(range(left.shards if left is not None else 0))
 
-    async def _survey(self, bounds: Mapping[int, LogBounds]) -> dict[int, Head]:
-        """The old heads. Raises `NotReady` where they are not at rest."""
-        if not bounds:
-            raise NotReady("the topic of the old state does not exist")
-        heads = {shard: await self._old.store.open(shard) for shard in bounds}
-        if all(head.offset < 0 for head in heads.values()):
-            raise NotReady("no shard has processed an event: create the topic with as many partitions as you want")
-        if len(heads) == self._note.partitions:
-            raise NotReady(f"there are {len(heads)} partitions already")
-        places = [Place(shard, head, bounds[shard], "") for shard, head in heads.items()]
-        found = faults(places, len(heads))
-        for place in places if not found else ():
-            left = await self._past.left(place.shard, max(place.head.offset, 0)) if place.lag else 0
-            if left:
-                found.append(
-                    f"shard {place.shard}: {left} records are not processed: stop or switch the producers of this "
-                    "topic, let the workers go on until steward scale check shows no lag, then stop them"
-                )
-            if place.head.outbox:
-                found.append(
-                    f"shard {place.shard}: {len(place.head.outbox)} batches of outputs are not sent: start a worker "
-                    "and stop it in the ordinary way (SIGTERM); it sends them before it ends"
-                )
-        if found:
-            raise NotReady(*found)
-        return heads
+    async def _at_rest(self, sleep: Sleep | None) -> dict[int, Head]:
+        """The old heads, once nothing goes on any more; meanwhile, where that may take time, it is learned from the
+        log. Raises `NotReady`."""
+        told: tuple[str, ...] = ()
+        while True:
+            try:
+                return await at_rest(self._old, self._past, self._note.partitions)
+            except NotAtRest as waiting:
+                if sleep is None:
+                    raise
+                heads = waiting.heads
+                await self._learn(len(heads), layout_of(await self._old.store.layout(), heads))
+                if waiting.problems != told:
+                    told = waiting.problems
+                    self._say("\n".join(("waiting:", *told)))
+                await sleep(WAIT_S)
 
     async def _learn(self, partitions: int, layout: bytes | None) -> Owners:
-        owners = Owners(layouts.load(layout), partitions, self._route)
-        async for partition, values in self._past.records():
-            owners.events(partition, values)
-        async for customers in _some(self._past.customers()):
-            owners.customer(*customers)
-        self._say(f"{owners.customers} customers are known by name")
-        return owners
+        """Read what was not read before."""
+        if self._owners is None or self._layout != layout:
+            self._owners, self._layout, self._read_to = (
+                Owners(layouts.load(layout), partitions, self._route),
+                layout,
+                {},
+            )
+            async for customers in _some(self._past.customers()):
+                self._owners.customer(*customers)
+        ends = await self._past.bounds()
+        async for partition, values in self._past.records(self._read_to):
+            self._owners.events(partition, values)
+        self._read_to = {shard: bounds.end or 0 for shard, bounds in ends.items()}
+        return self._owners
 
     async def _deliver(self, heads: Mapping[int, Head]) -> None:
         """What stands in the lists of touches, once more; what is there already is passed over."""

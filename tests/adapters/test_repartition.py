@@ -13,7 +13,7 @@ from engine.adapters.memory_store import MemoryStore
 from engine.adapters.redis_generation import RedisGeneration
 from engine.bootstrap import unix_ms
 from engine.core.adoption import HEAD_WARMING
-from engine.core.learning import HEAD_ANOMALY, HEAD_LEARNED
+from engine.core.learning import HEAD_LEARNED
 from engine.core.observers import HEAD_TIMERS
 from engine.ports.copies import Piece
 from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generation
@@ -22,9 +22,9 @@ from engine.ports.store import Commit, Delivery, StoreMisconfigured
 from engine.service.move_ends import drop_old, undo
 from engine.service.move_note import NotReady
 from engine.service.owners import Stray
-from engine.service.repartition import Report
+from engine.service.repartition import Move, Report
 from tests.adapters.stores import Backend
-from tests.service.moving import CUSTOMERS, HOUR, LEARNING, T0, Deployment, Past, move, stream
+from tests.service.moving import CUSTOMERS, HOUR, LEARNING, T0, Deployment, Past, move, note, stream
 
 EVENTS = 160
 MANY = 1_000 * HOUR
@@ -192,7 +192,7 @@ def test_a_move_that_was_killed_is_begun_again(backend: Backend, at: int) -> Non
             await generations["old"].store.open(0)
         with pytest.raises(NotReady, match=r"begun: finish it \(--prefix new\)"):
             await move(generations["old"], generations["other"], Past(first), 3, after="other")
-        new.open_up = opened  # type: ignore[method-assign]
+        new.open_up, new.store.commit = opened, commit  # type: ignore[method-assign]
         await move(generations["old"], new, Past(first, 0), 3)
         with pytest.raises(NotReady, match="moved already"):
             await move(generations["old"], new, Past(first, 0), 3)
@@ -217,7 +217,9 @@ def test_what_is_not_at_rest_is_not_moved(backend: Backend) -> None:
         first = await begin(old, 2)
         await first.play(events)
         first.records[1].append(b"{}")
-        with pytest.raises(NotReady, match=r"shard 1: 1 records are not processed: stop or switch the producers"):
+        with pytest.raises(
+            NotReady, match=r"shard 1: 1 records or more are not processed: stop or switch the producers"
+        ):
             await move(old, new, Past(first), 3)
         first.records[1].pop()
         with pytest.raises(NotReady, match="2 partitions already"):
@@ -232,6 +234,31 @@ def test_what_is_not_at_rest_is_not_moved(backend: Backend) -> None:
         with pytest.raises(NotReady, match="shard 0: 1 batches of outputs are not sent: start a worker"):
             await move(old, new, Past(first), 3)
         assert (await old.state(), await new.state()) == (IN_SERVICE, EMPTY)
+
+    run(backend, body)
+
+
+def test_it_can_wait_for_that_and_learns_meanwhile(backend: Backend) -> None:
+    async def body(generations: Generations) -> None:
+        events = stream(4, EVENTS)
+        old, new = generations["old"], generations["new"]
+        first = await begin(old, 2)
+        await first.play(events[:60])
+        head = await old.store.open(0)
+        at = Commit(0, head.offset, head.offset, b"", lineage=head.lineage, next_lineage=head.lineage)
+        await old.store.commit(replace(at, outbox=b"entry", relayed=head.outbox_next))
+        said: list[str] = []
+
+        async def sleep(seconds: float) -> None:
+            await old.store.commit(replace(at, relayed=head.outbox_next + 1))
+            await first.play(events[60 : EVENTS // 2])
+
+        await Move(old, new, Past(first), note(4), say=said.append).run(sleep)
+        assert [line.splitlines()[0] for line in said] == ["waiting:"]
+        second = await begin(new, 4)
+        await second.play(events[EVENTS // 2 :])
+        await second.tick(T0 + MANY)
+        await same([first, second], await straight(events, 4))
 
     run(backend, body)
 
@@ -320,7 +347,7 @@ def test_the_detector_goes_on_from_one_old_shard_each() -> None:
         await move(generations["old"], generations["new"], Past(first), 3)
         for shard in range(3):
             state = (await generations["new"].store.open(shard)).state
-            for name in (HEAD_ANOMALY, HEAD_LEARNED, HEAD_WARMING):
+            for name in (HEAD_LEARNED, HEAD_WARMING):
                 assert state[name] == before[shard % 2].state[name]
         second = Deployment(generations["new"].store, 3, LEARNING)
         await second.play(events[EVENTS // 2 :])

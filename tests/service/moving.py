@@ -54,7 +54,7 @@ rules:
 """
 
 RULES: Final = compile_rules({"rules.yaml": _RULES + "models: {anomaly: null}\n"})
-_DETECTOR: Final = "detector: half_space_trees, trees: 3, height: 4, window: 20, seed: 1, inputs: [own_7d, own_sum_7d]"
+_DETECTOR: Final = "detector: half_space_trees, trees: 3, height: 4, window: 8, seed: 1, inputs: [own_7d, own_sum_7d]"
 LEARNING: Final = compile_rules({"rules.yaml": f"{_RULES}models: {{anomaly: {{{_DETECTOR}}}}}\n"})
 
 
@@ -180,9 +180,10 @@ class Past:
     async def left(self, partition: int, offset: int) -> int:
         return max(0, len(self._records[partition]) - offset)
 
-    async def records(self) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
+    async def records(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
         for partition, values in self._records.items():
-            yield partition, values[len(values) - self._kept :] if self._kept is not None else values
+            first = len(values) - self._kept if self._kept is not None else 0
+            yield partition, values[max(first, since.get(partition, 0)) :]
 
     async def customers(self) -> AsyncIterator[str]:
         for customer in self._customers:
