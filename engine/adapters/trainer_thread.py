@@ -18,7 +18,7 @@ class ThreadTrainer:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="steward-trainer")
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Hand in a pure function of immutable data; `result()` of what is returned waits for it, or raises as it did."""
+        """Hand in a pure function of immutable data; `result()` of what is returned waits, and raises as it did."""
         return self._pool.submit(job)
 
     def close(self) -> None:
