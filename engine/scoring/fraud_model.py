@@ -66,7 +66,7 @@ class LearnerSettings:
     known_min: float = 2_000.0
     plain_weight: float = 0.2
     labelled_weight: float = 0.2
-    rank_memory: int = 50_000
+    rank_memory: int = 10_000
 
 
 class FraudScores(NamedTuple):
