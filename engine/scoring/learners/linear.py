@@ -12,6 +12,7 @@ Singles = NDArray[np.float32]
 
 REACH: Final = 5.0  # standard deviations; what lies farther out counts as so far
 VALUE_MAX: Final = 90.0  # of a logarithm; more than any finite float32 has
+SETTLED: Final = 100.0  # payments after which a mean is something to go by
 STEP_MIN: Final = 1e-8
 FADE: Final = 0.99999  # of the squared gradients, by row: old rows lose their say in how fast it learns
 
@@ -45,6 +46,21 @@ def add_margins(x: Singles, mean: Floats, variance: Floats, weight: Floats, marg
 
 
 @njit
+def bring_up_to_date(
+    f: int, value: float, stands_for: float, mean: Floats, variance: Floats, counted: Floats, memory: float
+) -> None:
+    """Take a value into mean and variance; once they have settled, one far out counts as `REACH` deviations."""
+    far = value - mean[f]
+    if counted[f] > SETTLED:
+        bound = REACH * np.sqrt(variance[f] + 1e-6)
+        far = min(max(far, -bound), bound)
+    counted[f] = min(counted[f] + stands_for, memory)
+    part = min(stands_for / counted[f], 1.0)
+    mean[f] += part * far
+    variance[f] = (1.0 - part) * (variance[f] + part * far * far)
+
+
+@njit
 def learn(
     x: Singles,
     y: Floats,
@@ -72,11 +88,8 @@ def learn(
             z[f], z[inputs + f] = 0.0, 1.0
             if v == v:
                 s = squeezed(v)
-                counted[f] = min(counted[f] + stands_for[i], memory)
-                part = min(stands_for[i] / counted[f], 1.0)
-                apart = s - mean[f]
-                mean[f] += part * apart
-                variance[f] = (1.0 - part) * (variance[f] + part * apart * apart)
+                if abs(s) < VALUE_MAX:  # an infinite value says nothing of what is usual
+                    bring_up_to_date(f, s, stands_for[i], mean, variance, counted, memory)
                 z[f], z[inputs + f] = standing(s, mean[f], variance[f]), 0.0
             total += weight[f] * z[f] + weight[inputs + f] * z[inputs + f]
         pull = stands_for[i] * (1.0 / (1.0 + np.exp(-total)) - y[i])
