@@ -13,9 +13,9 @@ import msgspec
 
 from engine.core.effects import Output
 from engine.core.instants import parse_time
-from engine.core.judging import Judge, new_detector
-from engine.core.learning import Learner, forget
+from engine.core.judging import Judge
 from engine.core.lists import ListFull, LiveLists
+from engine.core.models import Models
 from engine.core.rejects import Placed, Reject, reject
 from engine.core.settings import CoreSettings
 from engine.core.sharing import extended
@@ -25,6 +25,7 @@ from engine.domain import events, reasons
 from engine.domain.ids import output_id
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.outputs import Alert, Reason
+from engine.domain.trainer import Inline, Trainer
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
 from engine.ruleset.ruleset import RuleSet
@@ -70,6 +71,7 @@ class InForce:
         first: what a new shard starts with.
         settings, backed: as in `Partition`.
         rulesets: finds others by their hash.
+        trainer: where the fraud model is trained; None: in the caller's time.
 
     Attributes:
         ruleset, judge: the rules at work.
@@ -86,6 +88,7 @@ class InForce:
         backed: bool,
         rulesets: Callable[[str], RuleSet | None],
         shard: int = 0,
+        trainer: Trainer | None = None,
     ) -> None:
         self.shards = 1
         self.layout: bytes | None = None
@@ -94,6 +97,7 @@ class InForce:
         self._settings = settings
         self._backed = backed
         self._rulesets = rulesets
+        self._trainer = trainer or Inline()
         self.restore({})
 
     def restore(self, head: Mapping[bytes, bytes]) -> None:
@@ -108,14 +112,13 @@ class InForce:
         self._plan = Plan.compile(found.features, layout, self._settings.features)
         self.features = FeatureState(self._plan, self._backed, shard=self._shard, shards=self.shards)
         self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
-        self.judge = self._judge(found, replaces=False)
-        if self.judge.learner is not None:
-            self.judge.learner.restore(head)
+        models = Models.start(found, self._settings.snapshot_every, self._trainer, backed=self._backed)
+        models.restore(head)
+        self.judge = Judge(found, models, self._settings.weights)
         self.lists = LiveLists(head)
         self.snoozes = Snoozes(head)
         self._unsaved_ruleset = stored is None
         self._unsaved_layout = self._plan.layout() != head.get(HEAD_LAYOUT)
-        self._unsaved_forgetting = False
 
     def find(self, ruleset: str) -> RuleSet | None:
         """The rule set of a hash, None where it is not at hand."""
@@ -160,12 +163,14 @@ class InForce:
             packed.append(pack(Op(SET, HEAD_LAYOUT, self._plan.layout())))
         if self.warming.changed:
             packed.append(pack(Op(SET, HEAD_WARMING, self.warming.dump())))
-        if self.judge.learner is not None:
-            packed += self.judge.learner.ops()
-        elif self._unsaved_forgetting:
-            packed += forget()
-        self._unsaved_ruleset = self._unsaved_layout = self._unsaved_forgetting = False
+        packed += self.judge.models.ops()
+        self._unsaved_ruleset = self._unsaved_layout = False
         return packed
+
+    @property
+    def labelled(self) -> frozenset[int]:
+        """Rows of `Columns.strings` that label aggregates are by."""
+        return frozenset(int(row) for group in self._plan.groups if group.labels for row in group.by_rows)
 
     def _rules(self, event: events.ControlRules) -> list[Output]:
         """Another rule set: all of it, or nothing."""
@@ -174,28 +179,20 @@ class InForce:
             raise _Refused(reasons.UNKNOWN_RULESET, f"the archive has no rule set {event.ruleset}")
         if found.hash == self.ruleset.hash:
             return []
-        before, weight = self._plan.layout(), self._settings.anomaly_weight
+        before = self._plan.layout()
         try:
             plan = Plan.compile(found.features, before, self._settings.features)
-            same = self.judge.learns_as(found)
-            judge = Judge(found, weight, self.judge.learner) if same else self._judge(found, replaces=True)
+            every = self._settings.snapshot_every
+            models = self.judge.models.succeeded(found, every, self._trainer, backed=self._backed)
         except ValueError as error:
             raise _Refused(reasons.UNUSABLE_RULESET, str(error)) from None
         self._unsaved_ruleset = True
         self._unsaved_layout = self._unsaved_layout or plan.layout() != before
-        self._unsaved_forgetting = self._unsaved_forgetting or not same
         self.features.adopt(plan)
         self.warming.adopt(plan.needs())
-        self.ruleset, self.judge, self._plan = found, judge, plan
+        self.ruleset, self._plan = found, plan
+        self.judge = Judge(found, models, self._settings.weights)
         return []
-
-    def _judge(self, ruleset: RuleSet, *, replaces: bool) -> Judge:
-        """A judge whose detector has learned nothing."""
-        detector, every = new_detector(ruleset), self._settings.snapshot_every
-        learner = None
-        if detector is not None:
-            learner = Learner(detector, every, backed=self._backed, replaces=replaces)
-        return Judge(ruleset, self._settings.anomaly_weight, learner)
 
     def _list(self, event: events.ControlList) -> list[Output]:
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,12 +33,22 @@ _ACTION: Final = {
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def blend(points: NDArray[np.float64], anomaly: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """Blended risk, 0 to 1: noisy-or of the rule points and the weighted anomaly score; rounded to six digits."""
+class Weights(NamedTuple):
+    """Of the scores in the blended one, 0 to 1 each."""
+
+    anomaly: float
+    fraud: float
+
+
+def blend(
+    points: NDArray[np.float64], anomaly: NDArray[np.float64], fraud: NDArray[np.float64], weights: Weights
+) -> NDArray[np.float64]:
+    """Blended risk, 0 to 1: noisy-or of the rule points and the weighted scores; rounded to six digits."""
     # Plain ufuncs: clip and nan_to_num cost a batch of one more than the rest of its decision.
-    by_rules = np.minimum(np.maximum(points / POINTS_FULL, 0.0), 1.0)
-    by_model = weight * np.fmax(anomaly, 0.0)
-    return np.round(1.0 - (1.0 - by_rules) * (1.0 - by_model), 6)
+    without = 1.0 - np.minimum(np.maximum(points / POINTS_FULL, 0.0), 1.0)
+    without *= 1.0 - weights.anomaly * np.fmax(anomaly, 0.0)
+    without *= 1.0 - weights.fraud * np.fmax(fraud, 0.0)
+    return np.round(1.0 - without, 6)
 
 
 def event_digests(columns: Columns) -> list[str]:
@@ -53,14 +63,12 @@ class DecisionWriter:
 
     Args:
         ruleset: names rules, reasons and the content hash.
-        model: version of the anomaly model, None where there is none.
-        weight: of the anomaly score in the blended one.
+        weights: of the scores in the blended one.
     """
 
-    def __init__(self, ruleset: RuleSet, model: str | None, weight: float) -> None:
+    def __init__(self, ruleset: RuleSet, weights: Weights) -> None:
         self._ruleset = ruleset
-        self._model = model
-        self._weight = weight
+        self._weights = weights
         self._reasons = [None if r.detail else Reason(r.reason, r.id, r.description) for r in ruleset.rules]
         self._ids = [r.id for r in ruleset.rules]
 
@@ -71,6 +79,7 @@ class DecisionWriter:
         degraded: Sequence[list[str]],
         positions: Sequence[int],
         effects: Effects,
+        model: str | None,
         seen: Sequence[int] = (),
     ) -> list[tuple[int, Output]]:
         """Decisions, then alerts, of the decision rows of a batch, each with the position of its record.
@@ -81,10 +90,11 @@ class DecisionWriter:
             degraded: what each row's decision could not rely on.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
+            model: versions of the models, None where there are none.
             seen: rows of the feature matrix whose values the decisions carry.
         """
         columns = frame.columns
-        decisions = self.decisions(frame, verdicts, degraded, seen)
+        decisions = self.decisions(frame, verdicts, degraded, model, seen)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
         digests, times = event_digests(columns), columns.time_ms.tolist()
@@ -103,17 +113,26 @@ class DecisionWriter:
         return parts
 
     def decisions(
-        self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]], seen: Sequence[int] = ()
+        self,
+        frame: Frame,
+        verdicts: Verdicts,
+        degraded: Sequence[list[str]],
+        model: str | None,
+        seen: Sequence[int] = (),
     ) -> list[Decision]:
         """The decisions as structs."""
         columns = frame.columns
-        anomaly = frame.score_anomaly if frame.score_anomaly is not None else np.full(columns.n, np.nan)
+        anomaly, fraud = (
+            scores if scores is not None else np.full(columns.n, np.nan)
+            for scores in (frame.score_anomaly, frame.score_fraud)
+        )
         rows = zip(
             columns.events,
             iso_times(columns.time_ms),
             verdicts.outcome.tolist(),
-            blend(verdicts.points, anomaly, self._weight).tolist(),
+            blend(verdicts.points, anomaly, fraud, self._weights).tolist(),
             anomaly.tolist(),
+            fraud.tolist(),
             verdicts.rules,
             verdicts.shadow,
             verdicts.reasons,
@@ -125,7 +144,7 @@ class DecisionWriter:
         # Most events hit nothing: they share the empty lists.
         none: list[str] = []
         nothing: list[Reason] = []
-        ids, model, ruleset = self._ids, self._model, self._ruleset.hash
+        ids, ruleset = self._ids, self._ruleset.hash
         return [
             Decision(
                 event.event_id,
@@ -134,7 +153,7 @@ class DecisionWriter:
                 time,
                 OUTCOMES[outcome],
                 score,
-                Scores(unusual if unusual == unusual else None, None),
+                Scores(odd if odd == odd else None, likely if likely == likely else None),
                 [self._reason(frame, rule, row) for rule in why] if why else nothing,
                 [ids[rule] for rule in live] if live else none,
                 [ids[rule] for rule in shadow] if shadow else none,
@@ -144,7 +163,20 @@ class DecisionWriter:
                 names,
                 values,
             )
-            for row, (event, time, outcome, score, unusual, live, shadow, why, late, names, values) in enumerate(rows)
+            for row, (
+                event,
+                time,
+                outcome,
+                score,
+                odd,
+                likely,
+                live,
+                shadow,
+                why,
+                late,
+                names,
+                values,
+            ) in enumerate(rows)
         ]
 
     def _reason(self, frame: Frame, rule: int, row: int) -> Reason:

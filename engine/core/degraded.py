@@ -62,7 +62,7 @@ class Standing:
         self._snoozes = Snoozes(head)
         self._rates = Rates.from_dict(json.loads(head[HEAD_RATES])) if HEAD_RATES in head else settings.rates
         self._decoder = Decoder(self._rates)
-        self._writer = DecisionWriter(rules.ruleset, None, settings.anomaly_weight)
+        self._writer = DecisionWriter(rules.ruleset, settings.weights)
 
     def answer(self, record: bytes, *, stored: bool) -> Degraded:
         """What to tell whoever sent `record`; `stored`: the event itself is safe."""
@@ -82,7 +82,7 @@ class Standing:
         verdicts = decide(ruleset, hits, columns, self._snoozes)
         marks = [STATE_UNAVAILABLE] + [NOT_STORED] * (not stored) + [CARD_MASKED] * bool(decoded.masked[0])
         marks += [f"{ASSUMED}{ruleset.rules[rule].id}" for rule in np.flatnonzero(assumed[:, 0]).tolist()]
-        (decision,) = self._writer.decisions(frame, verdicts, [marks])
+        (decision,) = self._writer.decisions(frame, verdicts, [marks], None)
         return Degraded(msgspec.json.encode(decision), decision.decision)
 
 

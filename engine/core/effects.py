@@ -42,6 +42,8 @@ class Effects:
         features: with `--features`, a JSON line per accepted event.
         hits: hits of decision rules by rule id and how they counted, `live` or `shadow`.
         observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
+        labels: what became known of payments: `fraud` and `legitimate` labels that were news, `repeated` ones and those
+            of `unknown` payments, which have no effect, and decisions that `matured`.
         touches: by home, what the batch does to entities at home in other shards; their rows are indexes of records.
         explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
@@ -57,5 +59,6 @@ class Effects:
     features: list[bytes] = field(default_factory=list)
     hits: dict[tuple[str, str], int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
     explanations: dict[int, bytes] = field(default_factory=dict)
     touches: dict[int, Touches] = field(default_factory=dict)

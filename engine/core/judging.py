@@ -10,20 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.decisions import DecisionWriter
+from engine.core.decisions import DecisionWriter, Weights
 from engine.core.effects import Effects, Output
-from engine.core.learning import Learner
+from engine.core.identities import identities
+from engine.core.models import Models, Scored
 from engine.core.snoozes import Snoozes
 from engine.core.warming import Warming
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
-from engine.ruleset import meaning
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
 from engine.ruleset.model import LIVE, SHADOW
 from engine.ruleset.ruleset import OUTCOMES, Frame, Hits, RuleSet, Verdicts
-from engine.scoring.base import Detector
-from engine.scoring.registry import create
 
 Matrix = NDArray[np.float64]
 _encode: Final = msgspec.json.Encoder().encode
@@ -56,31 +54,22 @@ class Rows:
 
 
 class Judge:
-    """One rule set at work, with its detector.
+    """One rule set at work, with its models.
 
     Args:
         ruleset: that is in force.
-        anomaly_weight: of the anomaly score in the blended one.
-        learner: its detector, which goes on learning; None where the rule set has none.
+        models: its models, which go on learning.
+        weights: of the anomaly and of the fraud score in the blended one.
     """
 
-    def __init__(self, ruleset: RuleSet, anomaly_weight: float, learner: Learner | None) -> None:
+    def __init__(self, ruleset: RuleSet, models: Models, weights: Weights) -> None:
         self.ruleset = ruleset
-        self.learner = learner
-        self._weight = anomaly_weight
-        version = learner.detector.version if learner is not None else None
-        self._writer = DecisionWriter(ruleset, version, anomaly_weight)
+        self.models = models
+        self._writer = DecisionWriter(ruleset, weights)
 
-    def learns_as(self, ruleset: RuleSet) -> bool:
-        """Whether the detector goes on under another rule set: its settings and inputs mean the same there."""
-        return meaning.of_model(self.ruleset) == meaning.of_model(ruleset)
-
-    def score(self, values: Matrix) -> NDArray[np.float64]:
-        """Anomaly score of each event, learning as it goes; NaN where there is none (yet)."""
-        model = self.ruleset.models.anomaly
-        if self.learner is None or model is None:
-            return np.full(values.shape[1], np.nan)
-        return self.learner.score(np.ascontiguousarray(values[self.ruleset.model_inputs(model)]))
+    def score(self, columns: Columns, values: Matrix) -> Scored:
+        """What the models say of decisions, learning as they go."""
+        return self.models.score(values, identities(columns))
 
     def verdicts(self, frame: Frame, snoozes: Snoozes) -> Verdicts:
         """What the rules say, hits of snoozed rules set aside."""
@@ -97,15 +86,19 @@ class Judge:
     ) -> list[tuple[int, Output]]:
         """The outputs of the decisions on the events `judged` of `rows`; they are what `frame` holds."""
         degraded = self._degraded(frame.columns, judged, rows.masked[judged], verdicts, warming)
-        if self.learner is not None and frame.score_anomaly is not None:
-            for row in np.flatnonzero(np.isnan(frame.score_anomaly)):
-                degraded[row] = ["anomaly_not_ready", *degraded[row]]
+        for name, model, scores in (
+            ("fraud_not_ready", self.models.fraud, frame.score_fraud),
+            ("anomaly_not_ready", self.models.anomaly, frame.score_anomaly),
+        ):
+            if model is not None and scores is not None:
+                for row in np.flatnonzero(np.isnan(scores)):
+                    degraded[row] = [name, *degraded[row]]
         places = rows.positions if len(judged) == rows.columns.n else [rows.positions[row] for row in judged.tolist()]
         self._count(verdicts, effects)
         for at, place in enumerate(places) if rows.explain else ():
             if place in rows.explain:
                 effects.explanations[place] = _encode(explanation(self.ruleset, frame, at, verdicts))
-        return self._writer.write(frame, verdicts, degraded, places, effects, rows.seen)
+        return self._writer.write(frame, verdicts, degraded, places, effects, self.models.version, rows.seen)
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:
         """How often each rule hit, for metrics."""
@@ -161,17 +154,9 @@ def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame 
     values = rows.matrix if everything else rows.matrix[:, some]
     if len(values) != len(ruleset.rows):
         values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates, watching=True)
-    anomaly = np.full(rows.columns.n, np.nan)
-    if judged is not None and judged.score_anomaly is not None:
-        anomaly[decides] = judged.score_anomaly
-    return Frame(picked, values, anomaly[some], lists=rows.lists, rates=rows.rates)
-
-
-def new_detector(ruleset: RuleSet) -> Detector | None:
-    """The anomaly detector a rule set asks for, which has learned nothing; None where it has none."""
-    model = ruleset.models.anomaly
-    if model is None:
-        return None
-    return create(
-        model.detector, len(model.inputs), trees=model.trees, height=model.height, window=model.window, seed=model.seed
-    )
+    scores = np.full((2, rows.columns.n), np.nan)
+    for place, known in enumerate((judged.score_anomaly, judged.score_fraud) if judged is not None else ()):
+        if known is not None:
+            scores[place, decides] = known
+    anomaly, fraud = scores[:, some]
+    return Frame(picked, values, anomaly, fraud, lists=rows.lists, rates=rows.rates)

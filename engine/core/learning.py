@@ -1,4 +1,4 @@
-"""What a shard's anomaly detector has learned, stored so that a commit does not carry all of it.
+"""What a shard's anomaly detectors have learned, stored so that a commit does not carry all of it.
 
 A detector's state is big (two masses a leaf: 25 trees of height 12 are 400 KB before they are deflated), and a batch
 changes little of it. So the head holds two keys: a snapshot of the detector after every `every` events it learned, and
@@ -21,6 +21,9 @@ from engine.scoring.base import Detector
 
 HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"  # `Detector.dump` at the last snapshot
 HEAD_LEARNED: Final = KEY_HEAD + b"learned"  # float64 LE, inputs of one event after another: what it learned since
+ANOMALY: Final = (HEAD_ANOMALY, HEAD_LEARNED)
+PLAIN: Final = (KEY_HEAD + b"plain", KEY_HEAD + b"plain_learned")
+"""Keys of the snapshot and of what was learned since, of the anomaly detector and of the label-free one."""
 
 SNAPSHOT_EVERY: Final = 4_096
 """Events between two snapshots. With six inputs at most 192 KB in the head and 10 ms of a restart; docs/state.md."""
@@ -37,10 +40,20 @@ class Learner:
         every: events between two snapshots.
         backed: a state store stands behind; without one nothing is kept for it.
         replaces: the head holds the state of an earlier detector, which is to go.
+        keys: where its state is.
     """
 
-    def __init__(self, detector: Detector, every: int, *, backed: bool, replaces: bool = False) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        every: int,
+        *,
+        backed: bool,
+        replaces: bool = False,
+        keys: tuple[bytes, bytes] = ANOMALY,
+    ) -> None:
         self.detector = detector
+        self._keys = keys
         self._every = every
         self._backed = backed
         self._since = 0  # events learned since the last snapshot
@@ -50,9 +63,10 @@ class Learner:
 
     def restore(self, head: Mapping[bytes, bytes]) -> None:
         """Load the last snapshot and learn what came after it. Raises `ValueError` where either does not fit."""
-        if HEAD_ANOMALY in head:
-            self.detector.load(head[HEAD_ANOMALY])
-        learned = np.frombuffer(head.get(HEAD_LEARNED, b""), _VALUE)
+        snapshot, since = self._keys
+        if snapshot in head:
+            self.detector.load(head[snapshot])
+        learned = np.frombuffer(head.get(since, b""), _VALUE)
         events, rest = divmod(learned.size, self.detector.inputs)
         if rest:
             raise ValueError(f"{learned.size} inputs learned since the snapshot do not fit {self.detector.version}")
@@ -81,23 +95,26 @@ class Learner:
 
     def ops(self) -> list[bytes]:
         """State operations for what was learned since the last call."""
+        if not self._backed:
+            return []
         learned = b"".join(self._learned)
+        snapshot, since = self._keys
         packed = []
         if self._snapshot is not None:
-            packed = [pack(Op(SET, HEAD_ANOMALY, self._snapshot)), _rest(learned)]
+            packed = [pack(Op(SET, snapshot, self._snapshot)), _rest(since, learned)]
         elif self._replaces:
-            packed = [pack(Op(DELETE, HEAD_ANOMALY, b"")), _rest(learned)]
+            packed = [pack(Op(DELETE, snapshot, b"")), _rest(since, learned)]
         elif learned:
-            packed = [pack(Op(APPEND, HEAD_LEARNED, learned))]
+            packed = [pack(Op(APPEND, since, learned))]
         self._snapshot, self._replaces = None, False
         self._learned.clear()
         return packed
 
 
-def forget() -> list[bytes]:
+def forget(keys: tuple[bytes, bytes] = ANOMALY) -> list[bytes]:
     """State operations where no detector is left."""
-    return [pack(Op(DELETE, HEAD_ANOMALY, b"")), pack(Op(DELETE, HEAD_LEARNED, b""))]
+    return [pack(Op(DELETE, key, b"")) for key in keys]
 
 
-def _rest(learned: bytes) -> bytes:
-    return pack(Op(SET, HEAD_LEARNED, learned) if learned else Op(DELETE, HEAD_LEARNED, b""))
+def _rest(key: bytes, learned: bytes) -> bytes:
+    return pack(Op(SET, key, learned) if learned else Op(DELETE, key, b""))

@@ -6,6 +6,7 @@ are cut into batches and however often the state is dropped and loaded again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -14,11 +15,12 @@ import numpy as np
 
 from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
-from engine.core.clock import ShardClock
+from engine.core.clock import UNSET, ShardClock
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects
 from engine.core.instants import parse_time
+from engine.core.label_desk import LabelDesk
 from engine.core.observers import Observers
 from engine.core.rewards import Rewards
 from engine.core.settings import CoreSettings
@@ -27,12 +29,13 @@ from engine.core.stretches import cut, hours
 from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
+from engine.domain.trainer import Trainer
 from engine.ruleset.ruleset import RuleSet
 
 HEAD_CLOCK: Final = KEY_HEAD + b"clock"
 HEAD_RATES: Final = KEY_HEAD + b"rates"
 
-STAGES: Final = ("admit", "features", "score", "rules", "decide", "engage", "observe")
+STAGES: Final = ("admit", "label", "features", "score", "rules", "decide", "engage", "observe")
 """The stages of `apply`, in order. Those after "admit" come once for each stretch of a batch (`engine.core.stretches`);
 score, rules and decide are left out where no event of it carries a decision."""
 
@@ -48,6 +51,7 @@ class Partition:
             memory is the state.
         features_out: also render every declared feature of every accepted event (`Effects.features`).
         rulesets: finds a rule set that control events or stored state name, by its hash; None where it is not at hand.
+        trainer: where the fraud model is trained; None: in the caller's time.
 
     Attributes:
         probe: told the name of each stage as it ends (`STAGES`), and "begin" before the first: for whoever has a clock.
@@ -62,12 +66,13 @@ class Partition:
         backed: bool = True,
         features_out: bool = False,
         rulesets: Callable[[str], RuleSet | None] = lambda ruleset: None,
+        trainer: Trainer | None = None,
     ) -> None:
         self.shard = shard
         self._settings = settings
         self._backed = backed
         self._features_out = features_out
-        self._force = InForce(ruleset, settings, backed, rulesets, shard)
+        self._force = InForce(ruleset, settings, backed, rulesets, shard, trainer)
         self.probe: Callable[[str], None] = _ignore
         self.restore({})
 
@@ -122,10 +127,19 @@ class Partition:
         lateness_ms = settings.admission.lateness_ms
         self._clock = ShardClock(lateness_ms, settings.clock_jump_ms, head.get(HEAD_CLOCK, b""))
         self._observers = Observers(self.ruleset, head, self._clock, backed=self._backed, lateness_ms=lateness_ms)
+        self._desk = LabelDesk(
+            settings.labels,
+            head,
+            backed=self._backed,
+            lateness_ms=lateness_ms,
+            customers_max=settings.customers_max,
+        )
+        self._tell_desk()
         self._stages = Stages(
             self._force,
             self._rewards,
             self._observers,
+            self._desk,
             features_out=self._features_out,
             probe=self._probed,
         )
@@ -155,12 +169,14 @@ class Partition:
         self._adopt(decoded)
         columns, self._first = decoded.columns, decoded.first
         reach = self._clock.reach(columns.time_ms, columns.string("customer_id"), _ticks(decoded))
-        return [
+        keys = [
             *self._admission.missing(columns),
             *self._force.features.missing(columns),
             *self._rewards.missing(columns),
             *self._observers.missing(columns, reach),
         ]
+        wanted = self._desk.missing(columns, reach)
+        return keys + (wanted or self._touched())
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take stored state into memory; `None` for a key the store does not have.
@@ -178,7 +194,13 @@ class Partition:
             picked = [i for i, key in enumerate(keys) if key[:1] == prefix]
             if picked:
                 load([keys[i] for i in picked], [values[i] for i in picked])
-        return self._observers.load(keys, values)
+        further = self._touched() if self._desk.load(keys, values) else []
+        return further + self._observers.load(keys, values)
+
+    def _touched(self) -> list[bytes]:
+        """State keys that the label rows need which the batch may come to make, once their cases are known."""
+        possible = self._desk.possible() if self._backed and self._force.labelled else None
+        return self._force.features.missing(possible, further=True) if possible is not None else []
 
     @property
     def waiting(self) -> int | None:
@@ -226,13 +248,16 @@ class Partition:
         parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
         self.probe("admit")
         if columns.n:
+            begins = self._clock.now == UNSET
             clock = self._clock.advance(columns.time_ms, columns.string("customer_id"))
-            batch = Stretch(columns, clock, decoded.masked[rows], positions, decoded.rates, explain)
-            for start, end in cut(hours(clock)):
+            labels_ms = np.append(UNSET, clock[1:]) if begins else clock
+            batch = Stretch(columns, clock, labels_ms, decoded.masked[rows], positions, decoded.rates, explain)
+            for start, end in cut(hours(labels_ms)):
                 parts += self._stages.run(batch.part(start, end), ops, effects)
         parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
         effects.outputs = [output for _, output in parts]
-        ops += self._observers.flush()
+        ops += [*self._observers.flush(), *self._desk.flush()]
+        effects.labels, self._desk.counts = self._desk.counts, Counter()
         if self._backed:
             ops += [*self._force.ops(), *self._rates_op(decoded.rates), *self._clock_op()]
         effects.ops = b"".join(ops)
@@ -247,7 +272,13 @@ class Partition:
             self._adopted = decoded, self._force.adopt(decoded.controls)
             if self.ruleset is not before:
                 self._observers.adopt(self.ruleset)
+                self._tell_desk()
         return self._adopted[1]
+
+    def _tell_desk(self) -> None:
+        """What the rule set in force keeps cases for."""
+        models = self._force.judge.models
+        self._desk.adopt(self._force.labelled, models.inputs, models.digest)
 
     def _probed(self, stage: str) -> None:
         self.probe(stage)

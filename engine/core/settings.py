@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from engine.core.admission import AdmissionLimits
+from engine.core.decisions import Weights
+from engine.core.label_desk import LabelSettings
 from engine.core.learning import SNAPSHOT_EVERY
 from engine.domain.rates import Rates
 from engine.engagement.base_earn import BaseEarnSettings
@@ -19,9 +21,11 @@ class CoreSettings:
         earn: the base-earn campaign.
         rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
         clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
-        anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. Half-space trees are not
-            calibrated, so they only nudge; a rule that names `score.anomaly` decides.
-        snapshot_every: events the detector learns between two snapshots of it (with a store only).
+        labels: when payments count as legitimate, how long labels are waited for, which chargebacks are fraud.
+        anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. An anomaly score is no
+            probability, so it only nudges; a rule that names `score.anomaly` decides.
+        fraud_weight: how much a certain fraud adds to it.
+        snapshot_every: events a detector learns between two snapshots of it (with a store only).
         entities_max: entities of one feature group held in memory before the least recently used go (with a store
             only).
         customers_max: customers whose admission log or account is held in memory (with a store only).
@@ -32,7 +36,14 @@ class CoreSettings:
     earn: BaseEarnSettings = field(default_factory=BaseEarnSettings)
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     clock_jump_ms: int = 8 * 86_400_000
+    labels: LabelSettings = field(default_factory=LabelSettings)
     anomaly_weight: float = 0.2
+    fraud_weight: float = 0.6
     snapshot_every: int = SNAPSHOT_EVERY
     entities_max: int = 1_000_000
     customers_max: int = 1_000_000
+
+    @property
+    def weights(self) -> Weights:
+        """Of the scores in the blended one."""
+        return Weights(self.anomaly_weight, self.fraud_weight)

@@ -1,23 +1,29 @@
-"""The stages that a stretch of a batch passes through: features, score, rules, decide, engage, observe."""
+"""The stages that a stretch of a batch passes through: label, features, score, rules, decide, engage, observe."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.adoption import InForce
+from engine.core.clock import UNSET
 from engine.core.effects import Effects, Output
 from engine.core.judging import Rows, declined, seen_by
+from engine.core.known import Known
+from engine.core.label_desk import Decided, LabelDesk
 from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
 from engine.core.rewards import Rewards, ledger_rows
+from engine.core.stretches import STRETCH_MS
 from engine.core.wanted import Wanted
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.sharing import Touches
 from engine.ruleset.ruleset import Frame
 
+Matrix = NDArray[np.float64]
 Parts = list[tuple[int, Output]]
 """Outputs with the index of the record they come from."""
 
@@ -29,6 +35,8 @@ class Stretch:
     Attributes:
         columns: the events, at least one.
         clock: of the shard after each, int64 `(n,)`.
+        labels_ms: the clock that labels go by: the same, but `UNSET` after the first event of a shard, which may be
+            anything.
         masked: a card number was masked in the event, bool `(n,)`.
         positions: index of each event's record in the batch as received.
         rates: in force; None where there are none.
@@ -37,6 +45,7 @@ class Stretch:
 
     columns: Columns
     clock: NDArray[np.int64]
+    labels_ms: NDArray[np.int64]
     masked: NDArray[np.bool_]
     positions: list[int]
     rates: Rates | None
@@ -47,8 +56,14 @@ class Stretch:
         if start == 0 and end == self.columns.n:
             return self
         some = slice(start, end)
-        columns = self.columns.take(np.arange(start, end))
-        return Stretch(columns, self.clock[some], self.masked[some], self.positions[some], self.rates, self.explain)
+        return replace(
+            self,
+            columns=self.columns.take(np.arange(start, end)),
+            clock=self.clock[some],
+            labels_ms=self.labels_ms[some],
+            masked=self.masked[some],
+            positions=self.positions[some],
+        )
 
 
 class Stages:
@@ -56,7 +71,7 @@ class Stages:
 
     Args:
         force: what is in force.
-        rewards, observers: of the shard.
+        rewards, observers, desk: of the shard.
         features_out: also render every declared feature of every event.
         probe: told the name of each stage as it ends.
     """
@@ -66,6 +81,7 @@ class Stages:
         force: InForce,
         rewards: Rewards,
         observers: Observers,
+        desk: LabelDesk,
         *,
         features_out: bool,
         probe: Callable[[str], None],
@@ -73,19 +89,68 @@ class Stages:
         self._force = force
         self._rewards = rewards
         self._observers = observers
+        self._desk = desk
         self._features_out = features_out
         self._probe = probe
         self._wanted: Wanted | None = None
+        self._hour = UNSET
 
     def run(self, stretch: Stretch, ops: list[bytes], effects: Effects) -> Parts:
-        """Take a stretch through every stage. Adds packed operations to `ops` and counts to `effects`."""
+        """Take the events of one hour of the clock through every stage. Adds packed operations to `ops` and counts to
+        `effects`."""
+        known = self._begin(int(stretch.labels_ms[0]))
+        parts: Parts = []
+        for start, end in pairwise([0, *self._desk.cuts(stretch.columns), stretch.columns.n]):
+            part = stretch.part(start, end)
+            arrived = self._desk.arrive(part.columns, part.labels_ms)
+            if arrived is not None:
+                self._learn(arrived)
+                known.append(arrived)
+            self._probe("label")
+            parts += self._pass(part, known, ops, effects)
+            known = []
+        return parts
+
+    def _begin(self, now: int) -> list[Known]:
+        """What goes by the hour, before the first event of one: what has matured is learned, and what was learned at
+        the last boundary is put to work. Returns what has become known."""
+        hour = now - now % STRETCH_MS
+        if now == UNSET or hour <= self._hour:
+            return []
+        self._hour = hour
+        matured = self._desk.matured(hour)
+        if matured is not None:
+            self._learn(matured)
+        fraud = self._force.judge.models.fraud
+        if fraud is not None:
+            fraud.advance(hour)
+        return [] if matured is None else [matured]
+
+    def _learn(self, known: Known) -> None:
+        fraud = self._force.judge.models.fraud
+        if fraud is not None and known.learned is not None:
+            fraud.learn(known.learned)
+
+    def _features(self, stretch: Stretch, known: list[Known], ops: list[bytes], effects: Effects) -> Matrix:
+        """The features of the events; label rows are put between them on the way."""
+        features, merged, own = self._force.features, stretch.columns, None
+        for part in reversed(known) if self._force.labelled else ():  # the last stands nearest to the events
+            merged, moved = merged.insert(part.rows, part.before)
+            own = moved if own is None else moved[own]
+        matrix, feature_ops = features.update(merged, self._wanted_of(merged))
+        ops.append(feature_ops)
+        for home, touches in features.touches.items():
+            # What a label row does is done by the event that it stands before.
+            rows = touches.rows if own is None else np.searchsorted(own, touches.rows).tolist()
+            there = effects.touches.setdefault(home, Touches())
+            there.extend([stretch.positions[row] for row in rows], touches.ops)
+        return matrix if own is None else matrix[:, own]
+
+    def _pass(self, stretch: Stretch, known: list[Known], ops: list[bytes], effects: Effects) -> Parts:
+        """Take events through every stage."""
         force, columns, positions = self._force, stretch.columns, stretch.positions
         force.warming.observe(columns.time_ms)
-        matrix, feature_ops = force.features.update(columns, self._wanted_of(columns))
-        ops.append(feature_ops)
-        for home, touches in force.features.touches.items():
-            there = effects.touches.setdefault(home, Touches())
-            there.extend([positions[row] for row in touches.rows], touches.ops)
+        matrix = self._features(stretch, known, ops, effects)
         self._probe("features")
         lists = force.lists.states(force.ruleset.lists)
         if self._features_out:
@@ -95,7 +160,7 @@ class Stages:
             columns, matrix, stretch.masked, positions, lists, stretch.rates, stretch.explain,
             force.features.shared_rows(),
         )  # fmt: skip
-        parts, refused, judged = self._judge(rows, effects)
+        parts, refused, judged = self._judge(rows, stretch.labels_ms, effects)
         # In row order, whatever the batch: a payment that settled before it was declined has earned.
         for row in sorted({*refused, *ledger_rows(columns)}):
             moved, outputs = self._rewards.move(columns, row, declined=row in refused)
@@ -122,7 +187,9 @@ class Stages:
             self._wanted = Wanted(ruleset, plan)
         return self._wanted.masks(columns)
 
-    def _judge(self, rows: Rows, effects: Effects) -> tuple[Parts, set[int], Frame | None]:
+    def _judge(
+        self, rows: Rows, labels_ms: NDArray[np.int64], effects: Effects
+    ) -> tuple[Parts, set[int], Frame | None]:
         """Score and decide the rows that carry a decision. Returns their outputs, the rows that were declined, and what
         the rules saw; None where there is no such row."""
         force, columns = self._force, rows.columns
@@ -134,11 +201,13 @@ class Stages:
         values = rows.matrix if everything else rows.matrix[:, judged]
         if not self._features_out:
             values = force.ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
-        anomaly = force.judge.score(values)
+        scored = force.judge.score(picked, values)
         self._probe("score")
-        frame = Frame(picked, values, anomaly, lists=rows.lists, rates=rows.rates)
+        frame = Frame(picked, values, scored.anomaly, scored.fraud, lists=rows.lists, rates=rows.rates)
         verdicts = force.judge.verdicts(frame, force.snoozes)
         self._probe("rules")
         parts = force.judge.write(frame, verdicts, judged, rows, force.warming, effects)
+        refused = declined(verdicts, judged)
+        self._desk.keep(Decided(picked, judged, np.isin(judged, list(refused)), scored), columns, labels_ms)
         self._probe("decide")
-        return parts, declined(verdicts, judged), frame
+        return parts, refused, frame

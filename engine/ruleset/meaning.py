@@ -40,7 +40,21 @@ def of_model(ruleset: RuleSet) -> tuple[object, ...] | None:
     if model is None:
         return None
     inputs = tuple(of_feature(ruleset, name) for name in model.inputs)
-    return model.detector, model.trees, model.height, model.window, model.seed, inputs
+    return model.detector, model.trees, model.height, model.window, model.seed, model.memory, inputs
+
+
+def of_plain(ruleset: RuleSet) -> tuple[object, ...] | None:
+    """What the label-free detector beside the fraud model learns from; None without one."""
+    model = ruleset.models.fraud
+    return tuple(of_feature(ruleset, name) for name in model.plain) if model is not None and model.plain else None
+
+
+def of_fraud(ruleset: RuleSet) -> tuple[object, ...] | None:
+    """What the fraud model of a rule set learns from and how; None without one. Names count: reasons give them."""
+    model = ruleset.models.fraud
+    if model is None:
+        return None
+    return model.learner, model.seed, tuple((name, of_feature(ruleset, name)) for name in model.inputs)
 
 
 def of_rule(ruleset: RuleSet, rule: Rule) -> dict[str, Any]:
@@ -55,6 +69,8 @@ def of_rule(ruleset: RuleSet, rule: Rule) -> dict[str, Any]:
     parts.update(reads(ruleset, rule.when, rule.unless))
     if "anomaly" in rule.scores:
         parts["score.anomaly"] = str(of_model(ruleset))
+    if "fraud" in rule.scores:
+        parts["score.fraud"] = str(of_fraud(ruleset))
     return parts
 
 

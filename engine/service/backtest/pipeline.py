@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.core.admission import Admission
 from engine.core.decode import Decoded, Decoder
-from engine.core.judging import new_detector
+from engine.core.models import new_detector
 from engine.core.lists import ListFull, LiveLists
 from engine.core.settings import CoreSettings
 from engine.domain.events import ControlList
