@@ -1,0 +1,103 @@
+"""A customer's own calendar: local days and hours, months, birthdays. Instants are milliseconds since 1970, UTC.
+
+An hour that the clocks skip in spring stands for the same time after the jump; one that comes twice in autumn for its
+first coming. Months are counted from the original date and clamped to the length of the month they end in.
+"""
+
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from engine.ruleset.functions.times import zone as known_zone
+
+DAY_MS: Final = 86_400_000
+MINUTES_A_DAY: Final = 1_440
+PERIODS: Final = ("day", "week", "month", "year")
+"""Calendar periods of caps. A week begins on Monday."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_UTC: Final = ZoneInfo("UTC")
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The zone of that IANA name; UTC where there is none."""
+    return (known_zone(name) if name else None) or _UTC
+
+
+def local(time_ms: int, zone: str) -> datetime:
+    """An instant as the customer's clock shows it."""
+    return (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(zone_of(zone))
+
+
+def local_day(time_ms: int, zone: str) -> int:
+    """Number of the local day, counted from 1970-01-01."""
+    return local(time_ms, zone).toordinal() - _EPOCH.toordinal()
+
+
+def instant(day: date, minute: int, zone: str) -> int:
+    """When a local day's clock shows so many minutes after midnight."""
+    shown = datetime.combine(day, time(minute // 60, minute % 60), tzinfo=zone_of(zone))
+    return (shown.astimezone(UTC) - _EPOCH) // _MILLISECOND
+
+
+def next_minute(after_ms: int, minute: int, zone: str) -> int:
+    """The first instant at or after `after_ms` at which the customer's clock shows that minute of the day."""
+    day = local(after_ms, zone).date()
+    found = instant(day, minute, zone)
+    return found if found >= after_ms else instant(day + timedelta(days=1), minute, zone)
+
+
+def add_months(time_ms: int, months: int, zone: str) -> int:
+    """The end of the local day that is so many months on: the 31st becomes the last day of a shorter month."""
+    start = local(time_ms, zone).date()
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    day = date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
+    return instant(day + timedelta(days=1), 0, zone)
+
+
+def period(time_ms: int, name: str, zone: str) -> str:
+    """Which of a kind of period an instant is in, such as `2026-W47`: equal exactly within one."""
+    day = local(time_ms, zone).date()
+    if name == "week":
+        year, week, _ = day.isocalendar()
+        return f"{year}-W{week:02d}"
+    return day.isoformat()[: {"day": 10, "month": 7, "year": 4}[name]]
+
+
+def birthday(year: int, birth: date) -> date:
+    """The birthday in a year. Who was born on 29 February has it on 1 March of other years: they come of age then."""
+    try:
+        return birth.replace(year=year)
+    except ValueError:
+        return date(year, 3, 1)
+
+
+def next_birthday(after_ms: int, birth: date, minute: int, zone: str) -> tuple[int, int]:
+    """The first birthday at or after an instant, at a minute of the local day: the instant, and the year it is for."""
+    year = local(after_ms, zone).year
+    for candidate in (year - 1, year, year + 1):
+        found = instant(birthday(candidate, birth), minute, zone)
+        if found >= after_ms:
+            return found, candidate
+    return instant(birthday(year + 2, birth), minute, zone), year + 2
+
+
+def parse_day(text: str) -> date | None:
+    """A date `YYYY-MM-DD`, None where it is none."""
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        return None
+
+
+def quiet_until(time_ms: int, quiet: tuple[int, int] | None, zone: str) -> int:
+    """The instant itself, or the end of the quiet hours it falls in: minutes of the day from and to, over midnight."""
+    if quiet is None:
+        return time_ms
+    begins, ends = quiet
+    now = local(time_ms, zone)
+    minute = now.hour * 60 + now.minute
+    inside = begins <= minute < ends if begins < ends else minute >= begins or minute < ends
+    return next_minute(time_ms, ends, zone) if inside else time_ms

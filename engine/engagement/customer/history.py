@@ -1,0 +1,186 @@
+"""A customer's payments: the last ones one by one, the months before in sums, and the habits that follow from them.
+
+Only settled payments count, in minor units of the base currency; one whose currency has no rate counts as a payment of
+amount 0. All of it is a function of the set of payments and refunds taken in: the order does not matter, but for what
+has left the list of single payments by then.
+"""
+
+import math
+from bisect import insort
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from engine.engagement.calendar import DAY_MS, local, local_day
+
+PAID_MAX: Final = 200
+MONTHS_MAX: Final = 24
+CATEGORIES_MAX: Final = 8
+"""Merchant categories told apart in the sum of a month; the rest is added up as ""."""
+
+GAPS: Final = 12
+"""Gaps between payments that the typical gap is taken from: half of the weight is in the last four."""
+GAP_FADE: Final = 0.84
+GAP_MS_MIN: Final = 3_600_000
+"""Payments within an hour are one visit."""
+
+PEAK_HOURS: Final = 2
+"""Width of the personal hour."""
+
+
+class Paid(NamedTuple):
+    """One payment, ordered by time.
+
+    Attributes:
+        time_ms: of settlement; payment: hash of its id.
+        minor: amount in minor units of the base currency; refunded: of it, given back.
+        method, category, currency: as in the event, "" where missing.
+    """
+
+    time_ms: int
+    payment: int
+    minor: int
+    refunded: int
+    method: str
+    category: str
+    currency: str
+
+
+@dataclass(slots=True)
+class Month:
+    """Sums of one local month: payments, their amount less refunds, counts by method and category, by local hour."""
+
+    payments: int = 0
+    minor: int = 0
+    methods: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    hours: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class History:
+    """See the module.
+
+    Attributes:
+        paid: the last `PAID_MAX` payments by time.
+        months: by number, `year * 12 + month - 1`.
+        payments, minor, refunds, refunded: of all time.
+        first_ms, last_ms: of the first and the last payment; 0 before there is one.
+    """
+
+    paid: list[Paid] = field(default_factory=list)
+    months: dict[int, Month] = field(default_factory=dict)
+    payments: int = 0
+    minor: int = 0
+    refunds: int = 0
+    refunded: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+
+    def pay(self, paid: Paid, zone: str) -> None:
+        """Take in a payment that has settled."""
+        insort(self.paid, paid)
+        del self.paid[:-PAID_MAX]
+        self.payments += 1
+        self.minor += paid.minor
+        self.first_ms = min(self.first_ms, paid.time_ms) if self.first_ms else paid.time_ms
+        self.last_ms = max(self.last_ms, paid.time_ms)
+        at = local(paid.time_ms, zone)
+        month = self.months.setdefault(at.year * 12 + at.month - 1, Month())
+        month.payments += 1
+        month.minor += paid.minor
+        month.methods[paid.method] += 1
+        known = paid.category in month.categories or len(month.categories) < CATEGORIES_MAX
+        month.categories[paid.category if known else ""] += 1
+        month.hours[at.hour] += 1
+        for old in sorted(self.months)[:-MONTHS_MAX]:
+            del self.months[old]
+
+    def refund(self, payment: int, minor: int, zone: str) -> None:
+        """Take in that so much of a payment was given back; at most what was paid."""
+        for place, paid in enumerate(self.paid):
+            if paid.payment == payment:
+                back = min(minor, paid.minor - paid.refunded)
+                self.paid[place] = paid._replace(refunded=paid.refunded + back)
+                at = local(paid.time_ms, zone)
+                month = self.months.get(at.year * 12 + at.month - 1)
+                if month is not None:
+                    month.minor -= back
+                self.minor -= back
+                self.refunded += back
+                self.refunds += 1
+                return
+
+    def spend(self, after_ms: int, until_ms: int) -> int:
+        """Amount less refunds of the single payments in (after, until], minor units."""
+        return sum(paid.minor - paid.refunded for paid in self.paid if after_ms < paid.time_ms <= until_ms)
+
+    def gaps(self) -> list[int]:
+        """Milliseconds between visits, oldest first, of the last `GAPS`."""
+        times = [paid.time_ms for paid in self.paid]
+        visits = [b - a for a, b in pairwise(times) if b - a >= GAP_MS_MIN]
+        return visits[-GAPS:]
+
+    def gap_ms(self) -> int:
+        """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
+        gaps, mean = self.gaps(), 0.0
+        weight = 0.0
+        for gap in gaps:
+            mean, weight = GAP_FADE * mean + gap, GAP_FADE * weight + 1.0
+        return int(mean / weight) if gaps else 0
+
+    def regularity(self) -> float:
+        """How even the gaps are: 1 for all equal, 0 for as scattered as chance or more; NaN below three gaps."""
+        gaps = self.gaps()
+        if len(gaps) < 3:
+            return float("nan")
+        mean = sum(gaps) / len(gaps)
+        spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1))
+        return max(0.0, 1.0 - spread / mean)
+
+    def peak(self, zone: str) -> tuple[int, float]:
+        """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""
+        hours = Counter(local(paid.time_ms, zone).hour for paid in self.paid)
+        total = sum(hours.values())
+        if not total:
+            return -1, float("nan")
+        shares = [sum(hours[(hour + k) % 24] for k in range(PEAK_HOURS)) for hour in range(24)]
+        best = max(range(24), key=lambda hour: (shares[hour], hours[hour], -hour))
+        return best, shares[best] / total
+
+    def preferred(self) -> tuple[str, float]:
+        """The method of most payments that name one and its share of them; ("", NaN) of none."""
+        methods = Counter(paid.method for paid in self.paid if paid.method)
+        if not methods:
+            return "", float("nan")
+        method = min(methods, key=lambda name: (-methods[name], name))
+        return method, methods[method] / methods.total()
+
+    def streak(self, now_ms: int, zone: str, minor_min: int) -> int:
+        """Local days in a row, today or yesterday the last of them, each with payments of at least `minor_min` kept."""
+        sums: Counter[int] = Counter()
+        for paid in self.paid:
+            if paid.time_ms <= now_ms:
+                sums[local_day(paid.time_ms, zone)] += paid.minor - paid.refunded
+        day = local_day(now_ms, zone)
+        day -= sums[day] < minor_min
+        length = 0
+        while sums[day - length] >= minor_min:
+            length += 1
+        return length
+
+    def categories(self, after_ms: int) -> Counter[str]:
+        """Payments by merchant category since a time."""
+        return Counter(paid.category for paid in self.paid if paid.time_ms > after_ms)
+
+    def refund_share(self, after_ms: int) -> float:
+        """Share of the amount paid since a time that was given back; 0 of nothing."""
+        recent = [paid for paid in self.paid if paid.time_ms > after_ms]
+        total = sum(paid.minor for paid in recent)
+        return sum(paid.refunded for paid in recent) / total if total else 0.0
+
+
+def days(milliseconds: int) -> float:
+    """Milliseconds as days."""
+    return milliseconds / DAY_MS
