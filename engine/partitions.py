@@ -6,9 +6,11 @@ from typing import Final
 
 from engine.config import ConfigError, MoneySettings, Settings
 from engine.core.admission import AdmissionLimits
+from engine.core.label_desk import LabelSettings
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.rates import Rates, RatesError
+from engine.domain.trainer import Trainer
 from engine.engagement.base_earn import BaseEarnSettings
 from engine.features.definition import FeatureLimits
 from engine.resources import rules_directory
@@ -34,7 +36,11 @@ def core_settings(settings: Settings) -> CoreSettings:
         earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
         rates=_rates(settings.money),
         clock_jump_ms=state.clock_jump_ms,
+        labels=LabelSettings(
+            settings.risk.label_maturity_ms, settings.risk.label_horizon_ms, settings.risk.fraud_reason_codes
+        ),
         anomaly_weight=settings.risk.anomaly_weight,
+        fraud_weight=settings.risk.fraud_weight,
         snapshot_every=settings.snapshots.detector_events,
         entities_max=state.cache_entities_max,
         customers_max=state.cache_customers_max,
@@ -42,7 +48,12 @@ def core_settings(settings: Settings) -> CoreSettings:
 
 
 def partition_factory(
-    settings: Settings, library: RuleLibrary | None = None, *, backed: bool = True, features_out: bool = False
+    settings: Settings,
+    library: RuleLibrary | None = None,
+    *,
+    backed: bool = True,
+    features_out: bool = False,
+    trainer: Trainer | None = None,
 ) -> Callable[[int], Partition]:
     """A maker of partitions by shard number, all beginning under one rule set. Raises `RuleErrors`, `ConfigError`.
 
@@ -50,12 +61,13 @@ def partition_factory(
         library: begins with that rule set and finds those that control events name; None: that of `settings` alone.
         backed: a state store stands behind.
         features_out: also render every declared feature of every event.
+        trainer: where fraud models are trained, those of all shards; None: in the caller's time.
     """
     core = core_settings(settings)
     library = library or rule_library(settings)
     first, rulesets = library.first, library.get
     return lambda shard: Partition(
-        first, core, shard=shard, backed=backed, features_out=features_out, rulesets=rulesets
+        first, core, shard=shard, backed=backed, features_out=features_out, rulesets=rulesets, trainer=trainer
     )
 
 

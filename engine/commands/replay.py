@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progress") -> "Report":
     from engine.adapters.files import DirectorySink, read_mapping
+    from engine.adapters.trainer_thread import ThreadTrainer
     from engine.partitions import partition_factory, rule_library
     from engine.service.replay import replay
     from engine.service.rule_directories import RuleDirectories
@@ -93,7 +94,9 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
     mapping = read_mapping(args.map) if args.map else None
     batch = args.batch_size or BATCH_EVENTS
     library = rule_library(loaded)
-    new_partition = partition_factory(loaded, library, backed=args.redis is not None, features_out=args.features)
+    new_partition = partition_factory(
+        loaded, library, backed=args.redis is not None, features_out=args.features, trainer=ThreadTrainer()
+    )
     warm_up(new_partition(0))  # so that the report's seconds are those of the history
     async with AsyncExitStack() as stack:
         store, archive = await _backing(loaded, stack) if args.redis is not None else (None, None)

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         "STEWARD_RULES": args.rules,
     }
     loaded = settings(args, overrides)
+    from engine.adapters.trainer_thread import ThreadTrainer
     from engine.partitions import partition_factory, rule_library
     from engine.serving import run_serve
     from engine.telemetry.logs import configure
@@ -35,4 +36,4 @@ def run(args: argparse.Namespace) -> int:
     configure(loaded.log.level, loaded.log.format)
     with usable_rules():
         library = rule_library(loaded)
-        return run_serve(loaded, partition_factory(loaded, library), library)
+        return run_serve(loaded, partition_factory(loaded, library, trainer=ThreadTrainer()), library)

@@ -19,6 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop."""
     loaded = settings(args, {"STEWARD_KAFKA": args.kafka, "STEWARD_REDIS": args.redis, "STEWARD_RULES": args.rules})
+    from engine.adapters.trainer_thread import ThreadTrainer
     from engine.partitions import partition_factory, rule_library
     from engine.telemetry.logs import configure
     from engine.working import run_worker
@@ -26,4 +27,4 @@ def run(args: argparse.Namespace) -> int:
     configure(loaded.log.level, loaded.log.format)
     with usable_rules():
         library = rule_library(loaded)
-        return run_worker(loaded, partition_factory(loaded, library), library)
+        return run_worker(loaded, partition_factory(loaded, library, trainer=ThreadTrainer()), library)

@@ -8,9 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.domain.chargebacks import canonical
 from engine.domain.durations import DURATION_ALLOWED, format_duration, parse_duration
 from engine.domain.webhooks import ENDPOINTS_MAX, SECRET_PREFIX, Endpoint, parse_endpoint
 
+CODES_MAX: Final = 500
+CODE_CHARS_MAX: Final = 32
 ROLES: Final = ("gateway", "analyst", "admin")
 _SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"([0-9]{1,12})\s*(B|KiB|MiB|GiB)?")
@@ -211,6 +214,13 @@ def mask_url(url: str) -> str:
     return _PASSWORD_QUERY.sub("***", masked)
 
 
+def _parse_codes(text: str) -> frozenset[str]:
+    codes = canonical(text.split(","))
+    if len(codes) > CODES_MAX or any(len(code) > CODE_CHARS_MAX for code in codes):
+        raise ValueError("too many, or too long")
+    return codes
+
+
 SWITCH: Final = Kind("switch", "true or false", _parse_switch, lambda value: "true" if value else "false", (bool,))
 PATH: Final = Kind(
     "path",
@@ -237,6 +247,12 @@ API_KEYS: Final = Kind(
     _parse_keys,
     lambda keys: ",".join(f"{key.role}:{key.key}" for key in keys),
     mask=lambda keys: ",".join(f"{key.role}:***" for key in keys),
+)
+CODES: Final = Kind(
+    "codes",
+    f"reason codes divided by commas, at most {CODES_MAX} of {CODE_CHARS_MAX} characters",
+    _parse_codes,
+    lambda codes: ",".join(sorted(codes)),
 )
 ENDPOINTS: Final = Kind(
     "endpoints",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from engine.config import kinds
 from engine.config.kinds import ApiKey, Kind, duration, integer, number, size
+from engine.domain import chargebacks
 from engine.domain.webhooks import Endpoint
 
 
@@ -58,11 +59,11 @@ class KafkaSettings:
         "1", integer(1, 10_000), "partitions of topics that Steward creates; fixed once state exists"
     )
     replication: int = _setting("1", integer(1, 10), "replicas of topics that Steward creates")
-    session_timeout_ms: int = _setting(
-        "10s", duration("1s", "10m"), "a member unheard of for so long is taken for dead"
-    )
+    session_timeout_ms: int = _setting("6s", duration("1s", "10m"), "a member unheard of for so long is taken for dead")
     heartbeat_ms: int = _setting(
-        "3s", duration("100ms", "1m"), "time between two signs of life; at most a third of the session timeout"
+        "250ms",
+        duration("100ms", "1m"),
+        "time between two signs of life, and so to notice a rebalance; at most a third of the session timeout",
     )
     rebalance_timeout_ms: int = _setting(
         "10s", duration("1s", "10m"), "how long members may take to join when the group changes"
@@ -170,11 +171,20 @@ class RiskSettings:
     """Scores and labels."""
 
     anomaly_weight: float = _setting("0.2", number(0, 1), "how much a certain anomaly adds to the blended score")
+    fraud_weight: float = _setting("0.6", number(0, 1), "how much a certain fraud adds to the blended score")
     label_maturity_ms: int = _setting(
         "8d",
         duration("1h", "400d"),
-        "a payment without a label by then counts as legitimate (nothing learns from labels yet)",
+        "a payment without a label by then counts as legitimate",
         "STEWARD_LABEL_MATURITY",
+    )
+    label_horizon_ms: int = _setting(
+        "35d", duration("1d", "400d"), "a label that comes later than this after its payment has no effect"
+    )
+    fraud_reason_codes: frozenset[str] = _setting(
+        ",".join(sorted(chargebacks.DEFAULT)),
+        kinds.CODES,
+        "reasons of a chargeback that mean fraud; others teach nothing",
     )
 
 

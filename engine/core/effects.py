@@ -1,7 +1,7 @@
 """What a micro-batch does to the world, as data: the only thing `Partition.apply` returns."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,22 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
+class Learning(NamedTuple):
+    """A fraud model at work.
+
+    Attributes:
+        version: of what is published.
+        rows: labelled rows held.
+        age_ms: event time since the boundary at which it was learned; None before the first.
+        problems: parts of its stored state that could not be read, found at the start.
+    """
+
+    version: str
+    rows: int
+    age_ms: int | None
+    problems: int
+
+
 @dataclass(slots=True)
 class Effects:
     """State operations, outputs and counts of one micro-batch.
@@ -44,6 +60,7 @@ class Effects:
         observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
         labels: what became known of payments: `fraud` and `legitimate` labels that were news, `repeated` ones and those
             of `unknown` payments, which have no effect, and decisions that `matured`.
+        learning: the fraud model after the batch; None where there is none.
         touches: by home, what the batch does to entities at home in other shards; their rows are indexes of records.
         explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
@@ -60,5 +77,6 @@ class Effects:
     hits: dict[tuple[str, str], int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    learning: Learning | None = None
     explanations: dict[int, bytes] = field(default_factory=dict)
     touches: dict[int, Touches] = field(default_factory=dict)

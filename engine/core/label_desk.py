@@ -102,7 +102,8 @@ class LabelDesk:
         self._settings = settings
         self._backed = backed
         self._late = lateness_ms
-        self._book = Casebook(settings.horizon_ms, backed=backed, customers_max=customers_max)
+        longest_ms = max(settings.horizon_ms, settings.maturity_ms + DAY_MS)
+        self._book = Casebook(longest_ms, backed=backed, customers_max=customers_max)
         self._maturing = Maturing(backed=backed, stored=head.get(HEAD_MATURING, b""))
         self._done = int.from_bytes(head[HEAD_LABELS], "little", signed=True) if HEAD_LABELS in head else UNSET
         self._saved = self._done

@@ -21,9 +21,10 @@ from prometheus_client import (
 
 from engine import __version__
 from engine.domain.reasons import MEANINGS
+from engine.telemetry.learning import CountedLearning, LearningMetrics
 
 STAGES: Final = (
-    "decode", "load", "admit", "features", "score", "rules", "decide", "engage", "observe", "apply", "commit",
+    "decode", "load", "admit", "label", "features", "score", "rules", "decide", "engage", "observe", "apply", "commit",
     "relay", "total",
 )  # fmt: skip
 _SECONDS: Final = (
@@ -75,11 +76,16 @@ class CountedEffects(Protocol):
     outcomes: dict[str, int]
     hits: dict[tuple[str, str], int]
     observed: dict[str, int]
+    labels: dict[str, int]
     ops: bytes
 
     @property
     def outputs(self) -> Sequence[CountedOutput]:
         """Everything it made."""
+
+    @property
+    def learning(self) -> CountedLearning | None:
+        """`engine.core.effects.Learning`."""
 
 
 class CountedBatch(Protocol):
@@ -142,6 +148,7 @@ class Metrics:
         self._intake(self.registry)
         self._outcomes(self.registry)
         self._health(self.registry)
+        self._learning = LearningMetrics(self.registry)
 
     def _intake(self, registry: CollectorRegistry) -> None:
         events = Counter("steward_events", "Records read, by what became of them", ["result"], registry=registry)
@@ -237,6 +244,7 @@ class Metrics:
         for rule, count in effects.observed.items():
             self._count_rule(rule, "observer", count)
         self._count_outputs(effects.outputs)
+        self._learning.batch(str(outcome.shard), effects.labels, effects.learning)
 
     def _count_rule(self, rule: str, mode: str, count: int) -> None:
         """Rules come and go with reloads: past the bound, names that were never counted share one series."""

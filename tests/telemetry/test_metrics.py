@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from engine.core.effects import Effects, Output
+from engine.core.effects import Effects, Learning, Output
 from engine.domain.reasons import MEANINGS, NOT_JSON
 from engine.telemetry.exposition import expose
 from engine.telemetry.metrics import STAGES, Metrics
@@ -96,6 +96,23 @@ def test_the_rule_sets_in_force_and_reloads() -> None:
     assert sample(metrics, "steward_ruleset_info", shard="1", ruleset="ab") is None
     assert sample(metrics, "steward_ruleset_info", shard="0", ruleset="ab") is None
     assert sample(metrics, "steward_rules_reloads_total", result="loaded") == 1
+
+
+def test_labels_and_the_fraud_model_of_a_shard() -> None:
+    metrics, batch = Metrics(), Batch()
+    batch.effects.labels = {"fraud": 2, "matured": 40}
+    batch.effects.learning = Learning("gbt1-none", 12, None, 0)
+    metrics.batch(batch)
+    batch.effects.learning = Learning("gbt1-ab", 14, 90_000, 1)
+    metrics.batch(batch)
+    assert sample(metrics, "steward_labels_total", result="matured") == 80
+    assert sample(metrics, "steward_labels_total", result="unknown") == 0
+    shard = str(batch.shard)
+    assert sample(metrics, "steward_fraud_model_info", shard=shard, version="gbt1-ab") == 1
+    assert sample(metrics, "steward_fraud_model_info", shard=shard, version="gbt1-none") is None
+    assert sample(metrics, "steward_fraud_model_rows", shard=shard) == 14
+    assert sample(metrics, "steward_fraud_model_age_seconds", shard=shard) == 90
+    assert sample(metrics, "steward_fraud_model_damaged", shard=shard) == 1
 
 
 def test_every_reason_and_stage_is_there_from_the_start() -> None:
