@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 DAY_MS: Final = 86_400_000
 NEVER: Final = 2**62
 NOW: Final = 0
-"""An instant at which everything that holds already has held."""
+"""The instant of a condition that does not come with time: it holds whenever somebody looks, or it does not."""
 
 
 class Facts(NamedTuple):
@@ -239,17 +239,18 @@ class States:
 
     def next_due(self, facts: Facts) -> int:
         """When time alone brings the next transition; `NEVER` where it brings none."""
-        return min(due for due, _ in (self._next(dimension, facts) for dimension in TABLES))
+        return min(self._next(dimension, facts, timed=True)[0] for dimension in TABLES)
 
-    def _next(self, dimension: str, facts: Facts) -> tuple[int, Row | None]:
-        """The first transition out of the state, earlier rows before later ones of the same instant."""
+    def _next(self, dimension: str, facts: Facts, *, timed: bool = False) -> tuple[int, Row | None]:
+        """The first transition out of the state, earlier rows before later ones of the same instant; of those that
+        come with time, where `timed`."""
         state, since = self.now[dimension]
         first, found = NEVER, None
         for row in TABLES[dimension]:
             if row.start != state:
                 continue
             instant = row.since(facts, since)
-            if instant == NEVER:
+            if instant == NEVER or (timed and instant == NOW):
                 continue
             instant = max(instant, since + HOLD_MS[dimension]) if since else instant
             if instant < first:

@@ -1,0 +1,267 @@
+"""One customer: everything engagement knows, brought up to an instant and changed by events.
+
+Two things move a customer: time (`advance`) and events (`pay`, `refund`, …). Before an event is taken in, time comes up
+to it: so what was due happens first, at its own instant, whether a timer or the event found it.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from engine.engagement.calendar import DAY_MS, add_months, instant, local, parse_day
+from engine.engagement.customer.history import History, Paid
+from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
+from engine.engagement.ledger.ledger import Ledger
+from engine.engagement.ledger.lots import Movement
+from engine.engagement.models.bgnbd import BgNbd
+from engine.engagement.models.ranks import Ranks
+
+WINDOW_MS: Final = 28 * DAY_MS
+"""Spending is compared window by window: four weeks have the same weekdays."""
+DECLINE: Final = 0.5
+ALIVE_MIN: Final = 0.1
+MUTE_MS: Final = 14 * DAY_MS
+NPS_BAD: Final = 6.0
+CSAT_BAD: Final = 2.0
+YEAR_DAYS: Final = 365.0
+RANKED_MIN: Final = 30
+"""Fewer customers have no quantiles worth the name."""
+CYCLE_MONTHS: Final = 12
+FORGET_CONSENTS: Final = 32
+
+
+@dataclass(slots=True)
+class Population:
+    """What a shard knows of all its customers, and the figures of the operator.
+
+    Attributes:
+        recency, frequency, money: ranks of customers.
+        alive: fitted; in days. None before there is a fit.
+        tiers: thresholds of membership, minor units of the base currency in twelve months.
+        decline_minor: what four weeks must have brought for a halving to count.
+    """
+
+    recency: Ranks = field(default_factory=Ranks)
+    frequency: Ranks = field(default_factory=Ranks)
+    money: Ranks = field(default_factory=Ranks)
+    alive: BgNbd | None = None
+    tiers: tuple[int, ...] = (50_000, 200_000, 500_000)
+    decline_minor: int = 30_000
+
+
+class Due(NamedTuple):
+    """What time has brought: transitions, and movements of the ledger."""
+
+    at_ms: int
+    transitions: list[Transition]
+    moved: list[Movement]
+
+
+@dataclass(slots=True)
+class Feedback:
+    """The last answers, NaN before there is one, and until when marketing is silent after a bad one."""
+
+    nps: float = math.nan
+    csat: float = math.nan
+    muted_until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Customer:
+    """See the module.
+
+    Attributes:
+        registered_ms: when the customer signed up, or was first seen; 0 before.
+        zone, locale, country, birth, referrer: as in the account's events, "" where they name none.
+        consent: by purpose.
+        history, ledger, states, feedback: see there.
+        clock_ms: up to when time has come.
+        declined_ms: since when spending has halved, `NEVER` where it has not.
+        cycle_ends_ms: when the membership is looked at again.
+        ranked: the values with which the population counts this customer; None while it does not.
+    """
+
+    registered_ms: int = 0
+    zone: str = ""
+    locale: str = ""
+    country: str = ""
+    birth: str = ""
+    referrer: str = ""
+    consent: dict[str, bool] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    ledger: Ledger = field(default_factory=Ledger)
+    states: States = field(default_factory=States)
+    feedback: Feedback = field(default_factory=Feedback)
+    clock_ms: int = 0
+    declined_ms: int = NEVER
+    cycle_ends_ms: int = NEVER
+    ranked: tuple[float, float, float] | None = None
+
+    def advance(self, now_ms: int, population: Population) -> list[Due]:
+        """Bring time up to `now_ms`: what becomes due on the way happens, in its order."""
+        happened: list[Due] = []
+        while (at := self.next_due(population)) <= now_ms:
+            self.clock_ms = max(self.clock_ms, at)
+            moved = self.ledger.advance(at)
+            self._close_window(at, population)
+            happened.append(Due(at, self.look(at, population), moved))
+        self.clock_ms = max(self.clock_ms, now_ms)
+        return [due for due in happened if due.transitions or due.moved]
+
+    def next_due(self, population: Population) -> int:
+        """The first instant after the clock at which something happens by itself, or has to be looked at."""
+        marks = [self.ledger.next_due(), self._next_window(), self._next_month()]
+        marks.append(max(self.states.next_due(self.facts(self.clock_ms, population)), self.clock_ms + 1))
+        return min(marks)
+
+    def look(self, now_ms: int, population: Population) -> list[Transition]:
+        """Make the transitions that hold at an instant."""
+        self._rank(now_ms, population)
+        made = self.states.look(self.facts(now_ms, population), now_ms)
+        for transition in made:
+            if transition.dimension == "membership":
+                basic = transition.end == MEMBERSHIP[0]
+                self.cycle_ends_ms = NEVER if basic else add_months(transition.at_ms, CYCLE_MONTHS, self.zone)
+        if self.cycle_ends_ms <= now_ms:  # earned again: another cycle
+            self.cycle_ends_ms = add_months(self.cycle_ends_ms, CYCLE_MONTHS, self.zone)
+        return made
+
+    # Events
+
+    def seen(self, now_ms: int) -> None:
+        """An event of a customer who may never have signed up."""
+        self.registered_ms = self.registered_ms or now_ms
+
+    def pay(self, paid: Paid, population: Population) -> list[Transition]:
+        """A payment has settled."""
+        self.seen(paid.time_ms)
+        self.history.pay(paid, self.zone)
+        return self.look(max(self.clock_ms, paid.time_ms), population)
+
+    def refund(self, payment: int, minor: int, now_ms: int, population: Population) -> list[Transition]:
+        """So much of a payment, in minor units of the base currency, was given back."""
+        self.history.refund(payment, minor, self.zone)
+        return self.look(now_ms, population)
+
+    def answer(self, kind: str, score: float, now_ms: int) -> bool:
+        """The answer to a survey. True where it is so bad that somebody should call; marketing is silent then."""
+        setattr(self.feedback, kind, score)
+        bad = score <= (NPS_BAD if kind == "nps" else CSAT_BAD)
+        if bad:
+            self.feedback.muted_until_ms = max(self.feedback.muted_until_ms, now_ms + MUTE_MS)
+        return bad
+
+    def agree(self, consent: dict[str, bool]) -> None:
+        """Consent is given or withdrawn, purpose by purpose."""
+        self.consent = dict(sorted({**self.consent, **consent}.items())[:FORGET_CONSENTS])
+
+    # What follows
+
+    def facts(self, now_ms: int, population: Population) -> Facts:
+        """What transitions look at."""
+        history = self.history
+        return Facts(
+            registered_ms=self.registered_ms,
+            first_ms=history.first_ms,
+            last_ms=history.last_ms,
+            payments=history.payments,
+            gap_ms=history.gap_ms(),
+            fades_ms=self._fades_ms(population),
+            declined_ms=self.declined_ms,
+            value_rank=self.value_rank(population),
+            spend_12m=self.spend_12m(now_ms),
+            cycle_ends_ms=self.cycle_ends_ms,
+            tiers=population.tiers,
+        )
+
+    def value_rank(self, population: Population) -> float:
+        """Mean of the ranks by recency, frequency and money; NaN where too few customers are ranked."""
+        if self.ranked is None or population.money.customers < RANKED_MIN:
+            return math.nan
+        ranks = population.recency, population.frequency, population.money
+        return sum(rank.rank(value) for rank, value in zip(ranks, self.ranked, strict=True)) / len(ranks)
+
+    def spend_12m(self, now_ms: int) -> int:
+        """Kept in this local month and the eleven before, minor units of the base currency."""
+        return sum(month.minor for number, month in self.history.months.items() if number > self._month(now_ms) - 12)
+
+    def payments_12m(self, now_ms: int) -> int:
+        """Payments in this local month and the eleven before."""
+        return sum(month.payments for number, month in self.history.months.items() if number > self._month(now_ms) - 12)
+
+    def p_alive(self, now_ms: int, population: Population) -> float:
+        """Probability that the customer still is one; NaN before there is a fit, or before the first payment."""
+        if population.alive is None or not self.history.first_ms:
+            return math.nan
+        x, tx, age = self.counted(now_ms)
+        return float(population.alive.p_alive(x, tx, age))  # type: ignore[arg-type]
+
+    def counted(self, now_ms: int) -> tuple[float, float, float]:
+        """Repeat payments, days from the first to the last, days since the first: what lifetime models take."""
+        history = self.history
+        repeats = float(max(history.payments - 1, 0))
+        tx = (history.last_ms - history.first_ms) / DAY_MS if repeats else 0.0
+        return repeats, tx, max((now_ms - history.first_ms) / DAY_MS, tx)
+
+    def muted(self, now_ms: int) -> bool:
+        """Marketing is to be silent."""
+        return now_ms < self.feedback.muted_until_ms
+
+    @property
+    def born(self) -> bool:
+        """The date of birth is known."""
+        return parse_day(self.birth) is not None
+
+    # How
+
+    def _month(self, now_ms: int) -> int:
+        at = local(now_ms, self.zone)
+        return at.year * 12 + at.month - 1
+
+    def _fades_ms(self, population: Population) -> int:
+        """From when on P(alive) is below `ALIVE_MIN`: the model's formula, solved for the age."""
+        if population.alive is None or self.history.payments < 2:
+            return NEVER
+        x, tx, _ = self.counted(self.history.last_ms)
+        model = population.alive
+        odds = (1.0 - ALIVE_MIN) / ALIVE_MIN * (model.b + x - 1.0) / model.a
+        grown = math.log(odds) / (model.r + x) + math.log(model.alpha + tx)
+        age = math.exp(min(grown, 20.0)) - model.alpha  # 20: past any lifetime
+        return self.history.first_ms + math.ceil(max(age, tx) * DAY_MS)
+
+    def _next_window(self) -> int:
+        """When the next four weeks of spending close; never for who has not paid in the last two of them."""
+        first, last = self.history.first_ms, self.history.last_ms
+        if not first:
+            return NEVER
+        close = first + ((max(self.clock_ms, first) - first) // WINDOW_MS + 1) * WINDOW_MS
+        return close if close <= last + 3 * WINDOW_MS else NEVER
+
+    def _close_window(self, at_ms: int, population: Population) -> None:
+        first = self.history.first_ms
+        if not first or at_ms == first or (at_ms - first) % WINDOW_MS:
+            return
+        before = self.history.spend(at_ms - 2 * WINDOW_MS, at_ms - WINDOW_MS)
+        halved = before >= population.decline_minor and self.history.spend(at_ms - WINDOW_MS, at_ms) < DECLINE * before
+        self.declined_ms = at_ms if halved else NEVER
+
+    def _next_month(self) -> int:
+        """When a local month begins in which less is to be counted; never once nothing is."""
+        if not self.history.months or max(self.history.months) <= self._month(self.clock_ms) - 12:
+            return NEVER
+        today = local(self.clock_ms, self.zone).date()
+        year, month = divmod(today.year * 12 + today.month, 12)
+        return instant(today.replace(year=year, month=month + 1, day=1), 0, self.zone)
+
+    def _rank(self, now_ms: int, population: Population) -> None:
+        """Count this customer with the values of now."""
+        if not self.history.payments:
+            return
+        idle = (now_ms - self.history.last_ms) / DAY_MS
+        now = max(YEAR_DAYS - idle, 0.0), float(self.payments_12m(now_ms)), float(self.spend_12m(now_ms))
+        before = self.ranked or (None, None, None)
+        for rank, old, new in zip(
+            (population.recency, population.frequency, population.money), before, now, strict=True
+        ):
+            rank.move(old, new)
+        self.ranked = now
