@@ -74,6 +74,7 @@ async def ensure_input(options: KafkaOptions, topic: str, partitions: int) -> in
             configs = {name: await _config(admin, options.events, name) for name in INPUT_CONFIGS}
             given = {name: value for name, value in configs.items() if value}
             await _create(admin, [NewTopic(topic, partitions, options.replication, topic_configs=given)])
+            return partitions
         described = await admin.describe_topics([topic])
         return len(described[0]["partitions"])
 

@@ -20,7 +20,9 @@ from engine.domain.ops import APPEND, DELETE, KEY_MATURING, Op, pack
 _KEY: Final = struct.Struct("<q")
 
 
-class _Stored(msgspec.Struct, array_like=True):
+class Stored(msgspec.Struct, array_like=True):
+    """What the head of a shard holds: the hours of which something waits, since 1970."""
+
     buckets: list[int] = []
 
 
@@ -92,7 +94,7 @@ class Maturing:
 
     def __init__(self, *, backed: bool, stored: bytes = b"") -> None:
         self._backed = backed
-        state = msgspec.msgpack.decode(stored, type=_Stored) if stored else _Stored()
+        state = msgspec.msgpack.decode(stored, type=Stored) if stored else Stored()
         self._pending = set(state.buckets)
         self._saved = stored
         self._held: dict[int, _Bucket] = {}
@@ -110,7 +112,7 @@ class Maturing:
         if not self._backed:
             return []
         self._reach = reach_ms // STRETCH_MS
-        return [_key(bucket) for bucket in sorted(self._pending - self._held.keys()) if bucket <= self._reach]
+        return [bucket_key(bucket) for bucket in sorted(self._pending - self._held.keys()) if bucket <= self._reach]
 
     def load(self, key: bytes, value: bytes | None, done_ms: int) -> None:
         """Take a stored bucket into memory; what was due by `done_ms` is through."""
@@ -180,19 +182,22 @@ class Maturing:
         emptied, self._emptied = self._emptied, set()
         if not self._backed:
             return []
-        ops = [pack(Op(DELETE, _key(bucket), b"")) for bucket in sorted(emptied)]
+        ops = [pack(Op(DELETE, bucket_key(bucket), b"")) for bucket in sorted(emptied)]
         return ops + [
-            pack(Op(APPEND, _key(bucket), b"".join(parts))) for bucket, parts in fresh.items() if bucket not in emptied
+            pack(Op(APPEND, bucket_key(bucket), b"".join(parts)))
+            for bucket, parts in fresh.items()
+            if bucket not in emptied
         ]
 
     def changed(self) -> bytes | None:
         """What the head is to hold; None where it is what it held."""
-        stored = msgspec.msgpack.encode(_Stored(sorted(self._pending)))
+        stored = msgspec.msgpack.encode(Stored(sorted(self._pending)))
         if stored == self._saved or not (self._pending or self._saved):
             return None
         self._saved = stored
         return stored
 
 
-def _key(bucket: int) -> bytes:
+def bucket_key(bucket: int) -> bytes:
+    """State key of an hour."""
     return KEY_MATURING + _KEY.pack(bucket)

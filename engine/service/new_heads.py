@@ -1,8 +1,9 @@
 """The heads of shards whose customers come from shards of another number.
 
 What belongs to a whole shard cannot be divided. New shard `i` goes on from old shard `i` modulo their number: what the
-anomaly detector learned, how long features have been fed, rates, rules, lists, snoozes. Clock and cool-downs are joined
-out of all old shards that customers come from; timers are made anew.
+models learned, how long features have been fed, rates, rules, lists, snoozes. Clock and cool-downs are joined
+out of all old shards that customers come from; timers are made anew. Up to when cases have matured is the earliest of
+them: of those a new shard gets, none is through.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from engine.core.adoption import HEAD_LAYOUT, HEAD_RULESET
 from engine.core.clock import ShardClock
 from engine.core.cooldowns import Cooldowns
 from engine.core.lists import HEAD_LIST
+from engine.core.moving_cases import HEAD_LABELS, HEAD_MATURING, done
 from engine.core.observers import HEAD_COOLDOWNS, HEAD_TIMERS
 from engine.core.partition import HEAD_CLOCK, HEAD_RATES
 from engine.core.snoozes import HEAD_SNOOZES
@@ -19,7 +21,9 @@ from engine.features import layout as layouts
 from engine.ports.store import Head
 from engine.service.marks import KEY_OUTPUTS, KEY_PARTITIONS
 
-_JOINED: Final = (HEAD_CLOCK, HEAD_COOLDOWNS, HEAD_TIMERS, HEAD_LAYOUT, KEY_OUTPUTS, KEY_PARTITIONS)
+_JOINED: Final = (
+    HEAD_CLOCK, HEAD_COOLDOWNS, HEAD_TIMERS, HEAD_LAYOUT, HEAD_LABELS, HEAD_MATURING, KEY_OUTPUTS, KEY_PARTITIONS,
+)  # fmt: skip
 _IN_FORCE: Final = {HEAD_RATES: "rates", HEAD_RULESET: "rule sets", HEAD_SNOOZES: "snoozes", HEAD_LIST: "lists"}
 
 
@@ -43,7 +47,8 @@ def head_of(
     from_all = [heads[old].state for old in {*origins, giver}]
     clock = ShardClock.joined([held[HEAD_CLOCK] for held in from_all if HEAD_CLOCK in held])
     cooldowns = Cooldowns.joined(held[HEAD_COOLDOWNS] for held in from_all if HEAD_COOLDOWNS in held)
-    joined = {HEAD_CLOCK: clock, HEAD_COOLDOWNS: cooldowns, HEAD_LAYOUT: layout}
+    matured = min((held[HEAD_LABELS] for held in from_all if HEAD_LABELS in held), key=done, default=None)
+    joined = {HEAD_CLOCK: clock, HEAD_COOLDOWNS: cooldowns, HEAD_LAYOUT: layout, HEAD_LABELS: matured}
     return {**kept, **{name: value for name, value in joined.items() if value}}, clock
 
 

@@ -15,7 +15,7 @@ from engine.core.decode import Decoder
 from engine.core.rewards import account_key
 from engine.domain.fields import ENTITY_FIELDS, STRING_INDEX
 from engine.domain.hashing import hash64
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE
+from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.definition import is_shared
@@ -85,6 +85,7 @@ class Owners:
         self._partitions = partitions
         self._decoder = Decoder(Rates("EUR", {}))
         self._spaces: dict[bytes, Routes] = {KEY_ADMISSION: Routes(), KEY_CUSTOMER: Routes()}
+        self._spaces[KEY_LABEL] = self._spaces[KEY_ADMISSION]
         self._groups: dict[bytes, NDArray[np.int64]] = {}
         for group in layout.groups:
             space = KEY_FEATURE + group.id.to_bytes(2, "little")

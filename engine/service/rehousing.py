@@ -9,6 +9,8 @@
 - A key that was put into several shards so is noted there with its digest (`GUESTS`). When the shards are moved again,
   a value that has not changed since is no evidence; only where none of its copies has changed it counts.
 - Logs of shared entities go to their new home, entity hash modulo the new number.
+- Cases that wait to mature go to their customer's shard too; those whose customer is not known to the first of the
+  shards it can come to, for one that matured in two would count twice.
 - Watches go with their hits (`engine.core.moving`), answers of synchronous calls to every shard that can be asked.
 """
 
@@ -20,11 +22,14 @@ from typing import Final
 
 from engine.core.admission import under_another_log
 from engine.core.moving import Watching, check_timers
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_TIMER, KEY_WATCH
+from engine.core.partition import HEAD_CLOCK
+from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_TIMER, KEY_WATCH
 from engine.ports.copies import Piece
 from engine.ports.generation import GUESTS, Generation
+from engine.ports.store import Head
 from engine.service.filling import Filling
 from engine.service.owners import UNKNOWN, Owners, Stray
+from engine.service.rehousing_cases import WaitingCases
 
 ANSWER: Final = b"A"
 GIVEN: Final = b"G"
@@ -32,7 +37,7 @@ WEBHOOK: Final = b"W"
 WEBHOOK_ORDINAL: Final = b":n"  # of a queue: outputs are counted anew
 GUESTS_HELD_MAX: Final = 50_000  # noted in memory before they are written
 _DIGEST_BYTES: Final = 8
-_ENTITY: Final = (KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE)
+_ENTITY: Final = (KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL)
 
 
 class Rehousing:
@@ -41,22 +46,22 @@ class Rehousing:
     Args:
         before, after: numbers of shards.
         owners: of keys.
-        clocks: of the old shards, as their heads hold them.
+        heads: of the old shards.
         into: the new shards.
         filling: what is on its way there.
 
     Attributes:
-        watching: the watches of the new shards.
+        watching: the watches of the new shards; cases: their cases that wait to mature.
         keys: how many went where: "known", "shared", "spread" (to several shards), "stale" (left behind).
     """
 
     def __init__(
-        self, before: int, after: int, owners: Owners, clocks: Mapping[int, bytes], into: Generation, filling: Filling
+        self, before: int, after: int, owners: Owners, heads: Mapping[int, Head], into: Generation, filling: Filling
     ) -> None:
         self._before, self._after = before, after
         self._common = gcd(before, after)
         self._owners = owners
-        self._clocks = clocks
+        self._clocks = {shard: head.state.get(HEAD_CLOCK, b"") for shard, head in heads.items()}
         self._into = into
         self._filling = filling
         self._guests: dict[int, dict[bytes, bytes]] = {}  # of the old shards
@@ -65,6 +70,7 @@ class Rehousing:
         self._second = False
         self._queues: dict[tuple[int, bytes], Piece] = {}
         self.watching = Watching()
+        self.cases = WaitingCases(heads, after)
         self.keys: Counter[str] = Counter()
 
     def homes(self, shard: int) -> list[int]:
@@ -85,6 +91,7 @@ class Rehousing:
             for shard in range(self._after):
                 await self._filling.flush(shard)
             await past.read(shards, self._take)
+        await self.cases.move(past, {shard: self.homes(shard) for shard in shards}, self._filling)
         for (shard, _), piece in self._queues.items():
             await self._into.merge(shard, piece)
         await self._write_guests()
@@ -102,7 +109,7 @@ class Rehousing:
             elif room == KEY_WATCH:
                 self.watching.add(piece.name, value, piece.expires_ms, self._owner_in(shard), self.homes(shard))
             elif room == KEY_TIMER:
-                check_timers(value, self._clocks.get(shard, b""))
+                check_timers(value, self._clocks[shard])
             elif room == ANSWER:
                 for home in self.homes(shard):
                     await self._filling.answer(home, piece.name[1:], value, piece.expires_ms)
@@ -121,6 +128,8 @@ class Rehousing:
                 kind, homes = "shared", [int.from_bytes(name[3:], "little") % self._after]
             elif route != UNKNOWN:
                 kind, homes = "known", [route % self._after] if route % self._before == shard else []
+                if name[:1] == KEY_LABEL and homes:
+                    self.cases.learn(shard, value, route)
             else:
                 kind, homes = "spread", self.homes(shard)
             if kind == "spread" and guest and not self._second:

@@ -22,8 +22,9 @@ from typing import Final
 
 import msgspec
 
+from engine.core.moving_cases import HEAD_MATURING
+from engine.core.moving_cases import head_of as head_of_cases
 from engine.core.observers import HEAD_TIMERS
-from engine.core.partition import HEAD_CLOCK
 from engine.features import layout as layouts
 from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generation, PastLog
 from engine.ports.store import Delivery, DeliveryGap, Head
@@ -208,12 +209,16 @@ class Move:
         await self._new.restore_archive(await self._old.archive())
         if layout is not None and partitions > 1:
             await self._new.store.extend_layout(None, layout)
-        clocks = {shard: head.state.get(HEAD_CLOCK, b"") for shard, head in heads.items()}
-        rehousing = Rehousing(len(heads), partitions, owners, clocks, self._new, filling)
+        rehousing = Rehousing(len(heads), partitions, owners, heads, self._new, filling)
         await rehousing.run(self._old)
         for shard in range(partitions):
             await self._finish(shard, rehousing, heads, layout, filling)
         report.keys, report.written = rehousing.keys, filling.keys
+        if rehousing.cases.unplaced:
+            report.remarks.append(
+                f"{rehousing.cases.unplaced} decisions of customers nobody named wait to mature in a shard that may "
+                "not be their customer's: a fraud label would come to them as one to a legitimate payment"
+            )
         report.seconds["move"] = time.monotonic() - began
 
     async def _finish(
@@ -228,6 +233,8 @@ class Move:
         await filling.ops(shard, timers)
         if left is not None:
             state[HEAD_TIMERS] = left
+        if shard in rehousing.cases.hours:
+            state[HEAD_MATURING] = head_of_cases(rehousing.cases.hours[shard])
         for name, value in sorted(state.items()):
             await put(name, value)
         await filling.ops(shard, marks.birth(self._note.partitions))

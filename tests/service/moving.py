@@ -9,6 +9,7 @@ from typing import Any, Final
 from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_log import MemoryLog, MemoryRecord
 from engine.adapters.memory_sink import MemorySink
+from engine.core.label_desk import LabelSettings
 from engine.core.partition import Partition
 from engine.core.rewards import account_key
 from engine.core.settings import CoreSettings
@@ -27,6 +28,9 @@ T0: Final = 1_767_225_600_000
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 CUSTOMERS: Final = 12
+MATURITY: Final = 3 * 24 * HOUR
+GAP: Final = 2 * MATURITY
+LIMITS: Final = CoreSettings(entities_max=5, customers_max=3, labels=LabelSettings(maturity_ms=MATURITY))
 
 _RULES: Final = """
 features:
@@ -36,6 +40,9 @@ features:
   - {name: pair_7d, agg: count, by: [customer, merchant], window: 7d}
   - {name: new_card, agg: is_new, of: card_id, by: customer, window: 7d}
   - {name: payment_7d, agg: count, by: payment, window: 7d, where: "amount > 0"}
+  - {name: own_frauds, agg: fraud_count, by: customer, window: 60d}
+  - {name: own_labels, agg: label_count, by: customer, window: 60d}
+  - {name: ip_labels, agg: label_count, by: ip, window: 60d}
   - {name: ip_7d, agg: count, by: ip, window: 7d}
   - {name: ip_cards_7d, agg: distinct, of: card_id, by: ip, window: 7d}
   - {name: merchant_7d, agg: sum, of: amount, by: merchant, window: 7d}
@@ -58,21 +65,30 @@ _DETECTOR: Final = "detector: half_space_trees, trees: 3, height: 4, window: 8, 
 LEARNING: Final = compile_rules({"rules.yaml": f"{_RULES}models: {{anomaly: {{{_DETECTOR}}}}}\n"})
 
 
-def stream(seed: int, count: int) -> list[dict[str, Any]]:
-    """Requests, settlements and refunds of some customers, out of order by up to 50 minutes, repeats among them."""
+def stream(seed: int, count: int, border: int | None = None) -> list[dict[str, Any]]:
+    """Requests, settlements, refunds and labels of some customers, out of order by up to 50 minutes, repeats among
+    them. Before the event at `border`, by default the middle one, nothing happens for some days: what was decided
+    before matures in between, in every shard before its first event after that."""
+    border = count // 2 if border is None else border
     draw = random.Random(seed)
     events: list[dict[str, Any]] = []
     for number in range(count):
         if events and draw.random() < 0.1:
             events.append(draw.choice(events))
             continue
-        now = T0 + number * 5 * MINUTE
+        now = T0 + number * 5 * MINUTE + (GAP if number >= border else 0)
         asked = [event for event in events[-60:] if event["type"] == "payment.requested"]
         body = {"event_id": f"e{number}", "event_time": now - draw.choice([0, 0, 0, 7, 50]) * MINUTE, "currency": "EUR"}
         if asked and draw.random() < 0.45:
             request = draw.choice(asked)
             kind = draw.choice(["payment.settled", "payment.settled", "payment.refunded"])
             own = {name: request[name] for name in ("payment_id", "customer_id", "amount", "merchant_id")}
+            if draw.random() < 0.2:
+                told = {"payment_id": request["payment_id"], "customer_id": request["customer_id"]}
+                label = draw.choice(["fraud", "fraud", "legitimate"])
+                told |= {"event_id": body["event_id"], "event_time": body["event_time"]}
+                events.append({**told, "type": "label.assigned", "label": label})
+                continue
             events.append({**body, **own, "type": kind, "refund_id": f"r{number}"})
             continue
         events.append(
@@ -105,9 +121,7 @@ class Deployment:
         self.shards: dict[int, Shard] = {}
         self._clock = ManualClock()
         self._crew = Crew(
-            new_partition=lambda number: Partition(
-                ruleset, CoreSettings(entities_max=5, customers_max=3), shard=number, features_out=True
-            ),
+            new_partition=lambda number: Partition(ruleset, LIMITS, shard=number, features_out=True),
             store=store,
             log=MemoryLog(),
             sink=self.sink,
