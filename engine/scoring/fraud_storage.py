@@ -13,6 +13,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -152,10 +153,13 @@ class FraudStorage:
         self._read("clock", head, HEAD_CLOCK, clock.load)
         self._clock = head.get(HEAD_CLOCK, b"")
         self._read("distribution of margins", head, HEAD_RANK, rank.load)
-        codes = np.frombuffer(head.get(HEAD_RANKED, b""), "<u2")
-        self._read("bins of margins", head, HEAD_RANKED, lambda _: rank.recount(codes))
-        self._ranked = len(codes)
+        self._read("bins of margins", head, HEAD_RANKED, partial(self._recount, rank))
         return True
+
+    def _recount(self, rank: Rank, data: bytes) -> None:
+        codes = np.frombuffer(data, "<u2")
+        rank.recount(codes)
+        self._ranked = len(codes)
 
     def _read(self, what: str, head: Mapping[bytes, bytes], key: bytes, load: Callable[[bytes], object]) -> None:
         if key in head:

@@ -57,7 +57,7 @@ class LabelledRows:
     @property
     def weight(self) -> NDArray[np.float64]:
         """How many payments each row stands for, float64 `(n,)`."""
-        return np.where(self.fraud == 1, 1.0, 1.0 / self.share.astype(np.float64))
+        return 1.0 / np.where(self.fraud == 1, 1.0, self.share)
 
     def take(self, places: NDArray[Any] | slice) -> "LabelledRows":
         """Those rows."""

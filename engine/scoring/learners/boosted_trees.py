@@ -227,5 +227,5 @@ def choose(rows: LabelledRows, expert: Expert, seed: int) -> tuple[NDArray[np.in
     stand_for = float(rows.weight[legitimate].sum())
     share = min(expert.share_max, max((expert.rows_max - frauds) / max(stand_for, 1.0), SHARE_MIN))
     places = np.flatnonzero(fraud | (legitimate & (draw(rows.payments, seed) < share)))
-    weight = np.where(rows.fraud[places] == 1, 1.0, 1.0 / np.minimum(share, rows.share[places].astype(np.float64)))
+    weight = np.where(rows.fraud[places] == 1, 1.0, np.maximum(rows.weight[places], 1.0 / share))
     return places, weight
