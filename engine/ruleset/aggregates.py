@@ -130,6 +130,8 @@ def define(
             wanted = f"a {aggregate.of} field".replace("string", "text")
             near = suggest(of, list(fields)) or f"one of {', '.join(fields)}"
             raise ValueError(f"{agg} needs {wanted} of the event, not '{of}'; {near}", "of")
+    if aggregate.labels and where is not None:
+        raise ValueError(f"{agg} takes no where: it is over arrived labels, not over events", "where")
     definition = FeatureDef("?", agg, sorted_entities(by), of, window_ms, where)
     try:
         validate(definition, LIMITS)

@@ -40,6 +40,7 @@ class Scope:
         aggregate: makes the node of an inline aggregate; None where there may be none.
         place: what is being checked, for messages: "a where filter", "a derived feature", "a rule".
         hidden: names that exist elsewhere but not here, with the reason.
+        prefix: stands before the names of `features` in the rule set: of the default models, not of an author.
     """
 
     features: Mapping[str, Kind] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Scope:
     aggregate: AggregateMaker | None = None
     place: str = "a rule"
     hidden: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def condition(text: Text, scope: Scope) -> ir.Node:
@@ -156,7 +158,7 @@ class Checker:
         if name in FIELD_KINDS:
             return ir.Field(FIELD_KINDS[name], name)
         if name in self.scope.features:
-            return ir.Feature(self.scope.features[name], name)
+            return ir.Feature(self.scope.features[name], self.scope.prefix + name)
         if name in _WORDS:
             return ir.Const(Kind.BOOL, _WORDS[name])
         if name in self.scope.hidden:

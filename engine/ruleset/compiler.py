@@ -272,10 +272,15 @@ class _Compiler:
 
     def default_models(self) -> None:
         """Configure what is shipped, for nothing is said."""
-        scope = Scope(aggregate=self.catalogue.inline, place="a derived feature")
-        for name, node in defaults.inputs(lambda text: value(text, scope)).items():
-            self.derived[name] = Derived(name, node, "number", name, 1, hidden=True)
-        self.models = ModelsConfig(defaults.anomaly())
+
+        def check(text: Text, known: Mapping[str, Kind]) -> ir.Node:
+            place, prefix = "a derived feature", defaults.PREFIX
+            return value(text, Scope(known, aggregate=self.catalogue.inline, place=place, prefix=prefix))
+
+        for name, node in defaults.features(check).items():
+            kind = "bool" if node.kind in TRUTHS else "number"
+            self.derived[name] = Derived(name, node, kind, name, 1, hidden=True)
+        self.models = defaults.models()
 
     def read_model(self, node: Node) -> None:
         reader = Reader(mapping(node, "'models'"), "'models'", declarations.MODEL_KEYS)

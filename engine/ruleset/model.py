@@ -169,14 +169,14 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class AnomalyConfig:
     """The anomaly detector over `inputs`, names of features; each kind takes the parameters that are its own
-    (`engine.core.judging.PARAMETERS`)."""
+    (`engine.ruleset.declarations.DETECTORS`)."""
 
     detector: str
-    trees: int
-    height: int
-    window: int
-    seed: int
-    inputs: tuple[str, ...]
+    trees: int = 25
+    height: int = 8
+    window: int = 250
+    seed: int = 42
+    inputs: tuple[str, ...] = ()
     memory: int = 50_000
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.schema import BASE_URI, DIALECT
-from engine.features.definition import AGGREGATES, OF_FIELDS
-from engine.ruleset import declarations, observers, rules, templates
+from engine.features.definition import AGGREGATES, LABEL_AGGREGATES, OF_FIELDS
+from engine.ruleset import declarations, observers, rules, schema_models, templates
 from engine.ruleset.cases import CASE_KEYS, EXPECTS
 from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
@@ -53,8 +53,8 @@ def document() -> Schema:
             "test": _test(),
             "feature": _feature(),
             "list": _list(),
-            "anomaly": _anomaly(),
-            "fraud": closed({"inputs": _inputs()}, "inputs"),
+            "anomaly": schema_models.anomaly(),
+            "fraud": schema_models.fraud(),
         },
     }
 
@@ -242,6 +242,8 @@ def _of_aggregates() -> list[Schema]:
         if of:
             then = {"required": ["of"], "properties": {"of": {"enum": list(OF_FIELDS[of])}}}
         found.append({"if": {"properties": {"agg": {"enum": names}}}, "then": then})
+    unfiltered: Schema = {"properties": {"where": False}}
+    found.append({"if": {"properties": {"agg": {"enum": list(LABEL_AGGREGATES)}}}, "then": unfiltered})
     windowed = [name for name, row in AGGREGATES.items() if row.window]
     found.append({"if": {"properties": {"agg": {"enum": windowed}}}, "then": {"required": ["window"]}})
     return found
@@ -272,19 +274,6 @@ def _tables() -> Schema:
             "additionalProperties": entry,
         },
     }
-
-
-def _inputs() -> Schema:
-    names = texts("Names of features.", pattern=whole(declarations.NAME.pattern))
-    names["anyOf"][1] |= {"maxItems": declarations.INPUTS_MAX, "uniqueItems": True}
-    return names
-
-
-def _anomaly() -> Schema:
-    keys: Schema = {"detector": {"enum": list(declarations.DETECTORS)}, "inputs": _inputs()}
-    for name, (default, low, high) in declarations.ANOMALY_BOUNDS.items():
-        keys[name] = {"type": "integer", "minimum": low, "maximum": high, "default": default}
-    return closed({key: keys[key] for key in declarations.ANOMALY_KEYS}, "inputs")
 
 
 def main(arguments: list[str]) -> int:

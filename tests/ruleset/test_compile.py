@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from engine.features.definition import FeatureDef
-from engine.ruleset import AnomalyConfig, Frame, RuleErrors, compile, defaults, ir
+from engine.ruleset import AnomalyConfig, Frame, RuleErrors, compile, declarations, defaults, ir
 from engine.ruleset.compiler import content_hash
 from engine.ruleset.explain import detail, explain_rule, explanation
+from engine.ruleset.model import FraudConfig
+from engine.scoring.learners.registry import LEARNERS
+from engine.scoring.registry import DETECTORS, create
 from tests.ruleset.helpers import columns_of, faults, rule_file, ruleset_of
 
 CONTRACT = """
@@ -163,7 +166,7 @@ def test_models_are_read_and_bounded() -> None:
         ("{inputs: [nn]}", "unknown feature 'nn' (did you mean 'n'?)"),
         ("{inputs: [amount]}", "declare a derived feature of the field"),
         ("{inputs: [n, n]}", "the input 'n' stands twice"),
-        ("{inputs: []}", "a model has 1 to 64 inputs"),
+        ("{inputs: []}", "a model has 1 to 128 inputs"),
         ("{trees: 0, inputs: [n]}", "'trees' must be from 1 to 500"),
         ("{height: 40, inputs: [n]}", "'height' must be from 1 to 15"),
         ("{trees: 2.5, inputs: [n]}", "'trees' must be a whole number"),
@@ -171,6 +174,9 @@ def test_models_are_read_and_bounded() -> None:
         ("{detector: forest, inputs: [n]}", "unknown detector 'forest'"),
         ("{tres: 3, inputs: [n]}", "unknown key 'tres' of the anomaly model (did you mean 'trees'?)"),
         ("{trees: 3}", "the anomaly model needs 'inputs'"),
+        ("{memory: 500, inputs: [n]}", "half_space_trees takes no 'memory' (it takes trees, height, window, seed)"),
+        ("{detector: tails, seed: 5, inputs: [n]}", "tails takes no 'seed' (it takes memory)"),
+        ("{detector: tails, memory: 10, inputs: [n]}", "'memory' must be from 100 to"),
     ],
 )
 def test_models_that_make_no_sense(anomaly: str, message: str) -> None:
@@ -179,19 +185,54 @@ def test_models_that_make_no_sense(anomaly: str, message: str) -> None:
     assert message in found[0]
 
 
+@pytest.mark.parametrize(
+    ("fraud", "message"),
+    [
+        ("{plain: [n]}", "the fraud model needs 'inputs'"),
+        ("{inputs: [n], plain: [m]}", "unknown feature 'm'"),
+        ("{inputs: [n], plain: []}", "a model has 1 to 128 inputs"),
+        ("{inputs: [n], learner: oracle}", "unknown learner 'oracle' (one of boosted_trees, logistic)"),
+        ("{inputs: [n], seed: -1}", "'seed' must be from 0"),
+        ("{inputs: [n], depth: 3}", "unknown key 'depth' of the fraud model"),
+    ],
+)
+def test_fraud_models_that_make_no_sense(fraud: str, message: str) -> None:
+    found = faults(MODELS.replace("{anomaly: {inputs: [n]}}", f"{{fraud: {fraud}}}"))
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_a_fraud_model_says_how_it_learns() -> None:
+    fraud = "{learner: logistic, seed: 9, plain: [n], inputs: [n]}"
+    ruleset = ruleset_of(MODELS.replace("{anomaly: {inputs: [n]}}", f"{{fraud: {fraud}}}"))
+    assert ruleset.models.fraud == FraudConfig(("n",), ("n",), "logistic", 9)
+    tails = ruleset_of(MODELS.replace("{inputs: [n]}", "{detector: tails, memory: 700, inputs: [n]}"))
+    assert tails.models.anomaly == AnomalyConfig("tails", inputs=("n",), memory=700)
+
+
+def test_the_loader_knows_the_detectors_and_learners_there_are() -> None:
+    assert set(declarations.DETECTORS) == set(DETECTORS)
+    assert set(declarations.LEARNERS) == set(LEARNERS)
+    for detector, names in declarations.DETECTORS.items():
+        assert create(detector, 2, **{name: declarations.ANOMALY_BOUNDS[name][0] for name in names}).inputs == 2
+
+
 def test_models_stand_in_one_file() -> None:
     with pytest.raises(RuleErrors, match="'models' stands in two files"):
         compile({"a.yaml": MODELS, "b.yaml": "models: {}"})
 
 
 def test_without_models_the_shipped_ones_are_used_and_stay_out_of_sight() -> None:
-    ruleset = ruleset_of("features: [{name: anomaly_amount, agg: count, by: customer, window: 1h}]")
-    assert ruleset.declared == ["anomaly_amount"]
-    assert ruleset.declared_rows() == (["anomaly_amount"], ["int"], [0])
-    assert ruleset.models.anomaly == defaults.anomaly()
-    pace = next(entry for entry in ruleset.derived if entry.name == "default.anomaly_pace")
+    ruleset = ruleset_of("features: [{name: amount_z, agg: count, by: customer, window: 1h}]")
+    assert ruleset.declared == ["amount_z"]
+    assert ruleset.declared_rows() == (["amount_z"], ["int"], [0])
+    assert ruleset.models == defaults.models()
+    pace = next(entry for entry in ruleset.derived if entry.name == "default.cust_1h")
     used = [node.name for node in ir.walk(pace.expr) if isinstance(node, ir.Feature)]
-    assert used == ["anomaly_amount"]  # the same aggregate, so the same row
+    assert used == ["amount_z"]  # the same aggregate, so the same row
+    far = next(entry for entry in ruleset.derived if entry.name == "default.amount_z")
+    used = [node.name for node in ir.walk(far.expr) if isinstance(node, ir.Feature)]
+    assert used == ["default.cust_mean", "default.cust_std"]  # and not the author's feature of that name
 
 
 def test_an_explanation_names_every_part_and_its_value() -> None:

@@ -16,7 +16,7 @@ from engine.cli import main
 from engine.ruleset import RuleErrors, RuleSet, compile, formatter
 from engine.ruleset.cases import CASE_KEYS
 from engine.ruleset.compiler import SECTIONS
-from engine.ruleset.declarations import ANOMALY_KEYS, FEATURE_KEYS, LIST_KEYS, MODEL_KEYS
+from engine.ruleset.declarations import ANOMALY_KEYS, FEATURE_KEYS, FRAUD_KEYS, LIST_KEYS, MODEL_KEYS
 from engine.ruleset.formatter import comments, reformat
 from engine.ruleset.formatter.layout import ORDERS
 from engine.ruleset.formatter.tree import build
@@ -152,7 +152,8 @@ def test_the_shipped_rules_are_formatted_and_mean_the_same() -> None:
 def test_every_key_the_loader_knows_has_its_place() -> None:
     wanted = {
         (): SECTIONS, ("lists", "*"): LIST_KEYS, ("features", "*"): FEATURE_KEYS, ("models",): MODEL_KEYS,
-        ("models", "anomaly"): ANOMALY_KEYS, ("rules", "*"): RULE_KEYS, ("rules", "*", "then"): (*THEN_KEYS, *ALERT_KEYS),
+        ("models", "anomaly"): ANOMALY_KEYS, ("models", "fraud"): FRAUD_KEYS, ("rules", "*"): RULE_KEYS,
+        ("rules", "*", "then"): (*THEN_KEYS, *ALERT_KEYS),
         ("rules", "*", "unless_followed_by"): FOLLOW_KEYS,
         ("rules", "*", "tests", "*"): CASE_KEYS,
     }  # fmt: skip

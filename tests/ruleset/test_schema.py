@@ -178,9 +178,25 @@ def test_right_rules_pass(extra: str) -> None:
     MODEL % "inputs: []",
     MODEL % "inputs: [a, a]",
     MODEL % "inputs: [a], detector: oracle",
+    MODEL % "inputs: [a], memory: 500",
+    MODEL % "inputs: [a], detector: tails, trees: 5",
+    "models: {fraud: {plain: [a]}}",
+    "models: {fraud: {inputs: [a], learner: oracle}}",
+    FEATURE % ", agg: fraud_count, by: card, window: 1h, where: amount > 1",
+    FEATURE % ", agg: fraud_rate, by: card",
 ])  # fmt: skip
 def test_wrong_files_do_not(text: str) -> None:
     assert not valid(text)
+
+
+@pytest.mark.parametrize("text", [
+    MODEL % "inputs: [a], detector: tails, memory: 500",
+    MODEL % "inputs: [a], trees: 5",
+    "models: {fraud: {learner: logistic, seed: 3, plain: [a], inputs: [a]}}",
+    FEATURE % ", agg: fraud_count, by: [card, device], window: 28d",
+])  # fmt: skip
+def test_models_and_label_aggregates(text: str) -> None:
+    assert valid(text)
 
 
 def test_right_tables_pass() -> None:

@@ -5,6 +5,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from engine.core.decode import Decoder
 from engine.domain.fields import ENTITY_FIELDS, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.rates import Rates
+from engine.features.definition import LABEL_AGGREGATES
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
 from engine.ruleset import RuleSet, compile, defaults, ir, report, testing
@@ -63,7 +65,7 @@ OF_A_CUSTOMER = {
     ("counterparty",),
     ("payment",),
 }
-SHARED_BY_ALL = {("merchant",), ("acquirer",), ("card_bin",)}
+SHARED_BY_ALL = {("merchant",), ("terminal",), ("acquirer",), ("card_bin",)}
 """Entities of which a customer brings none of its own: their logs do not grow with the number of customers."""
 
 
@@ -124,35 +126,45 @@ def test_the_state_of_an_ordinary_customer_fits_its_budget(shipped: RuleSet) -> 
 KEY_BYTES = 90  # what Redis needs for a key of eleven bytes with its expiry, beside the value
 
 
-def test_the_detectors_inputs_stay_within_0_and_1(shipped: RuleSet) -> None:
-    assert shipped.models.anomaly is not None
-    bounded = {entry.name: entry.expr.text for entry in shipped.derived}
-    for name in shipped.models.anomaly.inputs:
-        assert re.match(r"clamp\(.*, 0, 1\)$|\(?hour\(|\(coalesce\(device_is_new", bounded[name]), bounded[name]
-
-
 def test_the_defaults_are_the_shipped_models(shipped: RuleSet) -> None:
+    """Feature for feature, once the names that only the pack gives to aggregates are spelt out."""
     empty = compile({"t.yaml": "rules: []"})
-    assert empty.models.anomaly is not None
-    assert shipped.models.anomaly is not None
+    aggregates = {definition.name: canonical(definition) for definition in shipped.features}
 
-    def spelt_out(ruleset: RuleSet, node: ir.Node) -> str:
-        derived = {entry.name: entry.expr for entry in ruleset.derived}
-        aggregates = {definition.name: canonical(definition) for definition in ruleset.features}
-        text = node.text
+    def spelt_out(node: ir.Node) -> str:
+        text = node.text.replace(defaults.PREFIX, "")
         for part in ir.walk(node):
-            if isinstance(part, ir.Feature):
-                inner = derived.get(part.name)
-                said = aggregates.get(part.name) or f"({spelt_out(ruleset, inner) if inner else ''})"
-                text = re.sub(rf"\b{re.escape(part.name)}\b(?!')", said.replace("\\", "\\\\"), text)
+            if isinstance(part, ir.Feature) and part.name in aggregates:
+                text = re.sub(rf"\b{re.escape(part.name)}\b(?!')", aggregates[part.name].replace("\\", "\\\\"), text)
         return text
 
-    ours = {entry.name: spelt_out(shipped, entry.expr) for entry in shipped.derived}
-    theirs = {entry.name: entry.expr.text for entry in empty.derived}
-    assert {defaults.PREFIX + name for name in shipped.models.anomaly.inputs} == set(empty.models.anomaly.inputs)
-    for name in shipped.models.anomaly.inputs:
-        assert re.sub(r"[()]", "", ours[name]) == re.sub(r"[()]", "", theirs[defaults.PREFIX + name])
-    config = shipped.models.anomaly
-    default = empty.models.anomaly
-    same = [(c.detector, c.trees, c.height, c.window, c.seed) for c in (config, default)]
-    assert same[0] == same[1]
+    ours = {entry.name: (spelt_out(entry.expr), entry.kind) for entry in shipped.derived}
+    theirs = {entry.name.removeprefix(defaults.PREFIX): (entry.expr.text, entry.kind) for entry in empty.derived}
+    assert list(theirs) == list(defaults.FEATURES)
+    for name, (text, kind) in theirs.items():
+        assert ours[name] == (text.replace(defaults.PREFIX, ""), kind)
+
+    def named(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(defaults.PREFIX + name for name in names)
+
+    anomaly, fraud = shipped.models.anomaly, shipped.models.fraud
+    assert anomaly is not None
+    assert fraud is not None
+    assert replace(anomaly, inputs=named(anomaly.inputs)) == empty.models.anomaly
+    assert replace(fraud, inputs=named(fraud.inputs), plain=named(fraud.plain)) == empty.models.fraud
+
+
+def test_the_anomaly_score_rests_on_what_it_says(shipped: RuleSet) -> None:
+    """Nothing of labels in the label-free detector, not through any feature that it reads."""
+    assert shipped.models.fraud is not None
+    labelled = {definition.name for definition in shipped.features if definition.agg in LABEL_AGGREGATES}
+    derived = {entry.name: entry.expr for entry in shipped.derived}
+    left, seen = list(shipped.models.fraud.plain), set()
+    while left:
+        name = left.pop()
+        seen.add(name)
+        left += (
+            [part.name for part in ir.walk(derived[name]) if isinstance(part, ir.Feature)] if name in derived else []
+        )
+    assert labelled
+    assert seen.isdisjoint(labelled)

@@ -14,7 +14,8 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("lists", "*"): ("description", "owner", "file", "values"),
     ("features", "*"): ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags"),
     ("models",): ("anomaly", "fraud"),
-    ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "inputs"),
+    ("models", "anomaly"): ("detector", "trees", "height", "window", "seed", "memory", "inputs"),
+    ("models", "fraud"): ("learner", "seed", "plain", "inputs"),
     ("rules", "*"): (
         "id", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
         "on", "when", "unless", "unless_followed_by", "then", "hard", "on_degraded", "mode", "tests",
