@@ -1,6 +1,6 @@
 """Verdicts to decisions and alerts: the records of contract section 5."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final, Literal, NamedTuple
 
@@ -76,6 +76,7 @@ class DecisionWriter:
         self,
         frame: Frame,
         verdicts: Verdicts,
+        why: Mapping[int, list[Reason]],
         degraded: Sequence[list[str]],
         positions: Sequence[int],
         effects: Effects,
@@ -87,6 +88,7 @@ class DecisionWriter:
         Args:
             frame: what the rules saw of the decision rows.
             verdicts: of the same rows.
+            why: what the fraud model says of some rows: their decisions' reasons after those of rules.
             degraded: what each row's decision could not rely on.
             positions: index of each row's record in the batch as received.
             effects: gets the decisions and the counts.
@@ -94,7 +96,7 @@ class DecisionWriter:
             seen: rows of the feature matrix whose values the decisions carry.
         """
         columns = frame.columns
-        decisions = self.decisions(frame, verdicts, degraded, model, seen)
+        decisions = self.decisions(frame, verdicts, why, degraded, model, seen)
         # Encoded together: a newline never stands inside JSON text, so the lines are the decisions again.
         bodies = _ENCODER.encode_lines(decisions).splitlines()
         digests, times = event_digests(columns), columns.time_ms.tolist()
@@ -116,6 +118,7 @@ class DecisionWriter:
         self,
         frame: Frame,
         verdicts: Verdicts,
+        why: Mapping[int, list[Reason]],
         degraded: Sequence[list[str]],
         model: str | None,
         seen: Sequence[int] = (),
@@ -154,7 +157,7 @@ class DecisionWriter:
                 OUTCOMES[outcome],
                 score,
                 Scores(odd if odd == odd else None, likely if likely == likely else None),
-                [self._reason(frame, rule, row) for rule in why] if why else nothing,
+                [*(self._reason(frame, rule, row) for rule in hit), *why.get(row, ())] if hit else nothing,
                 [ids[rule] for rule in live] if live else none,
                 [ids[rule] for rule in shadow] if shadow else none,
                 ruleset,
@@ -172,7 +175,7 @@ class DecisionWriter:
                 likely,
                 live,
                 shadow,
-                why,
+                hit,
                 late,
                 names,
                 values,
@@ -190,7 +193,7 @@ class DecisionWriter:
 
 def _alert(decision: Decision, digest: str) -> Alert:
     """The alert of a decision that is not an approval."""
-    codes = ", ".join(dict.fromkeys([reason.code for reason in decision.reasons]))
+    codes = ", ".join(dict.fromkeys([reason.code for reason in decision.reasons if reason.rule]))
     return Alert(
         f"{PREFIXES['alert']}_{digest}",
         "fraud",

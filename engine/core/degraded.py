@@ -82,7 +82,7 @@ class Standing:
         verdicts = decide(ruleset, hits, columns, self._snoozes)
         marks = [STATE_UNAVAILABLE] + [NOT_STORED] * (not stored) + [CARD_MASKED] * bool(decoded.masked[0])
         marks += [f"{ASSUMED}{ruleset.rules[rule].id}" for rule in np.flatnonzero(assumed[:, 0]).tolist()]
-        (decision,) = self._writer.decisions(frame, verdicts, [marks], None)
+        (decision,) = self._writer.decisions(frame, verdicts, {}, [marks], None)
         return Degraded(msgspec.json.encode(decision), decision.decision)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.core.decisions import DecisionWriter, Weights
 from engine.core.effects import Effects, Output
+from engine.core.fraud_reasons import fraud_reasons
 from engine.core.identities import identities
 from engine.core.models import Models, Scored
 from engine.core.snoozes import Snoozes
@@ -79,12 +80,13 @@ class Judge:
         self,
         frame: Frame,
         verdicts: Verdicts,
+        scored: Scored,
         judged: NDArray[np.intp],
         rows: Rows,
         warming: Warming,
         effects: Effects,
     ) -> list[tuple[int, Output]]:
-        """The outputs of the decisions on the events `judged` of `rows`; they are what `frame` holds."""
+        """The outputs of the decisions on the events `judged` of `rows`; they are what `frame` and `scored` hold."""
         degraded = self._degraded(frame.columns, judged, rows.masked[judged], verdicts, warming)
         for name, model, scores in (
             ("fraud_not_ready", self.models.fraud, frame.score_fraud),
@@ -97,8 +99,11 @@ class Judge:
         self._count(verdicts, effects)
         for at, place in enumerate(places) if rows.explain else ():
             if place in rows.explain:
-                effects.explanations[place] = _encode(explanation(self.ruleset, frame, at, verdicts))
-        return self._writer.write(frame, verdicts, degraded, places, effects, self.models.version, rows.seen)
+                pushed = [reason.detail for reason in fraud_reasons(self.models, scored, at)]
+                told = {**explanation(self.ruleset, frame, at, verdicts), "fraud_model": pushed}
+                effects.explanations[place] = _encode(told)
+        why = {int(at): fraud_reasons(self.models, scored, int(at)) for at in np.flatnonzero(verdicts.outcome)}
+        return self._writer.write(frame, verdicts, why, degraded, places, effects, self.models.version, rows.seen)
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:
         """How often each rule hit, for metrics."""
@@ -154,9 +159,9 @@ def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame 
     values = rows.matrix if everything else rows.matrix[:, some]
     if len(values) != len(ruleset.rows):
         values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates, watching=True)
-    scores = np.full((2, rows.columns.n), np.nan)
-    for place, known in enumerate((judged.score_anomaly, judged.score_fraud) if judged is not None else ()):
+    scores = np.full((4, rows.columns.n), np.nan)
+    for place, known in enumerate(judged.scores if judged is not None else ()):
         if known is not None:
             scores[place, decides] = known
-    anomaly, fraud = scores[:, some]
-    return Frame(picked, values, anomaly, fraud, lists=rows.lists, rates=rows.rates)
+    anomaly, fraud, anomaly_top, fraud_top = scores[:, some]
+    return Frame(picked, values, anomaly, fraud, rows.lists, rows.rates, anomaly_top, fraud_top)

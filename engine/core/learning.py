@@ -5,11 +5,15 @@ changes little of it. So the head holds two keys: a snapshot of the detector aft
 the inputs of those it has learned since, appended with each batch. To restore it, the snapshot is loaded and the inputs
 are learned again, and nothing else: no output, no state of any customer.
 
+With a detector goes where its scores stand among recent ones (`engine.scoring.rank`): it is part of the snapshot, and
+scores that are learned again are ranked again.
+
 The inputs are stored because the log does not hold them: they are features as of the moment the event was processed,
 and the state that gave them has moved on. What is stored follows from the events alone: not from the size of batches,
 nor from crashes.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,8 +22,9 @@ from numpy.typing import NDArray
 
 from engine.domain.ops import APPEND, DELETE, KEY_HEAD, SET, Op, pack
 from engine.scoring.base import Detector
+from engine.scoring.rank import Rank
 
-HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"  # `Detector.dump` at the last snapshot
+HEAD_ANOMALY: Final = KEY_HEAD + b"anomaly"  # detector and rank at the last snapshot
 HEAD_LEARNED: Final = KEY_HEAD + b"learned"  # float64 LE, inputs of one event after another: what it learned since
 ANOMALY: Final = (HEAD_ANOMALY, HEAD_LEARNED)
 PLAIN: Final = (KEY_HEAD + b"plain", KEY_HEAD + b"plain_learned")
@@ -28,7 +33,11 @@ PLAIN: Final = (KEY_HEAD + b"plain", KEY_HEAD + b"plain_learned")
 SNAPSHOT_EVERY: Final = 4_096
 """Events between two snapshots. With six inputs at most 192 KB in the head and 10 ms of a restart; docs/state.md."""
 
+RANK_MEMORY: Final = 10_000
+"""Scores after which one counts a third for where others stand."""
+
 Matrix = NDArray[np.float64]
+_LENGTH: Final = struct.Struct("<I")  # of the detector's state in a snapshot; the rank's follows it
 _VALUE: Final = np.dtype("<f8")
 
 
@@ -53,6 +62,7 @@ class Learner:
         keys: tuple[bytes, bytes] = ANOMALY,
     ) -> None:
         self.detector = detector
+        self._rank = Rank(RANK_MEMORY)
         self._keys = keys
         self._every = every
         self._backed = backed
@@ -65,33 +75,50 @@ class Learner:
         """Load the last snapshot and learn what came after it. Raises `ValueError` where either does not fit."""
         snapshot, since = self._keys
         if snapshot in head:
-            self.detector.load(head[snapshot])
+            self._load(head[snapshot])
         learned = np.frombuffer(head.get(since, b""), _VALUE)
         events, rest = divmod(learned.size, self.detector.inputs)
         if rest:
             raise ValueError(f"{learned.size} inputs learned since the snapshot do not fit {self.detector.version}")
         if events:
-            self.detector.score_then_learn(np.ascontiguousarray(learned.reshape(events, -1).T, np.float64))
+            self._take(np.ascontiguousarray(learned.reshape(events, -1).T, np.float64))
         self._since = events
 
-    def score(self, x: Matrix) -> Matrix:
-        """Score each event, then learn it, in order: see `Detector.score_then_learn`."""
+    def _load(self, snapshot: bytes) -> None:
+        if len(snapshot) < _LENGTH.size:
+            raise ValueError("detector state is damaged: it is too short")
+        end = _LENGTH.size + _LENGTH.unpack_from(snapshot)[0]
+        self.detector.load(snapshot[_LENGTH.size : end])
+        self._rank.load(snapshot[end:])
+
+    def _take(self, x: Matrix) -> tuple[Matrix, Matrix]:
+        scores = self.detector.score_then_learn(x)
+        return scores, self._rank.tops(scores)
+
+    def score(self, x: Matrix) -> tuple[Matrix, Matrix]:
+        """Score each event, then learn it, in order: see `Detector.score_then_learn`.
+
+        Returns the scores, and the share of recent events with at least this score, float64 `(n,)` each.
+        """
         if not self._backed:
-            return self.detector.score_then_learn(x)
-        scores = []
+            return self._take(x)
+        scores: list[tuple[Matrix, Matrix]] = []
         start, end = 0, x.shape[1]
         while start < end:
             stop = min(end, start + max(1, self._every - self._since))
             part = np.ascontiguousarray(x[:, start:stop])
-            scores.append(self.detector.score_then_learn(part))
+            scores.append(self._take(part))
             self._learned.append(part.T.astype(_VALUE).tobytes())
             self._since += stop - start
             start = stop
             if self._since >= self._every:
-                self._snapshot = self.detector.dump()
+                state = self.detector.dump()
+                self._snapshot = _LENGTH.pack(len(state)) + state + self._rank.dump()
                 self._learned.clear()
                 self._since = 0
-        return np.concatenate(scores) if scores else np.empty(0)
+        if not scores:
+            return np.empty(0), np.empty(0)
+        return np.concatenate([part for part, _ in scores]), np.concatenate([part for _, part in scores])
 
     def ops(self) -> list[bytes]:
         """State operations for what was learned since the last call."""

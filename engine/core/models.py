@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.effects import Learning
 from engine.core.learning import ANOMALY, PLAIN, Learner, forget
 from engine.domain.hashing import hash64
 from engine.domain.trainer import Trainer
@@ -17,9 +18,13 @@ from engine.ruleset import meaning
 from engine.ruleset.model import AnomalyConfig
 from engine.ruleset.ruleset import RuleSet
 from engine.scoring.base import Detector
+from engine.scoring.drift.alarm import DriftAlarm
+from engine.scoring.drift.monitor import DriftMonitor
+from engine.scoring.drift.monitor import forget as forget_drift
 from engine.scoring.fraud_model import FraudModel, LearnerSettings
 from engine.scoring.packing import pack_inputs, unpack_inputs
 from engine.scoring.registry import create
+from engine.scoring.rows import LabelledRows
 from engine.scoring.tails import evidence, ordinary
 
 PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
@@ -39,7 +44,7 @@ class Scored(NamedTuple):
 
     Attributes:
         anomaly, fraud: the scores.
-        fraud_top: share of recent decisions with at least this fraud score.
+        anomaly_top, fraud_top: share of recent decisions with at least this score.
         margin, plain, labelled, share, inputs: what the learner is told later (`engine.scoring.rows.LabelledRows`);
             `inputs` is `(n, inputs)`.
         ordinary: how ordinary the payment looked to the label-free detector.
@@ -47,6 +52,7 @@ class Scored(NamedTuple):
 
     anomaly: Floats
     fraud: Floats
+    anomaly_top: Floats
     fraud_top: Floats
     margin: Floats
     plain: Floats
@@ -63,14 +69,21 @@ class Models:
         ruleset: in force.
         anomaly, plain: its detectors; None where it has none.
         fraud: its fraud model; None where it has none.
+        drift: watches what the fraud model sees, says and learns; None where there is none.
     """
 
     def __init__(
-        self, ruleset: RuleSet, anomaly: Learner | None, plain: Learner | None, fraud: FraudModel | None
+        self,
+        ruleset: RuleSet,
+        anomaly: Learner | None,
+        plain: Learner | None,
+        fraud: FraudModel | None,
+        drift: DriftMonitor | None,
     ) -> None:
         self.anomaly = anomaly
         self.plain = plain
         self.fraud = fraud
+        self.drift = drift
         self._of = ruleset
         config = ruleset.models
         self._anomaly_rows = ruleset.model_inputs(config.anomaly) if config.anomaly is not None else []
@@ -91,6 +104,8 @@ class Models:
         made = self._made(ruleset, every, trainer, backed, self)
         if self.fraud is not None and made.fraud is not self.fraud:
             made._goodbyes += self.fraud.forget()
+        if self.drift is not None and made.drift is None:
+            made._goodbyes += forget_drift()
         for before, after, keys in ((self.anomaly, made.anomaly, ANOMALY), (self.plain, made.plain, PLAIN)):
             if before is not None and after is None:
                 made._goodbyes += forget(keys)
@@ -101,7 +116,7 @@ class Models:
     def _made(cls, ruleset: RuleSet, every: int, trainer: Trainer, backed: bool, before: "Models | None") -> "Models":
         """Those of a rule set; what `before` has of the same meaning goes on."""
         old = before._of if before is not None else None
-        anomaly = plain = fraud = None
+        anomaly = plain = fraud = drift = None
         detector = new_detector(ruleset)
         if detector is not None:
             anomaly = Learner(detector, every, backed=backed, replaces=old is not None)
@@ -116,11 +131,13 @@ class Models:
                 plain = before.plain
         if config is not None:
             if before is not None and old is not None and meaning.of_fraud(old) == meaning.of_fraud(ruleset):
-                fraud = before.fraud
+                fraud, drift = before.fraud, before.drift
             else:
                 settings = LearnerSettings(learner=config.learner, seed=config.seed)
                 fraud = FraudModel(config.inputs, settings, trainer, backed=backed)
-        return cls(ruleset, anomaly, plain, fraud)
+                whole = [ruleset.kinds[row] != "number" for row in ruleset.model_inputs(config)]
+                drift = DriftMonitor(config.inputs, whole=whole, backed=backed, replaces=old is not None)
+        return cls(ruleset, anomaly, plain, fraud, drift)
 
     def restore(self, head: Mapping[bytes, bytes]) -> None:
         """Go on where the stored state ends. Raises `ValueError` where a detector's does not fit."""
@@ -129,6 +146,8 @@ class Models:
                 learner.restore(head)
         if self.fraud is not None:
             self.fraud.restore(head)
+        if self.drift is not None:
+            self.drift.restore(head)
 
     @property
     def version(self) -> str | None:
@@ -146,18 +165,24 @@ class Models:
         """
         n = values.shape[1]
         nothing = np.full(n, np.nan)
-        anomaly = self._detect(self.anomaly, self._anomaly_rows, values)
+        anomaly, top = self._detect(self.anomaly, self._anomaly_rows, values)
         if self.fraud is None:
             no_inputs, no_share = np.empty((n, 0), np.uint16), np.zeros(n, np.float32)
-            return Scored(anomaly, nothing, nothing, nothing, nothing, nothing, no_share, no_inputs, ordinary(anomaly))
-        plain = self._detect(self.plain, self._plain_rows, values)
+            return Scored(
+                anomaly, nothing, top, nothing, nothing, nothing, nothing, no_share, no_inputs, ordinary(anomaly)
+            )
+        plain, _ = self._detect(self.plain, self._plain_rows, values)
         with np.errstate(over="ignore"):  # beyond the range of a float32: infinite
             inputs = pack_inputs(np.ascontiguousarray(values[self._fraud_rows].T, np.float32))
         strange, labelled = evidence(plain), evidence(anomaly)
-        scores = self.fraud.score(unpack_inputs(inputs), strange, labelled)
+        seen = unpack_inputs(inputs)
+        scores = self.fraud.score(seen, strange, labelled)
+        if self.drift is not None:
+            self.drift.observe(seen, scores.probability)
         return Scored(
             anomaly,
             scores.probability,
+            top,
             scores.rank,
             scores.margin,
             strange,
@@ -167,15 +192,46 @@ class Models:
             ordinary(plain),
         )
 
-    def _detect(self, learner: Learner | None, rows: list[int], values: Matrix) -> Floats:
+    def learning(self, now_ms: int) -> Learning | None:
+        """How the fraud model stands at a time; None where there is none."""
+        fraud = self.fraud
+        if fraud is None:
+            return None
+        age_ms = now_ms - fraud.snapshot.boundary_ms if fraud.snapshot is not None else None
+        return Learning(fraud.version, fraud.rows, age_ms, len(self.problems))
+
+    def _detect(self, learner: Learner | None, rows: list[int], values: Matrix) -> tuple[Floats, Floats]:
         if learner is None:
-            return np.full(values.shape[1], np.nan)
+            nothing = np.full(values.shape[1], np.nan)
+            return nothing, nothing
         return learner.score(np.ascontiguousarray(values[rows]))
+
+    def learn(self, rows: LabelledRows) -> None:
+        """Labels have arrived, or payments have matured."""
+        if self.fraud is not None:
+            self.fraud.learn(rows)
+        if self.drift is not None:
+            self.drift.labels(rows)
+
+    def advance(self, hour_ms: int) -> list[DriftAlarm]:
+        """The clock has come to a full hour, before anything of it is scored. Returns what has drifted."""
+        if self.fraud is not None:
+            self.fraud.advance(hour_ms)
+        return self.drift.hour(hour_ms) if self.drift is not None else []
+
+    @property
+    def problems(self) -> list[str]:
+        """Parts of the stored state that could not be read, found at the start."""
+        return [problem for part in (self.fraud, self.drift) if part is not None for problem in part.problems]
+
+    def usual(self) -> Floats:
+        """The median of each input of the fraud model over the weeks before, NaN where unknown."""
+        return self.drift.usual() if self.drift is not None else np.full(self.inputs, np.nan)
 
     def ops(self) -> list[bytes]:
         """State operations for what was learned since the last call."""
         packed, self._goodbyes = self._goodbyes, []
-        for part in (self.anomaly, self.plain, self.fraud):
+        for part in (self.anomaly, self.plain, self.fraud, self.drift):
             if part is not None:
                 packed += part.ops()
         return packed

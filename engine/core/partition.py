@@ -16,9 +16,10 @@ import numpy as np
 from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
 from engine.core.clock import UNSET, ShardClock
+from engine.core.damage import damaged
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
-from engine.core.effects import Effects
+from engine.core.effects import Effects, Output
 from engine.core.instants import parse_time
 from engine.core.label_desk import LabelDesk
 from engine.core.observers import Observers
@@ -134,12 +135,14 @@ class Partition:
             lateness_ms=lateness_ms,
             customers_max=settings.customers_max,
         )
+        self._told = False
         self._tell_desk()
         self._stages = Stages(
             self._force,
             self._rewards,
             self._observers,
             self._desk,
+            shard=self.shard,
             features_out=self._features_out,
             probe=self._probed,
         )
@@ -246,6 +249,7 @@ class Partition:
         effects.accepted = columns.n + len(decoded.controls) - len(adopted.rejects)
         effects.late = int(np.count_nonzero(columns.late))
         parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
+        parts += [(0, output) for output in self._damage()]
         self.probe("admit")
         if columns.n:
             begins = self._clock.now == UNSET
@@ -258,6 +262,7 @@ class Partition:
         effects.outputs = [output for _, output in parts]
         ops += [*self._observers.flush(), *self._desk.flush()]
         effects.labels, self._desk.counts = self._desk.counts, Counter()
+        effects.learning = self._force.judge.models.learning(self._clock.now)
         if self._backed:
             ops += [*self._force.ops(), *self._rates_op(decoded.rates), *self._clock_op()]
         effects.ops = b"".join(ops)
@@ -274,6 +279,11 @@ class Partition:
                 self._observers.adopt(self.ruleset)
                 self._tell_desk()
         return self._adopted[1]
+
+    def _damage(self) -> list[Output]:
+        """Told once, with the first batch after a start."""
+        told, self._told = self._told, True
+        return [] if told else damaged(self._force.judge.models.problems, self.shard, self._clock.now)
 
     def _tell_desk(self) -> None:
         """What the rule set in force keeps cases for."""

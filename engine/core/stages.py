@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from engine.core.adoption import InForce
 from engine.core.clock import UNSET
+from engine.core.drift_alerts import drift_alert
 from engine.core.effects import Effects, Output
 from engine.core.judging import Rows, declined, seen_by
 from engine.core.known import Known
 from engine.core.label_desk import Decided, LabelDesk
+from engine.core.models import Models
 from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
 from engine.core.rewards import Rewards, ledger_rows
@@ -22,6 +24,7 @@ from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.sharing import Touches
 from engine.ruleset.ruleset import Frame
+from engine.scoring.drift.alarm import DriftAlarm
 
 Matrix = NDArray[np.float64]
 Parts = list[tuple[int, Output]]
@@ -72,6 +75,7 @@ class Stages:
     Args:
         force: what is in force.
         rewards, observers, desk: of the shard.
+        shard: its number.
         features_out: also render every declared feature of every event.
         probe: told the name of each stage as it ends.
     """
@@ -83,6 +87,7 @@ class Stages:
         observers: Observers,
         desk: LabelDesk,
         *,
+        shard: int,
         features_out: bool,
         probe: Callable[[str], None],
     ) -> None:
@@ -90,16 +95,19 @@ class Stages:
         self._rewards = rewards
         self._observers = observers
         self._desk = desk
+        self._shard = shard
         self._features_out = features_out
         self._probe = probe
         self._wanted: Wanted | None = None
         self._hour = UNSET
+        self._told: Models | None = None
 
     def run(self, stretch: Stretch, ops: list[bytes], effects: Effects) -> Parts:
         """Take the events of one hour of the clock through every stage. Adds packed operations to `ops` and counts to
         `effects`."""
-        known = self._begin(int(stretch.labels_ms[0]))
-        parts: Parts = []
+        known, alarms = self._begin(int(stretch.labels_ms[0]))
+        event_id, place = stretch.columns.events[0].event_id, stretch.positions[0]
+        parts: Parts = [(place, drift_alert(alarm, self._shard, event_id)) for alarm in alarms]
         for start, end in pairwise([0, *self._desk.cuts(stretch.columns), stretch.columns.n]):
             part = stretch.part(start, end)
             arrived = self._desk.arrive(part.columns, part.labels_ms)
@@ -111,25 +119,22 @@ class Stages:
             known = []
         return parts
 
-    def _begin(self, now: int) -> list[Known]:
+    def _begin(self, now: int) -> tuple[list[Known], list[DriftAlarm]]:
         """What goes by the hour, before the first event of one: what has matured is learned, and what was learned at
-        the last boundary is put to work. Returns what has become known."""
-        hour = now - now % STRETCH_MS
-        if now == UNSET or hour <= self._hour:
-            return []
-        self._hour = hour
+        the last boundary is put to work. Returns what has become known, and what has drifted."""
+        hour, models = now - now % STRETCH_MS, self._force.judge.models
+        if now == UNSET or (hour <= self._hour and models is self._told):
+            return [], []
+        self._hour, self._told = hour, models  # others that a rule set has brought are told the hour, as after a start
         matured = self._desk.matured(hour)
         if matured is not None:
             self._learn(matured)
-        fraud = self._force.judge.models.fraud
-        if fraud is not None:
-            fraud.advance(hour)
-        return [] if matured is None else [matured]
+        alarms = models.advance(hour)
+        return [] if matured is None else [matured], alarms
 
     def _learn(self, known: Known) -> None:
-        fraud = self._force.judge.models.fraud
-        if fraud is not None and known.learned is not None:
-            fraud.learn(known.learned)
+        if known.learned is not None:
+            self._force.judge.models.learn(known.learned)
 
     def _features(self, stretch: Stretch, known: list[Known], ops: list[bytes], effects: Effects) -> Matrix:
         """The features of the events; label rows are put between them on the way."""
@@ -203,10 +208,11 @@ class Stages:
             values = force.ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
         scored = force.judge.score(picked, values)
         self._probe("score")
-        frame = Frame(picked, values, scored.anomaly, scored.fraud, lists=rows.lists, rates=rows.rates)
+        tops = scored.anomaly_top, scored.fraud_top
+        frame = Frame(picked, values, scored.anomaly, scored.fraud, rows.lists, rows.rates, *tops)
         verdicts = force.judge.verdicts(frame, force.snoozes)
         self._probe("rules")
-        parts = force.judge.write(frame, verdicts, judged, rows, force.warming, effects)
+        parts = force.judge.write(frame, verdicts, scored, judged, rows, force.warming, effects)
         refused = declined(verdicts, judged)
         self._desk.keep(Decided(picked, judged, np.isin(judged, list(refused)), scored), columns, labels_ms)
         self._probe("decide")

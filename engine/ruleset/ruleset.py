@@ -47,12 +47,14 @@ class Frame:
     top_anomaly: NDArray[np.float64] | None = None
     top_fraud: NDArray[np.float64] | None = None
 
+    @property
+    def scores(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Scores and tops in the order of `engine.ruleset.types.SCORES`."""
+        return self.score_anomaly, self.score_fraud, self.top_anomaly, self.top_fraud
+
     def batch(self) -> Batch:
         """The frame as the evaluators take it."""
-        scores = dict(
-            zip(SCORES, (self.score_anomaly, self.score_fraud, self.top_anomaly, self.top_fraud), strict=True)
-        )
-        return Batch(self.columns, self.matrix, scores, self.lists, self.rates)
+        return Batch(self.columns, self.matrix, dict(zip(SCORES, self.scores, strict=True)), self.lists, self.rates)
 
 
 class RuleSet:

@@ -24,6 +24,9 @@ EVENTS, WEIGHT = 0, 1  # of the clock
 Floats = NDArray[np.float64]
 
 
+NEAREST: Final = 1e-7  # to 0 and 1, of a score
+
+
 @njit
 def bin_of(margin: float) -> int:
     """Bin of a margin."""
@@ -113,6 +116,16 @@ class Rank:
     def finish(self, margins: Floats, curve: calibration.Curve) -> tuple[Floats, Floats, NDArray[np.uint16]]:
         """Probability by a curve, then what `places` gives."""
         return probabilities(margins, *curve), *self.places(margins)
+
+    def tops(self, scores: Floats) -> Floats:
+        """Share of recent scores, from 0 to 1, that are at least as high: NaN where a score is, and before enough were
+        seen. They are counted, in order."""
+        found = np.full(len(scores), np.nan)
+        there = np.flatnonzero(~np.isnan(scores))
+        if len(there):
+            inside = np.clip(scores[there], NEAREST, 1.0 - NEAREST)
+            found[there] = self.places(np.log(inside / (1.0 - inside)))[0]
+        return found
 
     def recount(self, codes: NDArray[np.uint16]) -> None:
         """Count again what `finish` gave as bins. Raises `ValueError` where one does not exist."""

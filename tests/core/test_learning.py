@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.adapters.memory_store import MemoryStore
 from engine.core.controls import stretches
-from engine.core.learning import HEAD_ANOMALY, HEAD_LEARNED, Learner
+from engine.core.learning import HEAD_ANOMALY, HEAD_LEARNED, RANK_MEMORY, Learner
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.ops import unpack
@@ -20,6 +20,7 @@ from engine.generator.stream import generate
 from engine.ports.store import Commit
 from engine.ruleset import RuleSet, compile
 from engine.scoring.half_space_trees import HalfSpaceTrees
+from engine.scoring.rank import Rank
 from tests.core.rig import Store
 
 INPUTS = 3
@@ -72,7 +73,7 @@ def test_any_batches_and_restarts_give_the_detector_and_the_stored_bytes_of_one_
     found = []
     edges = [0, *sorted(min(cut, x.shape[1]) for cut in cuts), x.shape[1]]
     for batch, (start, end) in enumerate(pairwise(edges)):
-        found.append(running.score(x[:, start:end]))
+        found.append(running.score(x[:, start:end])[0])
         store.take(b"".join(running.ops()))
         if batch in restarts:
             running = learner(store, every)
@@ -80,6 +81,28 @@ def test_any_batches_and_restarts_give_the_detector_and_the_stored_bytes_of_one_
     assert running.detector.dump() == plain.dump() == learner(store, every).detector.dump()
     assert store == whole
     assert len(store.get(HEAD_LEARNED, b"")) == x.shape[1] % every * INPUTS * 8
+
+
+def test_where_scores_stand_is_restored_too() -> None:
+    x = np.random.default_rng(1).random((INPUTS, 900))
+    scores = detector().score_then_learn(x)
+    expected = Rank(RANK_MEMORY).tops(scores)
+    assert np.isnan(expected).sum() < 300
+    store = Store()
+    found = []
+    for start, end in pairwise([0, 3, 250, 256, 300, 301, 700, 900]):
+        running = learner(store, 100)
+        part, tops = running.score(x[:, start:end])
+        store.take(b"".join(running.ops()))
+        np.testing.assert_array_equal(part, scores[start:end])
+        found.append(tops)
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\0\0", b"\xff\0\0\0abc"])
+def test_a_damaged_snapshot_is_refused(damaged: bytes) -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        learner(Store({HEAD_ANOMALY: damaged}))
 
 
 def test_a_commit_carries_what_was_learned_and_not_the_detector() -> None:

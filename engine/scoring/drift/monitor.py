@@ -43,6 +43,9 @@ class DriftMonitor:
         whole: which inputs are whole numbers or conditions, for how figures are shown; none unless told.
         backed: a state store stands behind; without one `ops` gives nothing.
         replaces: the head holds the state of an earlier monitor, which is to go.
+
+    Attributes:
+        problems: what could not be read at `restore`, in words.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class DriftMonitor:
         self._whole = np.array(whole or [False] * len(self._names), np.bool_)
         self._backed = backed
         self._replaces = replaces
+        self.problems: list[str] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -145,18 +149,16 @@ class DriftMonitor:
         return packed
 
     def restore(self, head: Mapping[bytes, bytes]) -> None:
-        """Go on from stored state. Raises `ValueError` where it is damaged or of other inputs.
-
-        Then it is as if nothing had been seen.
-        """
+        """Go on from stored state. Where it is damaged or of other inputs, the monitor begins anew, see `problems`."""
         try:
             if HEAD_PAST in head:
                 self.load(head[HEAD_PAST])
             if HEAD_TODAY in head:
                 self._restore_today(head[HEAD_TODAY], head.get(HEAD_ROWS, b""))
-        except ValueError:
+        except ValueError as error:
             self._begin()
-            raise
+            self._replaces = True
+            self.problems.append(str(error))
 
     def _restore_today(self, today: bytes, rows: bytes) -> None:
         numbers = blob.expect(blob.read(MAGIC, today, _WHAT)[0], "<i8", (5 + 2 * len(self._means),), _WHAT).tolist()

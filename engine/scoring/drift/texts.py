@@ -11,22 +11,13 @@ from engine.scoring.drift.alarm import INPUTS, LABELS, SCORE, SKILL, DriftAlarm
 from engine.scoring.drift.histogram import EDGES, MISSING, ZERO, moved
 from engine.scoring.drift.inputs import InputWatch
 from engine.scoring.drift.means import LOSS_MAX, Shift
+from engine.scoring.figures import number, percent
 
 NAMED_MAX: Final = 3
 """Inputs that an alarm names."""
 
 EXCESS_MIN: Final = 0.02
 """An input that is no farther out than this beyond its calm days is not named as a cause of something else."""
-
-
-def number(value: float) -> str:
-    """Three significant digits."""
-    return f"{value:.3g}"
-
-
-def percent(share: float) -> str:
-    """A share in per cent, finer where it is small."""
-    return f"{100.0 * share:.1f} %" if share >= 0.01 else f"{100.0 * share:.2f} %"
 
 
 _MEANS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
