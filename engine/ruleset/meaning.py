@@ -67,10 +67,8 @@ def of_rule(ruleset: RuleSet, rule: Rule) -> dict[str, Any]:
     parts["decision"] = None if rule.decision is None else OUTCOMES[rule.decision]
     parts["detail"] = rule.detail or rule.description
     parts.update(reads(ruleset, rule.when, rule.unless))
-    if "anomaly" in rule.scores:
-        parts["score.anomaly"] = str(of_model(ruleset))
-    if "fraud" in rule.scores:
-        parts["score.fraud"] = str(of_fraud(ruleset))
+    for name in rule.scores:
+        parts[f"score.{name}"] = str((of_model if name.startswith("anomaly") else of_fraud)(ruleset))
     return parts
 
 
