@@ -102,8 +102,8 @@ class LabelDesk:
         self._settings = settings
         self._backed = backed
         self._late = lateness_ms
-        longest_ms = max(settings.horizon_ms, settings.maturity_ms + DAY_MS)
-        self._book = Casebook(longest_ms, backed=backed, customers_max=customers_max)
+        self._longest_ms = max(settings.horizon_ms, settings.maturity_ms + DAY_MS)
+        self._book = Casebook(self._longest_ms, backed=backed, customers_max=customers_max)
         self._maturing = Maturing(backed=backed, stored=head.get(HEAD_MATURING, b""))
         self._done = int.from_bytes(head[HEAD_LABELS], "little", signed=True) if HEAD_LABELS in head else UNSET
         self._saved = self._done
@@ -151,16 +151,18 @@ class LabelDesk:
         n = sum(len(cases) for _, cases in parts)
         return c.as_rows(parts, np.zeros(n, np.int64), np.full(n, LEGITIMATE, np.int8), np.arange(n)) if n else None
 
-    def _window(self, time_ms: int, value: int) -> tuple[int, int]:
-        """Times of the decisions of which something told at a time can be."""
+    def _window(self, time_ms: int, value: int, now: int = UNSET) -> tuple[int, int]:
+        """Times of the decisions of which something told at a time can be, when the clock stands at `now`."""
         back = self._settings.maturity_ms + DAY_MS if value == c.VOID else self._settings.horizon_ms
-        return time_ms - back, time_ms + self._late
+        return max(time_ms - back, now - self._longest_ms), time_ms + self._late
 
-    def _told(self, columns: Columns) -> Iterator[tuple[int, int, list[tuple[Place, Case]]]]:
+    def _told(
+        self, columns: Columns, clock: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[int, int, list[tuple[Place, Case]]]]:
         """Row, value and cases of the events that tell something. A case is as it was left by the one before."""
         rows, values = tidings(columns, self._settings.fraud_codes)
         for row, value in zip(rows, values.tolist(), strict=True):
-            window = self._window(int(columns.time_ms[row]), value)
+            window = self._window(int(columns.time_ms[row]), value, int(clock[row]) if clock is not None else UNSET)
             customer, payment = int(columns.strings[_CUSTOMER, row]), int(columns.strings[_PAYMENT, row])
             yield row, value, self._book.find(customer, payment, *window)
 
@@ -185,7 +187,7 @@ class LabelDesk:
     def arrive(self, columns: Columns, clock: NDArray[np.int64]) -> Known | None:
         """What becomes known in a stretch: by its events, and by the clock, which is given after each row."""
         told: list[Told] = []
-        for row, value, found in self._told(columns):
+        for row, value, found in self._told(columns, clock):
             now = int(clock[row])
             time_ms = int(columns.time_ms[row])
             if now != UNSET:
@@ -245,21 +247,26 @@ class LabelDesk:
         cases["inputs"] = scored.inputs
         self._book.add(customers, form, cases)
         waiting = ~decided.declined
-        for at, notice in self._voided(cases, customers, decided.rows, stretch):
+        for at, notice in self._voided(cases, customers, decided.rows, stretch, clock):
             waiting[at] = False
             self._book.note(place_of(int(customers[at]), int(cases["decided_ms"][at])), notice)
         if waiting.any():
             self._maturing.add(form, cases if waiting.all() else cases[waiting])
 
     def _voided(
-        self, cases: Cases, customers: NDArray[np.uint64], rows: NDArray[np.intp], stretch: Columns
+        self,
+        cases: Cases,
+        customers: NDArray[np.uint64],
+        rows: NDArray[np.intp],
+        stretch: Columns,
+        clock: NDArray[np.int64],
     ) -> list[tuple[int, Notice]]:
         """Decisions of a stretch that came to nothing in it, after they were made: which, and what is noted."""
         found: dict[int, Notice] = {}
         told, values = tidings(stretch, self._settings.fraud_codes)
         for row in (row for row, value in zip(told, values.tolist(), strict=True) if value == c.VOID):
             time_ms = int(stretch.time_ms[row])
-            low, high = self._window(time_ms, c.VOID)
+            low, high = self._window(time_ms, c.VOID, int(clock[row]))
             same = (customers == stretch.strings[_CUSTOMER, row]) & (cases["payment"] == stretch.strings[_PAYMENT, row])
             same &= (
                 (rows < row) & (cases["decided_ms"] >= low) & (cases["decided_ms"] <= high) & (cases["declined"] == 0)
