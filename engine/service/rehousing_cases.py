@@ -39,8 +39,8 @@ class WaitingCases:
             self._routes.learn(identities, np.full(len(identities), route, np.uint32))
 
     async def move(self, past: Generation, homes: Mapping[int, Sequence[int]], filling: Filling) -> None:
-        """Bring all there. `homes`: by old shard, those its customers can go to; cases whose customer nobody named go to
-        the first."""
+        """Bring all there. `homes`: by old shard, those its customers can go to; cases whose customer nobody
+        named go to the first."""
         hours = {shard: buckets(head.state.get(HEAD_MATURING, b"")) for shard, head in self._heads.items()}
         for hour in sorted(set().union(*hours.values())):
             found: dict[int, list[bytes]] = {}
