@@ -19,7 +19,7 @@ class Detector(Protocol):
 
     - the scores depend on the sequence of events only, never on how it is cut into batches;
     - a score is NaN until the detector is ready, and then in [0, 1], higher is more unusual, never NaN;
-    - a missing input (NaN) or one outside [0, 1] is dealt with and never reaches the state as it is;
+    - a missing input (NaN), an infinite one or one out of range is dealt with and never reaches the state as it is;
     - `load(dump())` gives a detector that continues to the same bits;
     - `load` refuses bytes that are damaged or belong to another configuration with `ValueError`, and changes nothing.
     """
@@ -39,7 +39,7 @@ class Detector(Protocol):
     def score_then_learn(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score each event, then learn it, in order.
 
-        Takes float64 `(inputs, n)` with values meant for [0, 1]; returns float64 `(n,)`, NaN where not ready.
+        Takes float64 `(inputs, n)`, of the range the detector asks for; returns float64 `(n,)`, NaN where not ready.
         Raises `ValueError` on any other shape.
         """
 
