@@ -14,7 +14,9 @@ import pytest
 from engine.core.decode import Decoder
 from engine.domain.fields import ENTITY_FIELDS, STRING_INDEX
 from engine.domain.hashing import hash64
+from engine.domain.labels import LEGITIMATE
 from engine.domain.rates import Rates
+from engine.features.columns import label_rows
 from engine.features.definition import LABEL_AGGREGATES
 from engine.features.plan import Plan
 from engine.features.state import FeatureState
@@ -109,11 +111,17 @@ def test_the_state_of_an_ordinary_customer_fits_its_budget(shipped: RuleSet) -> 
     asks = np.array([hash64(kind) for kind in ("payment.requested", "transfer.sent")], np.uint64)
     columns.decides[:] = np.isin(columns.string("type"), asks)  # as admission would
     assert columns.decides.sum() == 12
+    asked = columns.take(np.flatnonzero(columns.decides))
     plan = Plan.compile(shipped.features)
     state, store = FeatureState(plan), Store()
-    store.fill(state, columns)
-    store.apply(state.update(columns)[1])
+    known = label_rows(  # every payment is known to be good eight days later
+        asked.time_ms + 8 * 86_400_000, np.full(asked.n, LEGITIMATE, np.int8), np.full(asked.n, 0.9), asked.strings
+    )
+    for batch in (columns, known):
+        store.fill(state, batch)
+        store.apply(state.update(batch)[1])
     entities = {STRING_INDEX[field]: entity for entity, field in ENTITY_FIELDS.items()}
+    assert any(group.labels for group in plan.groups)
     names = {group.id: tuple(entities[int(row)] for row in group.by_rows) for group in plan.groups}
     sizes: dict[tuple[str, ...], int] = collections.Counter()
     for key, value in store.data.items():
