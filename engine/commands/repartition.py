@@ -38,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--customers", type=Path, metavar="FILE", help="ids of all customers, one a line, where at hand"
     )
     parser.add_argument(
+        "--carry", action="store_true", help="copy records that are not processed to the new topic, by their keys"
+    )
+    parser.add_argument(
         "--wait", action="store_true", help="until all is processed and the workers are stopped; learn meanwhile"
     )
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port[,host:port]")
@@ -112,11 +115,20 @@ async def _move(loaded: "Settings", args: argparse.Namespace, note: "Note") -> N
 
     await _see_to(loaded, note)
     old, new = build_generation(loaded, note.before), build_generation(loaded, note.after)
+    past = KafkaPast(build_kafka_options(loaded), note.topic, args.customers)
     try:
-        past = KafkaPast(build_kafka_options(loaded), args.customers)
-        move = Move(old, new, past, note, partitioner=args.partitioner, say=lambda line: print(line, file=sys.stderr))
+        move = Move(
+            old,
+            new,
+            past,
+            note,
+            partitioner=args.partitioner,
+            take_along=args.carry,
+            say=lambda line: print(line, file=sys.stderr),
+        )
         _tell(note, await move.run(asyncio.sleep if args.wait else None), loaded.topics.events)
     finally:
+        await past.close()
         await old.close()
         await new.close()
 
@@ -144,6 +156,7 @@ def _tell(note: "Note", report: "Report", topic: str) -> None:
         f"{keys['known']} keys had one place to go, {keys['shared']} were logs of shared entities",
         f"{keys['spread']} keys of customers nobody named went to each shard these may come to",
         f"{keys['stale']} such copies of an earlier move were left behind",
+        *([f"{report.carried} records that were not processed are on {note.topic}"] if report.carried else []),
         f"learned whose they are in {seconds['learn']:.1f} s, out of service for {seconds['closed']:.1f} s",
         *(f"note: {remark}" for remark in report.remarks),
         f"now set STEWARD_REDIS_PREFIX={note.after} and STEWARD_TOPICS_EVENTS={note.topic} for every worker and serve,",

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Final, Protocol
 
 from engine.ports.copies import Piece
-from engine.ports.log import LogBounds
+from engine.ports.log import LogBounds, LogRecord
 from engine.ports.store import Head, StateStore
 from engine.ports.sync import AnswerBook
 
@@ -82,6 +82,18 @@ class PastLog(Protocol):
     def records(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[bytes | None]]]:
         """All records that are kept, by partition from the offset in `since` on: partition, and the values of some
         that follow each other."""
+
+    def rest(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, LogRecord]]:
+        """The same, as records."""
+
+    async def carried(self) -> set[str]:
+        """Places of the records that were copied to the new topic."""
+
+    async def carry(self, partition: int, record: LogRecord, place: str) -> None:
+        """Copy a record to a partition of the new topic, with its place; it is there when `settle` returns."""
+
+    async def settle(self) -> None:
+        """Wait until all that was copied is there."""
 
     def customers(self) -> AsyncIterator[str]:
         """Customers that are known from elsewhere, some of them often."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from engine.ports.generation import Generation, PastLog
 from engine.ports.log import LogBounds
 from engine.ports.store import Head
+from engine.service.marks import born_with
 from engine.service.move_note import NotReady
 from engine.service.scale import Place, faults
 
@@ -17,21 +18,35 @@ class NotAtRest(NotReady):
         self.heads = heads
 
 
-async def at_rest(generation: Generation, past: PastLog, partitions: int) -> dict[int, Head]:
-    """The heads of its shards. `partitions`: what it is to have. Raises `NotAtRest`; `NotReady` where waiting will not
-    help."""
+async def at_rest(
+    generation: Generation, past: PastLog, partitions: int, *, unprocessed: bool = False
+) -> dict[int, Head]:
+    """The heads of its shards.
+
+    Args:
+        partitions: what it is to have.
+        unprocessed: records may be left, also on partitions that were added to the topic since.
+
+    Raises:
+        NotAtRest: it is not at rest yet.
+        NotReady: waiting will not help.
+    """
     bounds = await past.bounds()
     if not bounds:
         raise NotReady("the topic of the old state does not exist")
     heads = {shard: await generation.store.open(shard) for shard in bounds}
-    if len(heads) == partitions:
+    born = max(born_with(head) or 0 for head in heads.values())
+    if unprocessed and 0 < born < len(heads):
+        heads = {shard: head for shard, head in heads.items() if shard < born}
+    if len(heads) == partitions == born:
         raise NotReady(f"there are {len(heads)} partitions already")
     if all(head.offset < 0 for head in heads.values()):
         raise NotReady("no shard has processed an event: create the topic with as many partitions as you want")
     wrong = faults([Place(shard, head, bounds[shard], "") for shard, head in heads.items()], len(heads))
     if wrong:
         raise NotReady(*wrong)
-    problems = [*await _unprocessed(heads, bounds, past), *_unsent(heads)]
+    left = [] if unprocessed else await _unprocessed(heads, bounds, past)
+    problems = [*left, *_unsent(heads)]
     running = await generation.owners()
     if running:
         problems.append(f"workers are running: {', '.join(running)}; stop them (a killed one is forgotten after 15 s)")
@@ -48,7 +63,7 @@ async def _unprocessed(heads: Mapping[int, Head], bounds: Mapping[int, LogBounds
         if left:
             found.append(
                 f"shard {shard}: {left} records or more are not processed: stop or switch the producers of this topic, "
-                "let the workers go on until steward scale check shows no lag, then stop them"
+                "let the workers go on until steward scale check shows no lag, then stop them; or --carry them along"
             )
     return found
 

@@ -77,11 +77,11 @@ class Owners:
 
     Args:
         layout: what groups of features are about.
-        partitions: of the topic that events were read from.
+        partitions: of the topic that events are read from, then and now.
         route: of a key, by the producers' partitioner.
     """
 
-    def __init__(self, layout: Layout, partitions: int, route: Callable[[bytes], int]) -> None:
+    def __init__(self, layout: Layout, partitions: Sequence[int], route: Callable[[bytes], int]) -> None:
         self._partitions = partitions
         self._decoder = Decoder(Rates("EUR", {}))
         self._spaces: dict[bytes, Routes] = {KEY_ADMISSION: Routes(), KEY_CUSTOMER: Routes()}
@@ -118,8 +118,8 @@ class Owners:
         ids = [event.customer_id for event in columns.events]
         distinct = dict.fromkeys(ids)
         for customer in distinct:
-            if self.route(customer) % self._partitions != partition:
-                raise Stray(_stray(customer, partition, self._partitions))
+            if partition not in [self.route(customer) % number for number in self._partitions]:
+                raise Stray(_stray(customer, partition, self._partitions[-1]))
         self.customer(*distinct)
         self._entities(columns, np.array([self.route(customer) for customer in ids], np.uint32))
 

@@ -6,7 +6,7 @@
 4. Close the old generation: no process starts on it, and no commit or delivery to its shards is taken any more.
 5. Empty the new one, and see that no process starts on that either.
 6. Rule sets; then every key to its new shard (`engine.service.rehousing`), then watches, timers and heads.
-7. See that nothing came to the old log meanwhile.
+7. Copy what was not processed to the new topic, if that was asked for; see that nothing came to the old one since.
 8. Put the new generation in service: one write. The old one stays as it is until it is dropped.
 
 Up to step 8 nothing that was there has changed but for being closed, so after any end the command is begun again, or
@@ -30,6 +30,7 @@ from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generatio
 from engine.ports.store import Delivery, DeliveryGap, Head
 from engine.service import marks
 from engine.service.at_rest import NotAtRest, at_rest
+from engine.service.carrying import carry
 from engine.service.filling import Filling
 from engine.service.move_note import Note, NotReady, read_note
 from engine.service.neighbours import Entry
@@ -51,7 +52,7 @@ class Report:
     Attributes:
         customers: how many are known by name.
         keys: how many went where (`Rehousing.keys`).
-        written: keys in the new generation.
+        written: keys in the new generation; carried: records that were copied to the new topic.
         seconds: of each stage: "learn", "move", and "closed", from the closing to the end.
         remarks: what somebody should know, a line each.
     """
@@ -59,6 +60,7 @@ class Report:
     customers: int = 0
     keys: Counter[str] = field(default_factory=Counter)
     written: int = 0
+    carried: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -71,6 +73,7 @@ class Move:
         past: the log of the old one.
         note: what they are told; its `role` is set here.
         partitioner: name of the producers' (`PARTITIONERS`).
+        take_along: copy records that are not processed to the new topic, instead of asking that there be none.
         now_ms: the time, in milliseconds since 1970.
         say: told what is going on, a line each.
     """
@@ -83,11 +86,13 @@ class Move:
         note: Note,
         *,
         partitioner: str = "murmur2",
+        take_along: bool = False,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._old, self._new, self._past, self._note = old, new, past, note
         self._route = PARTITIONERS[partitioner]
+        self._take_along = take_along
         self._now_ms = now_ms
         self._say = say
         self._owners: Owners | None = None
@@ -113,6 +118,8 @@ class Move:
         await self._new.close_down(self._told("into", heads))  # 5
         await self._new.clear()
         await self._fill(heads, layout, owners, report)  # 6
+        if self._take_along:
+            await self._carry(heads, report)
         for shard, bounds in (await self._past.bounds()).items():  # 7
             end = self._read_to.get(shard, 0)
             if (bounds.end or 0) > end and await self._past.left(shard, end):
@@ -155,7 +162,7 @@ class Move:
         told: tuple[str, ...] = ()
         while True:
             try:
-                return await at_rest(self._old, self._past, self._note.partitions)
+                return await at_rest(self._old, self._past, self._note.partitions, unprocessed=self._take_along)
             except NotAtRest as waiting:
                 if sleep is None:
                     raise
@@ -169,11 +176,9 @@ class Move:
     async def _learn(self, partitions: int, layout: bytes | None) -> Owners:
         """Read what was not read before."""
         if self._owners is None or self._layout != layout:
-            self._owners, self._layout, self._read_to = (
-                Owners(layouts.load(layout), partitions, self._route),
-                layout,
-                {},
-            )
+            numbers = (partitions, len(await self._past.bounds()))
+            self._owners = Owners(layouts.load(layout), numbers, self._route)
+            self._layout, self._read_to = layout, {}
             async for customers in _some(self._past.customers()):
                 self._owners.customer(*customers)
         ends = await self._past.bounds()
@@ -195,6 +200,14 @@ class Move:
                         await self._old.store.deliver(delivery)
                     except DeliveryGap as gap:
                         raise NotReady(f"{gap}: start a worker, which mends that, and stop it") from gap
+
+    async def _carry(self, heads: Mapping[int, Head], report: Report) -> None:
+        """What is not processed, to the new topic."""
+        ends = await self._past.bounds()
+        since = {shard: max(head.offset, ends[shard].first) for shard, head in heads.items()}
+        report.carried = await carry(self._past, since, self._note.partitions, self._route)
+        await self._past.settle()
+        self._read_to = {shard: bounds.end or 0 for shard, bounds in ends.items()}
 
     async def _close(self, heads: Mapping[int, Head]) -> None:
         await self._old.close_down(self._told("from", heads))

@@ -42,7 +42,7 @@ def faults(places: Sequence[Place], partitions: int) -> list[str]:
             told = "without Kafka" if born == NO_LOG else f"with {born} partitions"
             found.append(
                 f"shard {place.shard}: its state was made {told}, the topic has {partitions}: go back to that number, "
-                "or move the state: steward repartition"
+                "or move the state: steward repartition --partitions M --carry"
             )
         elif place.bounds is not None and 0 <= offset < place.bounds.first:
             found.append(

@@ -1,6 +1,7 @@
 """A deployment that is moved to another number of partitions goes on as if it had had them from the beginning."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from engine.ports.store import Commit, Delivery, StoreMisconfigured
 from engine.service.move_ends import drop_old, undo
 from engine.service.move_note import NotReady
 from engine.service.owners import Stray
+from engine.service.partitioners import murmur2
 from engine.service.repartition import Move, Report
 from tests.adapters.stores import Backend
 from tests.service.moving import CUSTOMERS, HOUR, LEARNING, T0, Deployment, Past, move, note, stream
@@ -273,6 +275,42 @@ def test_it_can_wait_for_that_and_learns_meanwhile(backend: Backend) -> None:
         await second.play(events[EVENTS // 2 :])
         await second.tick(T0 + MANY)
         await same([first, second], await straight(events, 4))
+
+    run(backend, body)
+
+
+def test_what_is_not_processed_can_be_taken_along_also_from_a_topic_that_has_grown(backend: Backend) -> None:
+    async def body(generations: Generations) -> None:
+        events, half = stream(9, EVENTS), EVENTS // 2
+        old, new = generations["old"], generations["new"]
+        first = await begin(old, 2)
+        await first.play(events[:half])
+        first.records |= {2: [], 3: []}  # somebody has added partitions, and producers use them
+        for event in events[half : half + 40]:
+            partition = murmur2(event["customer_id"].encode()) % 4
+            first.records[partition].append(json.dumps(event).encode())
+        tick = {"event_id": "t", "type": "control.tick", "event_time": T0}
+        first.records[3].append(json.dumps(tick).encode())
+        with pytest.raises(NotReady, match="its state was made with 2 partitions, the topic has 4"):
+            await move(old, new, Past(first), 4)
+        past, opened = Past(first), new.open_up
+        new.open_up = killed  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            await Move(old, new, past, note(4), take_along=True).run()
+        new.open_up = opened  # type: ignore[method-assign]
+        report = await Move(old, new, past, note(4), take_along=True).run()
+        assert report.carried == 41
+        assert len(past.copied) == 40 + 4, "a control event goes to every partition"
+        place = {json.loads(value)["event_id"]: n for n, (_, value) in enumerate(past.copied)}
+        copies = sorted(past.copied, key=lambda copy: place[json.loads(copy[1])["event_id"]])
+        second = await begin(new, 4)
+        await second.play_copies(copies)
+        await second.play(events[half + 40 :])
+        await second.tick(T0 + MANY)
+        want = await straight(events, 4)
+        assert second.sent + first.sent == want.sent
+        assert await second.accounts() == await want.accounts()
+        assert first.duplicates + second.duplicates == want.duplicates
 
     run(backend, body)
 

@@ -14,7 +14,7 @@ from engine.core.partition import Partition
 from engine.core.rewards import account_key
 from engine.core.settings import CoreSettings
 from engine.ports.generation import Generation, MovableStore
-from engine.ports.log import LogBounds
+from engine.ports.log import LogBounds, LogRecord
 from engine.ruleset import RuleSet
 from engine.ruleset.compiler import compile as compile_rules
 from engine.service.crew import Crew
@@ -137,6 +137,12 @@ class Deployment:
             await self._take(murmur2(event["customer_id"].encode()) % self.partitions, event)
         await self.rest()
 
+    async def play_copies(self, copies: Sequence[tuple[int, bytes]]) -> None:
+        """Records that were copied to this log."""
+        for partition, value in copies:
+            await self._take(partition, json.loads(value))
+        await self.rest()
+
     async def tick(self, time_ms: int) -> None:
         """Time has come so far, for every shard."""
         for number in range(self.partitions):
@@ -187,6 +193,8 @@ class Past:
 
     def __init__(self, deployment: Deployment, kept: int | None = None, customers: Sequence[str] = ()) -> None:
         self._records, self._kept, self._customers = deployment.records, kept, customers
+        self.copied: list[tuple[int, bytes]] = []
+        self._places: set[str] = set()
 
     async def bounds(self) -> dict[int, LogBounds]:
         return {n: LogBounds(0, len(values)) for n, values in self._records.items()}
@@ -198,6 +206,24 @@ class Past:
         for partition, values in self._records.items():
             first = len(values) - self._kept if self._kept is not None else 0
             yield partition, values[max(first, since.get(partition, 0)) :]
+
+    async def rest(self, since: Mapping[int, int]) -> AsyncIterator[tuple[int, MemoryRecord]]:
+        for partition, values in self._records.items():
+            for offset in range(since.get(partition, 0), len(values)):
+                customer = json.loads(values[offset]).get("customer_id")
+                yield partition, MemoryRecord(offset, values[offset], customer.encode() if customer else None)
+
+    async def carried(self) -> set[str]:
+        return set(self._places)
+
+    async def carry(self, partition: int, record: LogRecord, place: str) -> None:
+        assert place not in self._places
+        assert record.value is not None
+        self._places.add(place)
+        self.copied.append((partition, record.value))
+
+    async def settle(self) -> None:
+        """It is there at once."""
 
     async def customers(self) -> AsyncIterator[str]:
         for customer in self._customers:
