@@ -59,10 +59,10 @@ class Due(NamedTuple):
 
 @dataclass(slots=True)
 class Feedback:
-    """The last answers, NaN before there is one, and until when marketing is silent after a bad one."""
+    """The last answers, None before there is one, and until when marketing is silent after a bad one."""
 
-    nps: float = math.nan
-    csat: float = math.nan
+    nps: float | None = None
+    csat: float | None = None
     muted_until_ms: int = 0
 
 
@@ -140,7 +140,7 @@ class Customer:
 
     def refund(self, payment: int, minor: int, now_ms: int, population: Population) -> list[Transition]:
         """So much of a payment, in minor units of the base currency, was given back."""
-        self.history.refund(payment, minor, self.zone)
+        self.history.refund(payment, minor, now_ms, self.zone)
         return self.look(now_ms, population)
 
     def answer(self, kind: str, score: float, now_ms: int) -> bool:

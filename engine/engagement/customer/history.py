@@ -10,9 +10,10 @@ from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from engine.engagement.calendar import DAY_MS, local, local_day
+from engine.engagement.ledger.ledger import HORIZON_MS
 
 PAID_MAX: Final = 200
 MONTHS_MAX: Final = 24
@@ -33,7 +34,7 @@ class Paid(NamedTuple):
     """One payment, ordered by time.
 
     Attributes:
-        time_ms: of settlement; payment: hash of its id.
+        time_ms: of settlement, whole seconds: habits need no finer; payment: hash of its id.
         minor: amount in minor units of the base currency; refunded: of it, given back.
         method, category, currency: as in the event, "" where missing.
     """
@@ -49,13 +50,12 @@ class Paid(NamedTuple):
 
 @dataclass(slots=True)
 class Month:
-    """Sums of one local month: payments, their amount less refunds, counts by method and category, by local hour."""
+    """Sums of one local month: payments, their amount less refunds, payments by method and by category."""
 
     payments: int = 0
     minor: int = 0
-    methods: Counter[str] = field(default_factory=Counter)
-    categories: Counter[str] = field(default_factory=Counter)
-    hours: Counter[int] = field(default_factory=Counter)
+    methods: dict[str, int] = field(default_factory=dict)
+    categories: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,6 +67,7 @@ class History:
         months: by number, `year * 12 + month - 1`.
         payments, minor, refunds, refunded: of all time.
         first_ms, last_ms: of the first and the last payment; 0 before there is one.
+        journal: what was taken in since whoever stores it took it.
     """
 
     paid: list[Paid] = field(default_factory=list)
@@ -77,9 +78,29 @@ class History:
     refunded: int = 0
     first_ms: int = 0
     last_ms: int = 0
+    journal: list[tuple[object, ...]] = field(default_factory=list, compare=False)
 
     def pay(self, paid: Paid, zone: str) -> None:
         """Take in a payment that has settled."""
+        self.journal.append((*paid, zone))
+        self._pay(paid, zone)
+
+    def refund(self, payment: int, minor: int, now_ms: int, zone: str) -> None:
+        """Take in that so much of a payment was given back; at most what was paid. Of a payment of before the ledger's
+        horizon nothing changes any more."""
+        self.journal.append((payment, minor, now_ms, zone))
+        self._refund(payment, minor, now_ms, zone)
+
+    def learn(self, fact: tuple[Any, ...]) -> None:
+        """Take in a fact of the journal again."""
+        *what, zone = fact
+        if len(what) == len(Paid._fields):
+            self._pay(Paid(*what), zone)
+        else:
+            payment, minor, now_ms = what
+            self._refund(payment, minor, now_ms, zone)
+
+    def _pay(self, paid: Paid, zone: str) -> None:
         insort(self.paid, paid)
         del self.paid[:-PAID_MAX]
         self.payments += 1
@@ -90,17 +111,16 @@ class History:
         month = self.months.setdefault(at.year * 12 + at.month - 1, Month())
         month.payments += 1
         month.minor += paid.minor
-        month.methods[paid.method] += 1
+        month.methods[paid.method] = month.methods.get(paid.method, 0) + 1
         known = paid.category in month.categories or len(month.categories) < CATEGORIES_MAX
-        month.categories[paid.category if known else ""] += 1
-        month.hours[at.hour] += 1
+        category = paid.category if known else ""
+        month.categories[category] = month.categories.get(category, 0) + 1
         for old in sorted(self.months)[:-MONTHS_MAX]:
             del self.months[old]
 
-    def refund(self, payment: int, minor: int, zone: str) -> None:
-        """Take in that so much of a payment was given back; at most what was paid."""
+    def _refund(self, payment: int, minor: int, now_ms: int, zone: str) -> None:
         for place, paid in enumerate(self.paid):
-            if paid.payment == payment:
+            if paid.payment == payment and paid.time_ms >= now_ms - HORIZON_MS:
                 back = min(minor, paid.minor - paid.refunded)
                 self.paid[place] = paid._replace(refunded=paid.refunded + back)
                 at = local(paid.time_ms, zone)

@@ -33,6 +33,11 @@ from engine.engagement.ledger.lots import (
 NEVER: Final = 2**62
 SECOND_MS: Final = 1000
 
+HORIZON_MS: Final = 180 * 86_400_000
+"""A payment of before that is over: card schemes take disputes up to 120 days after it, in some cases 540."""
+RECALL_MS: Final = 30 * 86_400_000
+"""A redemption can be called off so long after it."""
+
 PAYMENT, DONE, LOT, MOVED, REDEEMED, FROZEN = range(1, 7)
 """What a fact is of. They are stored: a number is never used again for something else."""
 
@@ -45,7 +50,8 @@ Purse = tuple[int, str]
 
 @dataclass(slots=True)
 class Payment:
-    """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has."""
+    """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has. `seen_ms`: when it
+    settled, or was first heard of until then."""
 
     settled: int = 0
     refunded: int = 0
@@ -80,14 +86,14 @@ class Ledger:
     def settle(self, payment: int, minor: int, now: int) -> bool:
         """A payment has settled. False where it had before. Grants of it come next, then `reclaim`."""
         entry = self.payments.get(payment, Payment())
-        if entry.settled:
+        if entry.settled or payment in self.done or (entry.blocked and _old(entry, now)):
             return False
-        self._know(payment, entry, now, settled=minor)
+        self._know(payment, replace(entry, seen_ms=now), settled=minor)
         return True
 
     def block(self, payment: int, now: int) -> None:
         """A payment was declined: it earns nothing, whatever comes."""
-        self._know(payment, self.payments.get(payment, Payment()), now, blocked=True)
+        self._know(payment, self.payments.get(payment, Payment(seen_ms=now)), blocked=True)
 
     def refund(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
         """So much more of a payment was given back. Nothing for a reference seen before."""
@@ -109,6 +115,8 @@ class Ledger:
         moved: list[Movement] = []
         for number in self._earned.get(payment, ()):
             lot = self.lots[number]
+            if lot.closed and _old(entry, now):
+                continue  # it may have been forgotten
             gone = lot.expired + lot.reversed + lot.owed
             moved += self._reverse(number, max(0, lot.granted - kept(lot, entry) - gone), now, reference)
         return moved
@@ -124,7 +132,7 @@ class Ledger:
         terms = terms._replace(available_ms=_whole(terms.available_ms), expires_ms=_whole(terms.expires_ms))
         if amount <= 0 or (terms.expires_ms and terms.expires_ms < terms.available_ms):
             raise LedgerError(f"{terms.campaign}: a grant of {amount} that expires before it is available")
-        if number in self.done:
+        if number in self.done or terms.payment in self.done:
             return []
         self._note(DONE, number)
         self._note(LOT, number, amount, *terms)
@@ -156,7 +164,9 @@ class Ledger:
     def give_back(self, redemption: int, now: int) -> list[Movement]:
         """A redemption is called off: its units return to their lots and keep their day of expiry; debts come first."""
         moved: list[Movement] = []
-        _, parts = self.spent.get(redemption, (0, {}))
+        when, parts = self.spent.get(redemption, (0, {}))
+        if when < now - RECALL_MS:
+            return []
         if parts:
             self._note(REDEEMED, redemption, now, {})
         for number, part in parts.items():
@@ -196,6 +206,29 @@ class Ledger:
             if debt <= 0 or self.balance(of)[1]:
                 raise LedgerError(f"a debt of {debt} beside an active balance of {self.balance(of)[1]}")
 
+    def forget(self, now: int) -> None:
+        """Drop what is over: redemptions that cannot be called off any more; payments of before the horizon with their
+        lots, once all of them are closed; other closed lots. Business keys stay, so nothing comes out otherwise."""
+        for redemption, (when, _) in list(self.spent.items()):
+            if when < now - RECALL_MS:
+                del self.spent[redemption]
+        open_lots = {number for _, parts in self.spent.values() for number in parts}
+        open_lots |= {number for number, lot in self.lots.items() if not lot.closed}
+        for payment, entry in list(self.payments.items()):
+            mine = self._earned.get(payment, [])
+            if _old(entry, now) and open_lots.isdisjoint(mine):
+                del self.payments[payment]
+                if entry.settled or entry.blocked:
+                    self.done.add(payment)  # stands for the keys of its lots
+                    self.done.difference_update(mine)
+                for number in mine:
+                    del self.lots[number]
+                self._earned.pop(payment, None)
+        for number in self._earned.get(0, [])[:]:
+            if number not in open_lots and self.lots[number].terms.available_ms < now - HORIZON_MS:
+                del self.lots[number]
+                self._earned[0].remove(number)
+
     # How
 
     def _activate(self, numbers: list[int], now: int) -> list[Movement]:
@@ -226,8 +259,8 @@ class Ledger:
         if reference in self.done:
             return []
         self._note(DONE, reference)
-        entry = self.payments.get(payment, Payment())
-        self._know(payment, entry, now, refunded=refunded(entry))
+        entry = self.payments.get(payment, Payment(seen_ms=now))
+        self._know(payment, entry, refunded=refunded(entry))
         return self.reclaim(payment, now, reference)
 
     def _reverse(self, number: int, amount: int, now: int, reference: int) -> list[Movement]:
@@ -264,8 +297,8 @@ class Ledger:
         self._note(MOVED, *movement)
         return movement
 
-    def _know(self, payment: int, entry: Payment, now: int, **changed: int | bool) -> None:
-        entry = replace(entry, seen_ms=max(entry.seen_ms, now), **changed)  # type: ignore[arg-type]
+    def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
+        entry = replace(entry, **changed)  # type: ignore[arg-type]
         self._note(PAYMENT, payment, entry.settled, entry.refunded, entry.blocked, entry.seen_ms)
 
     def _note(self, *fact: Any) -> None:
@@ -307,11 +340,6 @@ class Ledger:
         self._earned.setdefault(lot.terms.payment, []).append(number)
         heappush(self._timeline, (lot.terms.available_ms, number))
         self._await(lot.terms.expires_ms, number)
-
-    def drop(self, number: int) -> None:
-        """Forget a lot."""
-        mine = self._earned[self.lots.pop(number).terms.payment]
-        mine.remove(number)
 
     def _freeze(self, number: int, frozen: bool) -> None:
         lot = self.lots[number]
@@ -362,6 +390,10 @@ _FACTS: Final[dict[int, Callable[..., None]]] = {
     REDEEMED: Ledger._redeemed,
     FROZEN: Ledger._freeze,
 }
+
+
+def _old(entry: Payment, now: int) -> bool:
+    return entry.seen_ms < now - HORIZON_MS
 
 
 def _activates(lot: Lot, now: int) -> bool:

@@ -1,0 +1,62 @@
+"""Every name gives what its kind says for anybody, and the shares of docs and conditions mean what they say."""
+
+import pytest
+
+from engine.engagement.calendar import DAY_MS
+from engine.engagement.customer.customer import Customer, Population
+from engine.engagement.customer.history import Paid
+from engine.engagement.customer.names import NAMES, value_of
+from engine.engagement.ledger.lots import POINTS, Terms
+from engine.engagement.models.bgnbd import BgNbd
+
+START = 1_767_225_600_000
+KINDS = {"number": float, "string": str, "bool": bool}
+
+
+def regular() -> tuple[Customer, Population, int]:
+    """Ten payments, one a week, at 19:30 in Shanghai; four fifths by wallet."""
+    population = Population(alive=BgNbd(0.24, 30.0, 0.79, 2.43), tiers=(10_000, 20_000, 50_000))
+    customer = Customer(zone="Asia/Shanghai", birth="1990-02-01", country="CN", referrer="c9")
+    customer.seen(START)
+    now = START
+    for week in range(10):
+        now = START + week * 7 * DAY_MS + 41_400_000
+        customer.advance(now, population)
+        customer.pay(Paid(now, week + 1, 1_000, 0, "card" if week % 5 == 0 else "wallet", "5411", "CNY"), population)
+    customer.ledger.grant(1, Terms("c", 1, POINTS, expires_ms=now + 20 * DAY_MS), 300, now)
+    customer.ledger.grant(2, Terms("c", 1, POINTS, available_ms=now + DAY_MS), 50, now)
+    customer.advance(now, population)
+    return customer, population, now
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_value_is_of_its_kind_or_missing(name: str) -> None:
+    customer, population, now = regular()
+    for who, instant in ((customer, now + 9 * DAY_MS), (Customer(), START)):
+        found = value_of(name, who, instant, population)
+        assert found is None or type(found) is KINDS[NAMES[name].kind]
+    assert NAMES[name].meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("payments", 10.0), ("peak_hour", 19.0), ("peak_share", 1.0), ("preferred_method", "wallet"),
+        ("gap_days", 7.0), ("idle_days", 14.0), ("idle_ratio", 2.0), ("regularity", 1.0), ("spend_28d", 20.0),
+        ("spend_prev_28d", 40.0), ("spend_12m", 100.0), ("mean_amount", 10.0), ("membership", "silver"),
+        ("tier_level", 1.0), ("to_next_tier", 0.5), ("points_active", 300.0), ("points_pending", 50.0),
+        ("points_expiring_30d", 300.0), ("refund_rate_90d", 0.0), ("referred", True), ("age_years", 36.0),
+        ("consent_marketing", False), ("muted", False), ("nps", None), ("streak_days", 0.0),
+    ],
+)  # fmt: skip
+def test_what_a_regular_customer_is(name: str, value: object) -> None:
+    customer, population, now = regular()
+    found = value_of(name, customer, now + 14 * DAY_MS, population)
+    assert found == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_a_birthday_is_by_the_customers_own_calendar() -> None:
+    customer, population, _ = regular()
+    at = 1_769_875_200_000  # 2026-01-31T16:00:00Z: 1 February in Shanghai
+    assert value_of("birthday_today", customer, at, population) is True
+    assert value_of("birthday_today", customer, at - 1, population) is False
