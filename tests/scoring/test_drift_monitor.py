@@ -204,3 +204,18 @@ def test_missing_and_infinite_values_reach_no_sum() -> None:
         values = np.array([[np.nan], [np.inf], [-np.inf], [1.0]] * 20, np.float32)
         monitor.observe(values, np.array([np.nan, np.inf, 0.5, -np.inf] * 20))
     assert np.isfinite(monitor.usual()).all()
+
+
+def test_after_a_change_the_inputs_are_left_to_settle() -> None:
+    """Another change within two weeks of one is told when they are over; one after that the next day."""
+
+    def told(second: int) -> list[int]:
+        monitor, random, found = DriftMonitor(("amount",), backed=False), np.random.default_rng(3), []
+        for day in range(80):
+            found += [day for _ in monitor.hour(day * DAY_MS)]
+            middle = 4.0 + (day >= 40) + (day >= second)
+            monitor.observe(random.lognormal(middle, 0.8, (1_500, 1)).astype(np.float32), np.full(1_500, np.nan))
+        return found
+
+    assert told(50) == [41, 55]
+    assert told(60) == [41, 61]

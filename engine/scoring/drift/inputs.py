@@ -65,6 +65,7 @@ class InputWatch:
         self._history = [*self._history, apart][-settings.history_max :]
         if found is not None:
             self._restart()
+            self._blocks = settings.reference_min - settings.settle
         self._learn(payments)
         return found
 

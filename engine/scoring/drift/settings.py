@@ -12,6 +12,7 @@ class DriftSettings:
         sample_max: payments of a block whose inputs are counted, evenly drawn: bounds what a shard keeps of a day.
         half_blocks: blocks after which a block counts half in the reference.
         reference_min: blocks a reference needs before it is compared with.
+        settle: the same after a change: windows of features fill with what is new for weeks.
         history_min: distances an input needs before one is judged.
         history_max: distances kept: a month and a week, so that what comes monthly is known.
         lag: newest blocks whose distances are no yardstick yet, so that a change that takes days is seen.
@@ -28,6 +29,7 @@ class DriftSettings:
     sample_max: int = 8_192
     half_blocks: float = 7.0
     reference_min: int = 7
+    settle: int = 14
     history_min: int = 14
     history_max: int = 38
     lag: int = 7
