@@ -15,7 +15,7 @@ from engine.core.effects import Output
 from engine.core.instants import parse_time
 from engine.core.judging import Judge
 from engine.core.lists import ListFull, LiveLists
-from engine.core.models import Models
+from engine.core.models import Models, Workshop
 from engine.core.rejects import Placed, Reject, reject
 from engine.core.settings import CoreSettings
 from engine.core.sharing import extended
@@ -97,7 +97,7 @@ class InForce:
         self._settings = settings
         self._backed = backed
         self._rulesets = rulesets
-        self._trainer = trainer or Inline()
+        self._workshop = Workshop(settings.snapshot_every, settings.learning, trainer or Inline(), backed)
         self.restore({})
 
     def restore(self, head: Mapping[bytes, bytes]) -> None:
@@ -112,7 +112,7 @@ class InForce:
         self._plan = Plan.compile(found.features, layout, self._settings.features)
         self.features = FeatureState(self._plan, self._backed, shard=self._shard, shards=self.shards)
         self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
-        models = Models.start(found, self._settings.snapshot_every, self._trainer, backed=self._backed)
+        models = Models.start(found, self._workshop)
         models.restore(head)
         self.judge = Judge(found, models, self._settings.weights)
         self.lists = LiveLists(head)
@@ -182,8 +182,7 @@ class InForce:
         before = self._plan.layout()
         try:
             plan = Plan.compile(found.features, before, self._settings.features)
-            every = self._settings.snapshot_every
-            models = self.judge.models.succeeded(found, every, self._trainer, backed=self._backed)
+            models = self.judge.models.succeeded(found, self._workshop)
         except ValueError as error:
             raise _Refused(reasons.UNUSABLE_RULESET, str(error)) from None
         self._unsaved_ruleset = True

@@ -5,6 +5,7 @@ takes what both detectors say as evidence.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -62,6 +63,22 @@ class Scored(NamedTuple):
     ordinary: Floats
 
 
+class Workshop(NamedTuple):
+    """What models are made with.
+
+    Attributes:
+        every: events a detector learns between two snapshots of it.
+        learning: how fraud models learn; learner and seed are the rule set's.
+        trainer: where they are trained.
+        backed: a state store stands behind.
+    """
+
+    every: int
+    learning: LearnerSettings
+    trainer: Trainer
+    backed: bool
+
+
 class Models:
     """See the module.
 
@@ -95,13 +112,13 @@ class Models:
         self._goodbyes: list[bytes] = []
 
     @classmethod
-    def start(cls, ruleset: RuleSet, every: int, trainer: Trainer, *, backed: bool) -> "Models":
+    def start(cls, ruleset: RuleSet, workshop: Workshop) -> "Models":
         """Models that have learned nothing."""
-        return cls._made(ruleset, every, trainer, backed, None)
+        return cls._made(ruleset, workshop, None)
 
-    def succeeded(self, ruleset: RuleSet, every: int, trainer: Trainer, *, backed: bool) -> "Models":
+    def succeeded(self, ruleset: RuleSet, workshop: Workshop) -> "Models":
         """The models of a rule set that follows: those that mean the same there go on, the others start anew."""
-        made = self._made(ruleset, every, trainer, backed, self)
+        made = self._made(ruleset, workshop, self)
         if self.fraud is not None and made.fraud is not self.fraud:
             made._goodbyes += self.fraud.forget()
         if self.drift is not None and made.drift is None:
@@ -109,12 +126,13 @@ class Models:
         for before, after, keys in ((self.anomaly, made.anomaly, ANOMALY), (self.plain, made.plain, PLAIN)):
             if before is not None and after is None:
                 made._goodbyes += forget(keys)
-        made._goodbyes = [*self._goodbyes, *made._goodbyes] if backed else []
+        made._goodbyes = [*self._goodbyes, *made._goodbyes] if workshop.backed else []
         return made
 
     @classmethod
-    def _made(cls, ruleset: RuleSet, every: int, trainer: Trainer, backed: bool, before: "Models | None") -> "Models":
+    def _made(cls, ruleset: RuleSet, workshop: Workshop, before: "Models | None") -> "Models":
         """Those of a rule set; what `before` has of the same meaning goes on."""
+        every, backed = workshop.every, workshop.backed
         old = before._of if before is not None else None
         anomaly = plain = fraud = drift = None
         detector = new_detector(ruleset)
@@ -133,8 +151,8 @@ class Models:
             if before is not None and old is not None and meaning.of_fraud(old) == meaning.of_fraud(ruleset):
                 fraud, drift = before.fraud, before.drift
             else:
-                settings = LearnerSettings(learner=config.learner, seed=config.seed)
-                fraud = FraudModel(config.inputs, settings, trainer, backed=backed)
+                settings = replace(workshop.learning, learner=config.learner, seed=config.seed)
+                fraud = FraudModel(config.inputs, settings, workshop.trainer, backed=backed)
                 whole = [ruleset.kinds[row] != "number" for row in ruleset.model_inputs(config)]
                 drift = DriftMonitor(config.inputs, whole=whole, backed=backed, replaces=old is not None)
         return cls(ruleset, anomaly, plain, fraud, drift)

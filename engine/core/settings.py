@@ -9,6 +9,7 @@ from engine.core.learning import SNAPSHOT_EVERY
 from engine.domain.rates import Rates
 from engine.engagement.base_earn import BaseEarnSettings
 from engine.features.definition import FeatureLimits
+from engine.scoring.fraud_model import LearnerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class CoreSettings:
         rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
         clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
         labels: when payments count as legitimate, how long labels are waited for, which chargebacks are fraud.
+        learning: how fraud models learn; learner and seed are the rule set's.
         anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. An anomaly score is no
             probability, so it only nudges; a rule that names `score.anomaly` decides.
         fraud_weight: how much a certain fraud adds to it.
@@ -37,6 +39,7 @@ class CoreSettings:
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     clock_jump_ms: int = 8 * 86_400_000
     labels: LabelSettings = field(default_factory=LabelSettings)
+    learning: LearnerSettings = field(default_factory=LearnerSettings)
     anomaly_weight: float = 0.2
     fraud_weight: float = 0.6
     snapshot_every: int = SNAPSHOT_EVERY

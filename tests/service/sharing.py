@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engine.adapters.memory_store import MemoryStore
 from engine.core.controls import stretches
+from engine.core.label_desk import LabelSettings
 from engine.core.settings import CoreSettings
 from engine.domain.ops import APPEND, DELETE, KEY_FEATURE, KEY_HEAD, unpack
 from engine.features import tables as t
@@ -21,7 +22,10 @@ from tests.service.simulator.world import Crashing, World
 
 T0: Final = 1_767_225_600_000
 MINUTE: Final = 60_000
-SMALL: Final = CoreSettings(entities_max=3, customers_max=2, features=FeatureLimits(compact_touches=16))
+STEP: Final = 3 * MINUTE
+SMALL: Final = CoreSettings(
+    entities_max=3, customers_max=2, features=FeatureLimits(compact_touches=16), labels=LabelSettings(20 * MINUTE)
+)
 
 ONE: Final = compile_rules({"one.yaml": """
 features:
@@ -32,6 +36,9 @@ features:
   - {name: pair_gap, agg: since_last, by: [device, merchant], window: 7d}
   - {name: device_age, agg: age, by: device}
   - {name: payment_7d, agg: count, by: payment, window: 7d}
+  - {name: ip_frauds_7d, agg: fraud_count, by: ip, window: 7d}
+  - {name: device_labels_7d, agg: label_count, by: device, window: 7d}
+  - {name: own_labels_7d, agg: label_count, by: customer, window: 7d}
 rules:
   - {id: busy, when: ip_7d >= 4 and own_7d >= 1, then: {decision: review, score: 5, reason: BUSY}}
 models: {anomaly: null}
@@ -52,8 +59,8 @@ SETS: Final = {ruleset.hash: ruleset for ruleset in (ONE, TWO)}
 
 
 class Sharing(World):
-    """Payments at a few shared devices, addresses and merchants; repeats, and what is no event. `switches`: rule sets
-    that come into force at their places."""
+    """Payments at a few shared devices, addresses and merchants, what becomes known of them; repeats, and what is no
+    event. `switches`: rule sets that come into force at their places."""
 
     first = ONE
     sets = SETS
@@ -63,7 +70,7 @@ class Sharing(World):
         self.switches = switches or {}
 
     def value(self, draw: random.Random, number: int, partition: int) -> bytes | None:
-        at = T0 + number * MINUTE
+        at = T0 + number * STEP
         if number in self.switches:
             body = {"type": "control.rules", "event_id": f"r{number}", "event_time": at}
             return json.dumps({**body, "ruleset": self.switches[number].hash}).encode()
@@ -79,6 +86,11 @@ class Sharing(World):
         for name, count in (("ip", 3), ("device_id", 3), ("merchant_id", 2)):
             if draw.random() < 0.8:
                 body[name] = f"192.0.2.{draw.randrange(count)}" if name == "ip" else f"{name}{draw.randrange(count)}"
+        if draw.random() < 0.2:
+            told = draw.randrange(max(0, number - 20), number + 1)
+            body |= {"type": "label.assigned", "event_id": f"l{number}", "payment_id": f"p{partition}-{told}"}
+            body |= {"customer_id": f"c{partition}-{told % 4}", "label": draw.choice(["fraud", "legitimate"])}
+            del body["amount"]
         return json.dumps(body).encode()
 
 
@@ -139,6 +151,7 @@ def alone(values: Iterable[Sequence[bytes | None]]) -> tuple[bytes, list[tuple[b
     for number, of_partition in enumerate(values):
         partition = Crashing(ONE, SMALL, shard=number, rulesets=SETS.get)
         partition.crash = lambda: None
+        logs = {key: value for key, value in logs.items() if key.startswith(KEY_FEATURE)}  # the rest is of the shard
         partition.restore({} if layout is None else {KEY_HEAD + b"layout": layout})
         for start, end in stretches(of_partition, 20):
             decoded = partition.decode(of_partition[start:end])
