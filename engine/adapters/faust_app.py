@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types.transports import ConsumerT, TransportT
 
@@ -28,6 +29,15 @@ class ConsumerOnly(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+class NoTables(TableManager):
+    """Faust's tables, of which there are none here; it would wait for a second until they are declared."""
+
+    async def on_start(self) -> None:
+        """Start what carries assignments to the consumer."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class StewardApp(faust.App):
@@ -53,6 +63,7 @@ class StewardApp(faust.App):
             options.group,
             broker=[f"kafka://{server}" for server in options.bootstrap.split(",")],
             store="memory://",
+            TableManager=NoTables,
             autodiscover=False,
             web_enabled=False,
             topic_disable_leader=True,
@@ -102,8 +113,10 @@ class AppWorker(faust.Worker):
 async def run_app(app: StewardApp, stop: asyncio.Event) -> BaseException | None:
     """Run the app until `stop` is set or it crashes; returns what crashed it."""
     logging.getLogger("mode.timers").setLevel(logging.ERROR)  # a commit that waits for the broker is late: no news
-    for name in ("faust_app", "faust_consumer", "faust_thread"):  # mode logs a service's life under its module's name
+    for name in ("faust_consumer", "faust_thread"):  # mode logs a service's life under its module's name
         logging.getLogger(f"engine.adapters.{name}").setLevel(logging.WARNING)
+    # Faust warns where a rebalance begins before it has done with the last one: its sensors lose count.
+    logging.getLogger("engine.adapters.faust_app").setLevel(logging.ERROR)
     worker = AppWorker(app, asyncio.get_running_loop())
     running = asyncio.ensure_future(worker.start())
     stopping = asyncio.ensure_future(stop.wait())

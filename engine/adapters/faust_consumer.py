@@ -9,6 +9,10 @@ heartbeats go on while a batch computes), the group and its rebalances. What is 
   an offset is stored with the state it belongs to, and the group's offset only mirrors it, for lag monitoring.
 - Seeks. After each rebalance Faust's recovery calls `perform_seek`, which goes to the group's offset and overrides
   whatever a listener of `on_partitions_assigned` had sought. `perform_seek` is where the shards are assigned here.
+- Rebalances. Faust lets every partition finish before it goes along with one, and aiokafka delivers nothing until all
+  members have joined: some seconds of rest for partitions that stay where they are. Here all go on, for the fence sees
+  to it that two owners of a partition can only write the same history: fetching goes on as before until the new
+  assignment is there, then from the same place for what stays.
 - `isolation_level`, which Faust sets to read_committed only for its own transactions, and the reset policy: with
   `earliest` a consumer whose offset is off the log jumps silently; with `none` it stops with an error.
 - The slow-processing detector, which looks at streams that do not exist here.
@@ -46,6 +50,8 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._seeks: dict[int, tuple[int, asyncio.Future[None]]] = {}
         self._mirrored: dict[TP, int] = {}
+        self._reached: dict[int, int] = {}  # by partition, the offset after the last record that was delivered
+        self._seated: object = None  # the assignment of aiokafka's whose positions are ours
 
     @property
     def steward(self) -> "StewardApp":
@@ -57,12 +63,23 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """The last step of a rebalance: the assigned shards get an owner, which seeks once their state is loaded."""
-        self.steward.owner.assign(self._events(self.assignment()))
+        await self.steward.owner.assign(self._events(self.assignment()), self.steward.options.revoke_s)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the shards finish before the group goes on with the rebalance."""
-        await self.steward.owner.revoke(self._events(revoked), self.steward.options.revoke_s)
-        await super().on_partitions_revoked(revoked)
+        """A rebalance begins: go on as if nothing had been."""
+        if self.app.should_stop:
+            await super().on_partitions_revoked(revoked)
+        else:
+            self._thread.go_on()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """A rebalance ends: what stays goes on where it is, in the new assignment as in the old one."""
+        events = self.steward.options.events
+        for partition in self.steward.owner.held() & set(self._events(assigned)):
+            if partition in self._reached:
+                await self._thread.move(TP(events, partition), self._reached[partition])
+        self._seated = self._thread.seat
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def wait_empty(self) -> None:
         """The app is stopping: finish what has begun."""
@@ -70,7 +87,12 @@ class BatchConsumer(driver.Consumer):
         await self.force_commit()
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Mirror the stored offsets as the group's, for lag monitoring."""
+        """Mirror the stored offsets as the group's, for lag monitoring.
+
+        Not during a rebalance: the broker may refuse them then, on which aiokafka joins the group once more.
+        """
+        if self.app.rebalancing:
+            return False
         events = self.steward.options.events
         offsets = {TP(events, partition): offset for partition, offset in self.steward.owner.offsets().items()}
         changed = {tp: offset for tp, offset in offsets.items() if self._mirrored.get(tp) != offset}
@@ -122,8 +144,12 @@ class BatchConsumer(driver.Consumer):
         if not wanted:
             await asyncio.sleep(PAUSE_S)
             return
-        for tp, records in (await self._fetch(wanted)).items():
+        found = await self._fetch(wanted)
+        if self._thread.seat is not self._seated:  # read where the group's offset is, which is not where we are
+            return
+        for tp, records in found.items():
             self.steward.owner.deliver(tp.partition, records)
+            self._reached[tp.partition] = records[-1].offset + 1
             self._observe(tp, len(records))
 
     async def _fetch(self, wanted: set[TP]) -> Mapping[Any, Any]:
@@ -158,6 +184,7 @@ class BatchConsumer(driver.Consumer):
             except IllegalStateError:
                 asked.set_exception(LogUnavailable(f"partition {partition} is not assigned"))
             else:
+                self._reached[partition] = offset
                 if not asked.done():
                     asked.set_result(None)
 

@@ -57,7 +57,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await Service.stop(self)
 
     async def on_stop(self) -> None:
-        """Leave the group and disconnect."""
+        """Leave the group and disconnect.
+
+        aiokafka does not take leave for a member with a lasting name, whose partitions then rest until its session has
+        ended. Nobody comes back from a stop in order so soon; whoever is killed may.
+        """
+        if self._consumer is not None:
+            self._consumer._coordinator._group_instance_id = None
         await self._discard()
         self.set_shutdown()
 
@@ -107,6 +113,19 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         first = (await consumer.beginning_offsets([partition]))[partition]
         reached = await consumer.committed(partition) if first else None
         return LogBounds(first, None, -1 if reached is None else reached)
+
+    def go_on(self) -> None:
+        """Fetch on while a rebalance is under way; aiokafka would hold back what it reads until it is over."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        if subscription is not None and subscription.assignment is not None:
+            subscription._reassignment_in_progress = False
+
+    @property
+    def seat(self) -> object:
+        """What stands for the current assignment; another one after each rebalance."""
+        consumer = self._consumer
+        subscription = consumer._subscription.subscription if consumer is not None else None
+        return None if subscription is None else subscription.assignment
 
     async def move(self, tp: TP, offset: int) -> None:
         """Seek, on the loop the consumer belongs to. Raises `IllegalStateError` where it is not assigned."""

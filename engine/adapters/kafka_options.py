@@ -19,7 +19,7 @@ class KafkaOptions:
         partitions, replication: of topics that have to be created.
         create: create topics that are missing; a broker's own auto-creation is never relied on.
         session_timeout_s: after this long without a heartbeat a member is taken for dead.
-        heartbeat_s: time between heartbeats.
+        heartbeat_s: time between heartbeats. A member learns of a rebalance with one, and the others wait for it.
         rebalance_timeout_s: how long a rebalance waits for members; the embedded broker waits all of it, every time.
         request_timeout_s: how long to wait for an answer; more than the session timeout.
         fetch_wait_ms: how long the broker may hold a fetch open. Apache Kafka answers as soon as there is data, so a
@@ -44,8 +44,8 @@ class KafkaOptions:
     partitions: int = 1
     replication: int = 1
     create: bool = True
-    session_timeout_s: float = 10.0
-    heartbeat_s: float = 3.0
+    session_timeout_s: float = 6.0
+    heartbeat_s: float = 0.25
     rebalance_timeout_s: float = 10.0
     request_timeout_s: float = 15.0
     fetch_wait_ms: int = 200

@@ -80,12 +80,12 @@ class Crew:
 
     def assignment(self) -> Assignment:
         """An owner without partitions."""
-        return Assignment(self.lane, self.clock)
+        return Assignment(self.lane, self.clock, self.on_fatal)
 
-    def lane(self, partition: int, shard: Shard | None = None) -> Lane:
-        """A lane for `partition`, over the shard it had before where there is one."""
+    def lane(self, partition: int) -> Lane:
+        """A lane for `partition`, over a shard that is not open yet."""
         return Lane(
-            shard or self.shard(partition),
+            self.shard(partition),
             self.log,
             limits=self.limits,
             clock=self.clock,

@@ -87,14 +87,18 @@ class Lane:
             self._queue.extend(records)
             self._wake.set()
 
-    async def stop(self, deadline: Deadline) -> None:
+    async def stop(self, deadline: Deadline, *, handed_over: bool = False) -> None:
         """Finish the batch in flight, send what is committed, acknowledge it; give up at the deadline.
 
-        What is given up is not lost: an uncommitted batch is read again, and committed outputs wait in the outbox.
+        What is given up is not lost: an uncommitted batch is read again, and committed outputs wait in the outbox. With
+        `handed_over` the partition has another owner, to whom outputs that are not on their way are left at once.
         """
         self._stopping.set()
         self._wake.set()
         await self._within(self._task, deadline)
+        if handed_over:
+            await self.shard.relay.leave(deadline)
+            return
         await self.shard.relay.flush(deadline)
         await self._within(asyncio.get_running_loop().create_task(self._last_words()), deadline)
         await self.shard.relay.close()

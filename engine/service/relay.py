@@ -19,6 +19,10 @@ CANCEL_AGAIN_S: Final = 0.2
 SEND_OUTPUTS_MAX: Final = 2_000  # outputs of several commits go out in one call, up to this many
 
 
+class _Left(Exception):
+    """The shard is another's, and so is the sending."""
+
+
 class Relay:
     """Hands the outputs of one shard to its sink after their commit; at least once, in order.
 
@@ -54,6 +58,7 @@ class Relay:
         self._queued_outputs = 0
         self._offered = 0  # the sequence number the next entry will have
         self._opened = False
+        self._leaving = False
         self._rollbacks = 0
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
@@ -116,6 +121,17 @@ class Relay:
             await asyncio.wait_for(self._empty(), deadline.left_s())
         return not self._queue
 
+    async def leave(self, deadline: Deadline) -> None:
+        """Stop sending after the call under way, or at the deadline: the shard has another owner now.
+
+        The other has taken what is queued from the outbox. To send on would be to take the sink from each other.
+        """
+        self._leaving = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=deadline.left_s())
+        await self.close()
+
     async def close(self) -> None:
         """Stop sending. What is queued stays in the store's outbox for the next owner."""
         if self._task is not None:
@@ -141,18 +157,21 @@ class Relay:
     async def _guarded(self) -> None:
         try:
             await self._run()
+        except _Left:
+            return
         except Exception as error:
             self._on_fatal(error)
 
     async def _run(self) -> None:
-        while True:
-            while not self._queue:
+        while not self._leaving:
+            if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+                continue
             entries, first, outputs = self._gather()
             rollbacks = self._rollbacks
             await until_it_works(
-                lambda first=first, outputs=outputs: self._sink.send(self._shard, first, outputs),  # type: ignore[misc]
+                lambda first=first, outputs=outputs: self._send(first, outputs),  # type: ignore[misc]
                 SinkUnavailable,
                 self._outage,
                 self._backoff,
@@ -161,6 +180,11 @@ class Relay:
             if rollbacks == self._rollbacks:
                 self._sent(entries)
             self._moved.set()
+
+    async def _send(self, first: int, outputs: Sequence[Output]) -> None:
+        if self._leaving:
+            raise _Left
+        await self._sink.send(self._shard, first, outputs)
 
     def _gather(self) -> tuple[int, int, Sequence[Output]]:
         """Entries at the head of the queue that go out in one call: how many, first ordinal, outputs."""

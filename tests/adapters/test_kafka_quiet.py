@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,15 @@ def test_workers_of_one_machine_get_different_names_and_a_free_one_is_used_again
         assert second.name.endswith("-g-1")
     with WorkerSlot("g", tmp_path) as again:
         assert again.name == first.name
+
+
+def test_a_name_that_a_killed_worker_left_is_taken_before_one_that_was_given_back(tmp_path: Path) -> None:
+    with WorkerSlot("g", tmp_path), WorkerSlot("g", tmp_path) as killed, WorkerSlot("g", tmp_path) as runs:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), killed._file)  # the kernel lets go of the lock, and nobody else does
+        with WorkerSlot("g", tmp_path) as successor:
+            assert successor.name == killed.name
+            with WorkerSlot("g", tmp_path) as another:
+                assert another.name not in (killed.name, runs.name)
+        killed._file = os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)
+    with WorkerSlot("g", tmp_path) as first:
+        assert first.name.endswith("-g-0")

@@ -6,6 +6,7 @@ import pytest
 
 from engine.adapters.memory_log import MemoryRecord
 from engine.ports.log import LogBounds, OffsetLost
+from engine.ports.sink import SinkOutput
 from engine.ports.store import Place, StoreUnavailable
 from engine.service.batching import BatchLimits
 from engine.service.deadline import Deadline
@@ -201,27 +202,73 @@ async def test_a_lane_that_cannot_finish_is_given_up_at_the_deadline(caplog: pyt
     assert (await parts.store.open(0)).offset == -1
 
 
-async def test_an_assignment_keeps_the_shard_of_a_partition_that_comes_back() -> None:
+async def test_a_partition_that_stays_goes_on_and_one_that_comes_back_begins_anew() -> None:
     parts = Parts(partitions=3)
     parts.log.append(1, *(event(n) for n in range(3)))
     owner = parts.crew.assignment()
-    owner.assign([0, 1])
+    await owner.assign([0, 1], 1.0)
     await until(lambda: owner.wanted() == {0, 1})
     owner.deliver(1, records(0, 2))
     owner.deliver(2, records(0, 2))
     await until(lambda: owner.offsets() == {1: 2})
-    await owner.revoke([0, 1, 2], 1.0)
-    assert owner.wanted() == set()
-    assert owner.offsets() == {1: 2}
-    kept = parts.machines[1]
-    owner.assign([1])
-    await until(lambda: owner.wanted() == {1})
+    first = parts.machines[0]
+    await owner.assign([1], 1.0)
+    assert (owner.held(), owner.wanted()) == ({1}, {1})
+    owner.deliver(0, records(0, 1))
     owner.deliver(1, [MemoryRecord(2, event(2))])
     await until(lambda: owner.offsets() == {1: 3})
-    assert kept.total == 3
     assert len(parts.machines) == 2
+    await owner.assign([0, 1], 1.0)
+    await until(lambda: owner.wanted() == {0, 1})
+    assert len(parts.machines) == 3
+    assert first.total == 0
     await owner.drain(1.0)
     assert owner.lanes == {}
+    assert owner.offsets() == {1: 3}
+
+
+async def test_a_partition_that_comes_back_waits_until_its_last_lane_has_finished() -> None:
+    parts = Parts()
+    parts.log.append(0, *(event(n) for n in range(2)))
+    owner = parts.crew.assignment()
+    await owner.assign([0], 1.0)
+    await until(lambda: owner.wanted() == {0})
+    send, gate = parts.sink.send, asyncio.Event()
+
+    async def held(shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
+        await gate.wait()
+        await send(shard, first, outputs)
+
+    parts.sink.send = held  # type: ignore[method-assign]
+    owner.deliver(0, records(0, 2))
+    await until(lambda: owner.offsets() == {0: 2})
+    await owner.assign([], 60.0)
+    assert owner.held() == set()
+    again = asyncio.ensure_future(owner.assign([0], 60.0))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not again.done()
+    gate.set()
+    await again
+    await until(lambda: owner.wanted() == {0})
+    assert parts.sink.ids() == replay([event(n) for n in range(2)])
+    await owner.drain(1.0)
+
+
+async def test_what_goes_wrong_while_a_lane_is_let_go_of_stops_the_worker() -> None:
+    parts = Parts()
+    owner = parts.crew.assignment()
+    await owner.assign([0], 1.0)
+    await until(lambda: owner.wanted() == {0})
+
+    async def broken(shard: int) -> None:
+        raise ZeroDivisionError
+
+    parts.sink.release = broken  # type: ignore[method-assign]
+    await owner.assign([], 1.0)
+    await until(lambda: bool(parts.fatal))
+    assert isinstance(parts.fatal[0], ZeroDivisionError)
+    await owner.drain(1.0)
 
 
 @pytest.mark.parametrize("known", [-1, 5])

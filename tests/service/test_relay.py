@@ -1,10 +1,12 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from engine.adapters.clocks import ManualClock
 from engine.adapters.memory_sink import MemorySink
 from engine.core.effects import Output
+from engine.ports.sink import SinkOutput, SinkUnavailable
 from engine.service.backoff import Backoff
 from engine.service.deadline import Deadline
 from engine.service.outage import Outage
@@ -199,3 +201,48 @@ async def test_a_sink_that_swallows_a_cancellation_does_not_keep_the_relay_open(
     await asyncio.sleep(0)
     await asyncio.wait_for(bench.relay.close(), 5.0)
     assert swallowed == [0]
+
+
+async def test_a_relay_that_leaves_finishes_the_call_under_way_and_begins_no_other() -> None:
+    bench = Bench()
+    send, gate = bench.sink.send, asyncio.Event()
+
+    async def held(shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
+        await gate.wait()
+        await send(shard, first, outputs)
+
+    bench.sink.send = held  # type: ignore[method-assign]
+    bench.relay.offer(0, entry(0, 2))
+    bench.relay.start()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    bench.relay.offer(1, entry(2, 2))
+    leaving = asyncio.ensure_future(bench.relay.leave(Deadline(bench.clock, 60.0)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not leaving.done()
+    gate.set()
+    await leaving
+    assert bench.sink.ids() == ["dec_0", "dec_1"]
+    assert bench.relay.acknowledged == 1
+
+
+@pytest.mark.parametrize("queued", [0, 1])
+async def test_a_relay_that_leaves_does_not_try_again(queued: int) -> None:
+    bench = Bench()
+    tried: list[int] = []
+
+    async def refused(shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
+        tried.append(first)
+        bench.relay._leaving = True
+        raise SinkUnavailable("another process has taken over the sending")
+
+    bench.sink.send = refused  # type: ignore[method-assign]
+    for number in range(queued):
+        bench.relay.offer(number, entry(number))
+    bench.relay.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await bench.relay.leave(Deadline(bench.clock, 60.0))
+    assert tried == [0] * queued
+    assert not bench.fatal

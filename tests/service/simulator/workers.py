@@ -13,7 +13,6 @@ from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.lane import Lane
 from engine.service.machine import PartitionMachine
-from engine.service.shard import Shard
 from tests.service.simulator.connections import LogConnection, StoreConnection
 from tests.service.simulator.faults import Killed, Process
 from tests.service.simulator.loop import SimulatedClock
@@ -102,10 +101,10 @@ class Worker:
             relay_entries_max=draw.choice((1, 2, 64)),
             idle_acknowledge_s=draw.choice((0.3, 2.0, 8.0)),
         )
-        self._assignment = Assignment(self._hire, self._crew.clock)
+        self._assignment = Assignment(self._hire, self._crew.clock, self._crew.on_fatal)
 
-    def _hire(self, partition: int, shard: Shard | None) -> Lane:
-        self._lanes.append(self._crew.lane(partition, shard))
+    def _hire(self, partition: int) -> Lane:
+        self._lanes.append(self._crew.lane(partition))
         return self._lanes[-1]
 
     async def live(self) -> None:
@@ -122,14 +121,13 @@ class Worker:
         except Killed:
             pass
         finally:
+            await cut_short(list(self._assignment._leaving.values()))
             await bury(self._lanes)
 
     async def _rebalance(self) -> None:
         self._known = self._group.generation
         owned = self._group.of(self)
-        await self._assignment.revoke(sorted(set(self._assignment.lanes) - owned), REVOKE_S)
-        await self.process.gate()
-        self._assignment.assign(owned)
+        await self._assignment.assign(owned, REVOKE_S)
 
 
 async def bury(lanes: Sequence[Lane]) -> None:
