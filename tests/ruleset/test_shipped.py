@@ -53,7 +53,7 @@ def test_the_pack_shows_every_kind_of_rule(shipped: RuleSet) -> None:
     assert any(rule.allow for rule in shipped.rules)
     assert any(rule.hard for rule in shipped.rules)
     assert any(rule.mode == "shadow" for rule in shipped.rules)
-    assert any("anomaly" in rule.scores for rule in shipped.rules)
+    assert {score for rule in shipped.rules for score in rule.scores} == {"anomaly_top", "fraud", "fraud_top"}
     assert any(rule.decision is None for rule in shipped.rules)
 
 
