@@ -1,4 +1,4 @@
-"""Faults inside a worker process: it ends itself at a named step, its sink is slow, a record makes its core raise.
+"""Faults inside a worker process: it ends at a named step, its sink is slow or stands still, a record makes it raise.
 
 Only a forked worker of the campaign is ever armed (`nursery`); the engine knows nothing of this.
 """
@@ -10,6 +10,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.kafka_batches import OutputBatches
@@ -23,6 +24,7 @@ from engine.service.shard import Shard
 BEFORE: Final = "before"
 AFTER: Final = "after"
 DURING: Final = "during"
+STALL_LOOK_S: Final = 0.05
 COMMIT_S_MAX: Final = 0.004  # a commit that was sent takes about so long; the end comes somewhere within
 
 STEPS: Final[dict[str, tuple[type, str, str]]] = {
@@ -47,13 +49,17 @@ _open = False  # whether a shard of this process is open: what ran before was th
 
 
 def arm(faults: dict[str, Any]) -> None:
-    """Build faults into this process: `{"step": name, "count": n}`, `{"slow_sink_s": s}`, `{"poison": text}`."""
+    """Build faults into this process: any of
+
+    `{"step": name, "count": n}`, `{"slow_sink_s": s, "stalled_while": file}`, `{"poison": text}`.
+    """
     if "step" in faults:
         _note_opening()
         owner, name, when = STEPS[faults["step"]]
         setattr(owner, name, _ending(getattr(owner, name), when, int(faults["count"])))
     if "slow_sink_s" in faults:
-        KafkaOutputs.send = _slow(KafkaOutputs.send, float(faults["slow_sink_s"]))  # type: ignore[method-assign]
+        stalled = Path(faults.get("stalled_while", os.devnull + "/never"))
+        KafkaOutputs.send = _slow(KafkaOutputs.send, float(faults["slow_sink_s"]), stalled)  # type: ignore[method-assign]
     if "poison" in faults:
         Partition.decode = _poisoned(Partition.decode, faults["poison"].encode())  # type: ignore[method-assign]
 
@@ -117,9 +123,11 @@ def end() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _slow(send: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+def _slow(send: Callable[..., Any], seconds: float, stalled: Path) -> Callable[..., Any]:
     async def slowed(*args: Any) -> None:
         await asyncio.sleep(seconds)
+        while stalled.exists():  # noqa: ASYNC110, ASYNC240 - another process says when
+            await asyncio.sleep(STALL_LOOK_S)
         await send(*args)
 
     return slowed

@@ -84,6 +84,7 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         _code_file(log).unlink(missing_ok=True)
+        log.touch()
         order = {"environment": environment, "log": str(log), "faults": faults}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()

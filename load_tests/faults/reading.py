@@ -60,6 +60,11 @@ def connect(url: str) -> Redis:
     return Redis.from_url(url, protocol=2, socket_timeout=30)
 
 
+def outbox(client: Redis, prefix: str, shard: int) -> int:
+    """Entries in the outbox of a shard."""
+    return int(client.llen(Keys(prefix).base(shard) + b"O"))
+
+
 def state(clients: Sequence[Redis], prefix: str, shard: int) -> dict[bytes, bytes]:
     """The state of a shard by key: what the engine's rooms put there, not what the store keeps for itself."""
     base = Keys(prefix).base(shard)

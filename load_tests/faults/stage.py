@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
+import aiokafka
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -124,6 +125,16 @@ class Stage(Deployment):
         async for record in reading.read(self.bootstrap, [self.settings.topics.events], self.partitions):
             found[record.partition].append(Record(record.offset, record.value))
         return found
+
+    async def ends_of_log(self) -> dict[int, int]:
+        """Where the input topic ends, by partition."""
+        consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await consumer.start()
+        try:
+            tps = [aiokafka.TopicPartition(self.settings.topics.events, partition) for partition in self.partitions]
+            return {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
+        finally:
+            await consumer.stop()
 
     async def found(self, *, state: bool = True) -> Found:
         """What there is now."""

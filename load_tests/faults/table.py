@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RESULTS: Final = ROOT / "load_tests/results/faults.json"
 DOCUMENT: Final = ROOT / "docs/faults.md"
 TEXT: Final = Path(__file__).with_name("faults.md")
-GROUPS: Final = ("crashes", "rebalances", "broker", "store", "failover", "order", "hostile", "load")
+GROUPS: Final = ("crashes", "rebalances", "broker", "store", "failover", "order", "hostile", "load", "growth")
 
 Row = dict[str, Any]
 

@@ -14,8 +14,8 @@ from load_tests.faults.oracle import Found, OutputKey, Record, judge, replay
 from load_tests.faults.registry import ITEMS, Result, item
 from load_tests.faults.stage import Bench, stream
 
-SHORT = (2, 4, 22)
-"""Kills at every step, a zombie, hostile input; other tests of this directory do the like of the rest."""
+SHORT = (2, 4, 22, 34)
+"""Kills at every step, a zombie, hostile input, calls while workers come and go; other tests of this directory do the like of the rest."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_the_published_table_is_what_the_figures_say() -> None:
     rows = {int(number): row for number, row in json.loads(table.RESULTS.read_text()).items()}
     assert table.DOCUMENT.read_text() == table.document(rows)
     table.load_items()
-    assert set(ITEMS) == {*range(1, 25), 28, 29, 30}
+    assert set(ITEMS) == {*range(1, 25), 28, 29, 30, 34}
     assert set(rows) == set(ITEMS)
 
 
