@@ -1,0 +1,194 @@
+"""What a compiled campaign is: plain data, no behaviour."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine.ruleset import ir
+
+POINTS, CASHBACK, COUPON, TIER = "points", "cashback", "coupon", "tier"
+REWARDS: Final = (POINTS, CASHBACK, COUPON, TIER)
+MONEY: Final = (POINTS, CASHBACK, COUPON)
+"""Rewards that cost money: each needs a cap."""
+
+BANDIT: Final = "bandit"
+FIRST: Final = "first"
+CHOOSERS: Final = (FIRST, BANDIT)
+
+PERIODS: Final = ("day", "week", "month", "year")
+"""Calendar periods of caps, in the customer's zone; the same as `engine.engagement.calendar.PERIODS`."""
+
+DIMENSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "lifecycle": ("prospect", "new", "active", "loyal", "at_risk", "lost", "won_back"),
+    "value_tier": ("low", "mid", "high"),
+    "activity": ("active", "potential", "churned"),
+    "membership": ("basic", "silver", "gold", "platinum"),
+}
+"""States that a transition may lead to; the tables are in `engine.engagement.customer.states`."""
+
+TIMERS: Final[dict[str, tuple[str, ...]]] = {
+    "birthday": ("at",),
+    "since_first_payment": ("after",),
+    "since_last_payment": ("after",),
+    "since_refund": ("after",),
+    "since_registration": ("after",),
+    "idle": ("gaps",),
+    "personal_hour": ("before",),
+    "points_expiring": ("before",),
+    "window_closed": (),
+}
+"""What time can bring, and the keys each needs: a local time of day, a duration after or before, so many usual gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What sets a campaign off.
+
+    Attributes:
+        event: an event type, "" where it is not one; `alert.resolved` for a decision found to be wrong.
+        dimension, to: of a transition, "" where it is none.
+        timer: one of `TIMERS`, "" where it is none.
+        after_ms: before or after what the timer is about, so long; several for `points_expiring`.
+        gaps: of `idle`; minute: local minute of the day, of `birthday`.
+    """
+
+    event: str = ""
+    dimension: str = ""
+    to: str = ""
+    timer: str = ""
+    after_ms: tuple[int, ...] = ()
+    gaps: float = 0.0
+    minute: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What is granted.
+
+    Attributes:
+        kind: one of `REWARDS`.
+        amount: how much: points, or major units of the currency; of a coupon how many.
+        most: the amount is at most this; None for no bound.
+        currency: of cashback, and of what a coupon is worth.
+        value: of a coupon, for whoever redeems it, such as `8.00` or `10%`; "" for others.
+        both: the customer who referred this one gets the same.
+    """
+
+    kind: str
+    amount: ir.Node
+    most: float | None = None
+    currency: str = ""
+    value: str = ""
+    both: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSpec:
+    """What is offered, or said: `id` within its campaign, kind, value, channel hint; how long it stands."""
+
+    id: str
+    kind: str
+    value: str
+    channel: str
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most so much: `times` or `amount` (the other is 0) in `period` (calendar) or `per_ms` (elapsed), of each value
+    of the entity `by`; in all time where neither is given."""
+
+    by: str
+    times: int = 0
+    amount: float = 0.0
+    period: str = ""
+    per_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A budget: minor units of a currency, or points where that is ""."""
+
+    minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCase:
+    """An in-file test: an event, values of features and of the customer, and what is expected.
+
+    Attributes:
+        texts, numbers, flags, features, scores, time_ms: as of a rule's test.
+        customer: values of `customer.NAME`; None for missing.
+        expect: "granted" or "nothing".
+        amount: what is to be granted, None where the test does not say.
+        line: where it is, from 1.
+    """
+
+    texts: dict[str, str]
+    numbers: dict[str, float]
+    flags: dict[str, bool]
+    features: dict[str, float | None]
+    scores: dict[str, float]
+    time_ms: int
+    customer: dict[str, float | str | bool | None]
+    expect: str
+    amount: float | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign.
+
+    Attributes:
+        id: unique; version: part of the business key, so a new version may grant again.
+        description, owner, tags: for people.
+        trigger: what sets it off.
+        when: it does something where this holds.
+        reward: what is granted, None where it only offers.
+        offers: what is offered, one of them is chosen; `choose`: one of `CHOOSERS`.
+        send: "now", "personal_hour", or a local time of day `HH:MM`.
+        occasion: what it is granted once for: "event" (payment or event), "period" (that of the first calendar cap),
+            "customer" (once for ever).
+        hold_ms: how long a reward stays pending; expires_months: then it lasts so long, 0 for ever.
+        caps, budget: bounds. valid_from_ms, valid_to_ms: event times, None for no bound.
+        consent: purpose that must be agreed to, "" for none; quiet: minutes of the local day, None for none.
+        priority, group: of several campaigns of a group the one of the highest priority, "" for no group.
+        holdout: share of customers who get nothing, to compare with.
+        reversal: R1, R2 or R3 (`engine.engagement.ledger.lots`); threshold: with R2, major units that must remain.
+        score_max: decisions with a higher blended score earn nothing.
+        uses, features: as of a rule.
+        tests, file, line: as of a rule.
+    """
+
+    id: str
+    version: int
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+    trigger: Trigger
+    when: ir.Node
+    reward: Reward | None
+    offers: tuple[OfferSpec, ...]
+    choose: str
+    send: str
+    occasion: str
+    hold_ms: int
+    expires_months: int
+    caps: tuple[Cap, ...]
+    budget: Money | None
+    valid_from_ms: int | None
+    valid_to_ms: int | None
+    consent: str
+    quiet: tuple[int, int] | None
+    priority: int
+    group: str
+    holdout: float
+    reversal: str
+    threshold: float
+    score_max: float
+    uses: tuple[str, ...]
+    features: tuple[int, ...]
+    tests: tuple[CampaignCase, ...] = field(repr=False, compare=False)
+    file: str
+    line: int
