@@ -6,6 +6,8 @@ import time
 from typing import Final
 
 from engine.generator.stream import generate
+from engine.scoring.learners.registry import LEARNERS
+from engine.scoring.rehearsal import rehearse
 from engine.service.machine import PartitionMachine
 
 EVENTS: Final = 300  # enough for every type of event and more than one growth of each table
@@ -22,7 +24,12 @@ def warm_up(partition: PartitionMachine) -> None:
 
 
 def try_out(partition: PartitionMachine) -> None:
-    """Run made-up events through a partition, one alone and many together: both ways of evaluating rules."""
+    """Run made-up events through a partition, one alone and many together: both ways of evaluating rules.
+
+    No model becomes ready on so few, so learners rehearse by themselves.
+    """
+    for learner in LEARNERS:
+        rehearse(learner)
     for size in (1, EVENTS):
         decoded = partition.decode(list(generate(size)))
         missing = partition.missing(decoded)

@@ -39,7 +39,7 @@ def add_margins(x: Singles, mean: Floats, variance: Floats, weight: Floats, marg
         for f in range(inputs):
             v = x[i, f]
             if v == v:
-                total += weight[f] * standing(squeezed(v), mean[f], variance[f])
+                total += weight[f] * standing(squeezed(np.float64(v)), mean[f], variance[f])
             else:
                 total += weight[inputs + f]
         margin[i] += total
@@ -87,7 +87,7 @@ def learn(
             v = x[i, f]
             z[f], z[inputs + f] = 0.0, 1.0
             if v == v:
-                s = squeezed(v)
+                s = squeezed(np.float64(v))
                 if abs(s) < VALUE_MAX:  # an infinite value says nothing of what is usual
                     bring_up_to_date(f, s, stands_for[i], mean, variance, counted, memory)
                 z[f], z[inputs + f] = standing(s, mean[f], variance[f]), 0.0
