@@ -2,14 +2,18 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import Any, Final
 
+from engine.core.label_desk import LabelSettings
 from engine.core.settings import CoreSettings
 from engine.ruleset import RuleSet, compile
+from engine.scoring.fraud_model import LearnerSettings
 from tests.core.rig import DAY, HOUR, MINUTE, RULES
 from tests.service.simulator.world import World
 
 START: Final = 1_760_000_000_000
+STEP: Final = 20 * MINUTE
 NOWHERE: Final = "0" * 16
 LISTS: Final = "lists: {blocked: {values: [card_0]}}\n"
 OWN: Final = """
@@ -20,22 +24,27 @@ features:
   - {name: known_s, agg: age, by: customer, window: 24h}
   - {name: gap_s, agg: since_last, by: [customer, merchant], window: 6h}
   - {name: new_device, agg: is_new, of: device_id, by: customer, window: 3h}
+  - {name: own_frauds, agg: fraud_count, by: customer, window: 24h}
+  - {name: card_labels, agg: label_count, by: [customer, card], window: 24h}
   - {name: x_pace, expr: "clamp(pace / 5, 0, 1)"}
   - {name: x_amount, expr: "clamp(amount / 100, 0, 1)"}
 """
 SHARED: Final = """
   - {name: device_cards, agg: distinct, of: card_id, by: device, window: 2h}
   - {name: card_mean, agg: mean, of: amount, by: card, window: 6h}
+  - {name: device_frauds, agg: fraud_rate, by: device, window: 24h}
 """
 MODELS: Final = """
 models:
   anomaly: {detector: half_space_trees, trees: TREES, height: 3, window: 6, seed: 1, inputs: [x_pace, x_amount]}
+  fraud: {learner: logistic, seed: TREES, inputs: [x_pace, x_amount, own_frauds], plain: [x_pace]}
 """
 DECISIONS: Final = """
   - {id: blocked_card, description: d, when: card_id in lists.blocked, then: {decision: decline, reason: BLOCKED}}
   - {id: busy, description: d, when: pace > 2, then: {decision: review, score: 20, reason: BUSY}}
   - {id: rich, description: d, when: spend > 60 and cards > 1, then: {decision: step_up, reason: RICH}}
   - {id: odd, description: d, when: score.anomaly > 0.5, then: {decision: review, reason: ODD}}
+  - {id: likely, description: d, when: score.fraud > 0.4, then: {decision: review, reason: LIKELY}}
   - {id: big, description: d, when: amount_base > 80, then: {decision: decline, reason: BIG}}
 """
 DEVICES: Final = "  - {id: farm, description: d, when: device_cards > 1, then: {score: 9, reason: FARM}}\n"
@@ -53,6 +62,7 @@ RATES: Final = ({"USD": "1.25"}, {"USD": "1.1", "JPY": "160"})
 KINDS: Final = (
     *["payment.requested"] * 6, "payment.authorised", "payment.captured", "payment.captured", *["payment.settled"] * 4,
     "payment.refunded", "payment.refunded", "payment.chargeback", "payment.failed", "payment.cancelled",
+    "label.assigned", "label.assigned", "label.assigned",
     "account.login", "offer.redeemed", "offer.viewed",
 )  # fmt: skip
 BROKEN: Final = (
@@ -74,8 +84,12 @@ class Payments(World):
     """
 
     sets = BY_HASH
-    small = CoreSettings(entities_max=4, customers_max=2, snapshot_every=7)
-    whole = CoreSettings(snapshot_every=7)
+    whole = CoreSettings(
+        snapshot_every=7,
+        labels=LabelSettings(maturity_ms=HOUR),
+        learning=LearnerSettings(adopt_after_ms=0, frauds_min=0, known_min=1.0),
+    )
+    small = replace(whole, entities_max=4, customers_max=2)
 
     def __init__(self, *, shared: bool) -> None:
         self.first, self.second = SETS[shared]
@@ -85,7 +99,7 @@ class Payments(World):
         kind = draw.random()
         if kind < 0.04:
             return draw.choice(BROKEN)
-        now = START + number * 4 * MINUTE
+        now = START + number * STEP
         if kind < 0.12:
             return json.dumps(self._control(draw, number, now)).encode()
         repeat = draw.random() < 0.12
@@ -102,6 +116,10 @@ class Payments(World):
         if kind.startswith("payment."):
             body |= {"payment_id": f"p{partition}-{draw.randrange(6)}", "merchant_id": f"m{draw.randrange(2)}"}
             body |= {"amount": draw.choice([5, 20, 45.5, 90]), "currency": draw.choice(["EUR", "EUR", "USD", "GBP"])}
+        if kind == "payment.chargeback":
+            body["reason_code"] = draw.choice(["10.4", "13.1"])
+        if kind == "label.assigned":
+            body |= {"payment_id": f"p{partition}-{draw.randrange(6)}", "label": draw.choice(["fraud", "legitimate"])}
         if kind.startswith("offer."):
             body["offer_id"] = f"o{draw.randrange(3)}"
         if draw.random() < 0.2:
@@ -136,7 +154,7 @@ class Payments(World):
 
     def probes(self, draw: random.Random, partition: int, number: int = 60) -> list[bytes]:
         """Events that find out what is known of each customer, card and device, and in the end fire every timer."""
-        now = START + number * 4 * MINUTE
+        now = START + number * STEP
         kinds = ("payment.requested", "payment.settled", "payment.refunded", "payment.failed")
         asked = [(customer, kind) for customer in range(4) for kind in kinds]
         events = [
