@@ -1,1 +1,1 @@
-"""Campaigns: what engagement does for whom and when, as files; read and checked like rules, run by `engine.engagement`."""
+"""Campaigns: what engagement does for whom and when, as files, read and checked like rules."""

@@ -1,4 +1,4 @@
-"""What campaign conditions may read as `customer.NAME`; `engine.engagement.customer.names` says how each comes about."""
+"""What campaign conditions may read as `customer.NAME`; how each comes about: `engine.engagement.customer.names`."""
 
 from typing import Final
 
