@@ -15,7 +15,7 @@ from load_tests.faults.registry import ITEMS, Result, item
 from load_tests.faults.stage import Bench, stream
 
 SHORT = (2, 4, 22, 34)
-"""Kills at every step, a zombie, hostile input, calls while workers come and go; other tests here do the like of the rest."""
+"""Kills at every step, a zombie, hostile input, calls while workers come and go; other tests do the rest."""
 
 
 @pytest.fixture(scope="module")
