@@ -1,10 +1,13 @@
 """A deployment of two partitions becomes one of three, with real servers, by the command line alone."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+from aiokafka.admin import NewPartitions
 
 from engine.adapters.embedded import RedisServer
 from engine.adapters.redis_client import RedisClient, RedisOptions
@@ -16,6 +19,12 @@ from tests.support.kafka import ApacheKafka
 
 EVENTS = 3_000
 REPEATED = 300
+
+
+def settings(directory: Path) -> dict[str, str]:
+    """Rules of its own: those of the checkout may be changed while the test runs."""
+    rules = shutil.copytree(ROOT / "rules", directory / "rules")
+    return {"STEWARD_KAFKA_TRANSACTIONS": "on", "STEWARD_RULES": str(rules)}
 
 
 def steward(deployment: Deployment, *arguments: str) -> tuple[int, str]:
@@ -48,8 +57,20 @@ async def keys(redis: RedisServer, prefix: str) -> int:
     return len(found)
 
 
+def following(
+    old: Deployment, directory: Path, kafka: ApacheKafka, redis: RedisServer, partitions: int, where: dict[str, str]
+) -> Deployment:
+    """The deployment after the move."""
+    outputs = ("DECISIONS", "ALERTS", "REWARDS", "OFFERS", "LIFECYCLE", "DEAD_LETTERS", "RELAY", "EVENTS")
+    topics = {f"STEWARD_TOPICS_{name}": f"{old.name}.{name.lower().replace('_', '-')}" for name in outputs}
+    topics["STEWARD_TOPICS_EVENTS"] += ".v2"
+    own = {"STEWARD_KAFKA_GROUP": old.name, "STEWARD_REDIS_PREFIX": f"{old.name}.v2"}
+    environment = {**where, **topics, **own}
+    return Deployment(f"{old.name}2", directory, kafka.url, redis.url, partitions=partitions, **environment)
+
+
 async def test_two_partitions_become_three(kafka: ApacheKafka, redis: RedisServer, tmp_path: Path) -> None:
-    where = {"STEWARD_KAFKA_TRANSACTIONS": "on", "STEWARD_BATCH_EVENTS_MAX": "100"}
+    where = {**settings(tmp_path), "STEWARD_BATCH_EVENTS_MAX": "100"}
     values = list(generate(EVENTS))
     half = EVENTS // 2
     with Deployment("moved", tmp_path, kafka.url, redis.url, **where) as old:
@@ -72,13 +93,8 @@ async def test_two_partitions_become_three(kafka: ApacheKafka, redis: RedisServe
         await all_done(old)
         assert worker.terminate()[0] == 0
 
-        outputs = ("DECISIONS", "ALERTS", "REWARDS", "OFFERS", "LIFECYCLE", "DEAD_LETTERS", "RELAY")
-        topics = {f"STEWARD_TOPICS_{name}": f"moved.{name.lower().replace('_', '-')}" for name in outputs}
-        moved = {**where, **topics, "STEWARD_KAFKA_GROUP": "moved", "STEWARD_REDIS_PREFIX": "moved.v2"}
         name = old.settings.topics.events + ".v2"
-        with Deployment(
-            "moved2", tmp_path, kafka.url, redis.url, partitions=3, STEWARD_TOPICS_EVENTS=name, **moved
-        ) as new:
+        with following(old, tmp_path, kafka, redis, 3, where) as new:
             code, told = steward(old, "repartition", "--partitions", "3")
             assert code == 0, told
             print(told)
@@ -103,3 +119,33 @@ async def test_two_partitions_become_three(kafka: ApacheKafka, redis: RedisServe
             assert code == 0, told
             assert await keys(redis, "moved") == 0
             assert await keys(redis, "moved.v2") > 100
+
+
+async def test_a_topic_that_has_grown_is_left_with_what_it_holds(
+    kafka: ApacheKafka, redis: RedisServer, tmp_path: Path
+) -> None:
+    where = settings(tmp_path)
+    values = list(generate(600))
+    with Deployment("grown", tmp_path, kafka.url, redis.url, **where) as old:
+        await old.create_topics()
+        worker = old.start(STEWARD)
+        await old.produce(values[:300])
+        await all_done(old)
+        assert worker.terminate()[0] == 0
+        await old.admin(lambda admin: admin.create_partitions({old.settings.topics.events: NewPartitions(4)}))
+        await old.produce(values[300:])
+        code, told = steward(old, "scale", "check")
+        assert (code, "move the state: steward repartition --partitions M --carry" in told) == (1, True), told
+        code, told = steward(old, "repartition", "--partitions", "4")
+        assert (code, "its state was made with 2 partitions, the topic has 4" in told) == (2, True), told
+        code, told = steward(old, "repartition", "--partitions", "4", "--carry")
+        assert code == 0, told
+        assert "300 records that were not processed are on grown.events.v2" in told
+        with following(old, tmp_path, kafka, redis, 4, where) as new:
+            worker = new.start(STEWARD)
+            await all_done(new)
+            wanted = decisions(old, values)
+            sent = await old.outputs(ids=len(wanted))
+            assert {output.id for output in sent if output.topic == old.settings.topics.decisions} == wanted
+            assert max(Counter(output.id for output in sent).values()) == 1
+            assert worker.terminate()[0] == 0
