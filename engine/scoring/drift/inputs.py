@@ -6,12 +6,16 @@ is no drift; what is farther than any day by a margin is.
 """
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.scoring.drift.histogram import BINS, distances, shares
 from engine.scoring.drift.settings import DriftSettings
+
+COMPARED_FROM: Final = 2.5
+"""Weight of a reference, of three blocks, from which distances to it go into the history."""
 
 Floats = NDArray[np.float64]
 
@@ -57,12 +61,13 @@ class InputWatch:
         settings = self._settings
         self.fresh, self.before, self.payments = shares(counts), self.reference(), payments
         self.excess = np.full(self._inputs, math.nan)
-        if self._blocks < settings.reference_min:
-            self._learn(payments)
-            return None
-        apart = distances(self.before, self.fresh, payments)
-        found = self._judge(apart, payments)
-        self._history = [*self._history, apart][-settings.history_max :]
+        found = None
+        if self._weight > COMPARED_FROM:  # a yardstick sooner than a judgement
+            apart = distances(self.before, self.fresh, payments)
+            if self._blocks >= settings.reference_min:
+                found = self._judge(apart, payments)
+            if found is None:  # a change is no yardstick
+                self._history = [*self._history, apart][-settings.history_max :]
         if found is not None:
             self._restart()
             self._blocks = settings.reference_min - settings.settle
