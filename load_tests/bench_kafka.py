@@ -3,9 +3,12 @@
 Apache Kafka (one node), Redis (append-only file on), the worker, the load and the reader all run on this machine.
 
 Throughput: events that are ready in memory are produced as fast as the broker takes them, while the worker runs; the
-clock goes from the first send to the commit of the last event in Redis. Worker CPU is user and system time of the
-worker process over the same span, from /proc. Latency: events are sent one by one at their scheduled times, 500 a
-second; it counts from the scheduled time of an event to its decision in the hands of a read-committed consumer.
+clock goes from the first send to the commit of the last event in Redis. CPU is user and system time of each process
+over the same span, from /proc. Latency: events are sent one by one at their scheduled times, 500 a second; it counts
+from the scheduled time of an event to its decision in the hands of a read-committed consumer.
+
+`--setups 1:off 1:auto 2:off 2:auto` measures partitions and transactions apart, `--rules DIR` another pack: so what
+each costs can be told. The broker's Java compiles itself in the first minute, on the same cores: `--warm-up-seconds`.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiokafka
 import msgspec
@@ -31,7 +34,45 @@ from tests.support.kafka import ApacheKafka
 WARM_UP = 4_000
 RATE = 500
 TICKS = os.sysconf("SC_CLK_TCK")
-PARTITIONS = [0, 1]
+SETUP = "2:auto"
+
+
+class Setup(NamedTuple):
+    """What a run is about."""
+
+    partitions: int
+    transactions: str
+    rules: Path | None
+
+    @classmethod
+    def parse(cls, text: str, rules: Path | None) -> "Setup":
+        """From `PARTITIONS:TRANSACTIONS`."""
+        partitions, _, transactions = text.partition(":")
+        return cls(int(partitions), transactions, rules)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the worker is told."""
+        rules = {"STEWARD_RULES": str(self.rules.resolve())} if self.rules else {}
+        return {"STEWARD_KAFKA_TRANSACTIONS": self.transactions, **rules}
+
+    @property
+    def ready(self) -> str:
+        """What the worker's log says once its last shard takes events."""
+        return f"shard {self.partitions - 1} starts"
+
+
+class Bench(NamedTuple):
+    """Everything that runs."""
+
+    deployment: Deployment
+    worker: Worker
+    servers: dict[str, int]
+    partitions: list[int]
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU of each process so far."""
+        return {"worker": cpu_s(self.worker.process.pid), **{name: cpu_s(pid) for name, pid in self.servers.items()}}
 
 
 class _Data(msgspec.Struct):
@@ -52,12 +93,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def produce(producer: Any, topic: str, events: list[tuple[bytes, bytes]]) -> None:
+async def produce(producer: Any, topic: str, partitions: list[int], events: list[tuple[bytes, bytes]]) -> None:
     """As fast as it goes, in batches built per partition."""
-    batches = {p: producer.create_batch() for p in PARTITIONS}
+    batches = {p: producer.create_batch() for p in partitions}
     waits = []
     for key, value in events:
-        partition = choose(key, PARTITIONS, PARTITIONS)
+        partition = choose(key, partitions, partitions)
         if batches[partition].append(timestamp=None, key=key, value=value) is None:
             waits.append(await producer.send_batch(batches[partition], topic, partition=partition))
             batches[partition] = producer.create_batch()
@@ -67,19 +108,21 @@ async def produce(producer: Any, topic: str, events: list[tuple[bytes, bytes]]) 
     await asyncio.gather(*waits)
 
 
-async def throughput(deployment: Deployment, worker: Worker, events: list[tuple[bytes, bytes]]) -> dict[str, float]:
-    """Seconds and worker CPU for `events`, on top of what the worker has done before."""
+async def throughput(bench: Bench, events: list[tuple[bytes, bytes]]) -> dict[str, float]:
+    """Events a second and CPU of each process for `events`, on top of what the worker has done before."""
+    deployment = bench.deployment
     topic = deployment.settings.topics.events
     done = sum(max(0, head.offset) for head in (await deployment.heads()).values())
     producer = aiokafka.AIOKafkaProducer(bootstrap_servers=deployment.bootstrap, acks=1, max_batch_size=1 << 17)
     await producer.start()
-    cpu, began = cpu_s(worker.process.pid), time.perf_counter()
-    sending = asyncio.ensure_future(produce(producer, topic, events))
+    before, began = bench.cpu_s(), time.perf_counter()
+    sending = asyncio.ensure_future(produce(producer, topic, bench.partitions, events))
     await deployment.until(lambda heads: sum(head.offset for head in heads.values()) >= done + len(events), 300)
-    seconds, used = time.perf_counter() - began, cpu_s(worker.process.pid) - cpu
+    seconds, after = time.perf_counter() - began, bench.cpu_s()
     await sending
     await producer.stop()
-    return {"events_per_second": len(events) / seconds, "worker_cpu_us_per_event": used / len(events) * 1e6}
+    used = {f"{name}_cpu_us_per_event": (after[name] - before[name]) / len(events) * 1e6 for name in after}
+    return {"events_per_second": len(events) / seconds, **used}
 
 
 async def latency(deployment: Deployment, events: list[tuple[bytes, bytes]]) -> list[float]:
@@ -125,7 +168,7 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-async def measure(deployment: Deployment, worker: Worker, args: argparse.Namespace) -> dict[str, Any]:
+async def measure(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
     size = args.runs * (args.events + args.seconds * RATE) + args.warm_up_seconds * RATE + WARM_UP
     events = [(customer(value) or b"", value.rstrip()) for value in generate(size)]
     gc.collect()
@@ -135,13 +178,16 @@ async def measure(deployment: Deployment, worker: Worker, args: argparse.Namespa
     def take(count: int) -> list[tuple[bytes, bytes]]:
         return [next(taken) for _ in range(count)]
 
-    await throughput(deployment, worker, take(WARM_UP))
-    runs = [await throughput(deployment, worker, take(args.events)) for _ in range(args.runs)]
-    await latency(deployment, take(args.warm_up_seconds * RATE))  # the broker's Java needs it to get up to speed
-    delays = [await latency(deployment, take(args.seconds * RATE)) for _ in range(args.runs)]
+    await throughput(bench, take(WARM_UP))
+    await latency(bench.deployment, take(args.warm_up_seconds * RATE))
+    runs = [await throughput(bench, take(args.events)) for _ in range(args.runs)]
+    before, began = bench.cpu_s(), time.perf_counter()
+    delays = [await latency(bench.deployment, take(args.seconds * RATE)) for _ in range(args.runs)]
+    after, seconds = bench.cpu_s(), time.perf_counter() - began
     result: dict[str, Any] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     result |= {f"latency_ms_p{p}": statistics.median(percentile(d, p / 100) for d in delays) for p in (50, 90, 99)}
     result["latency_ms_max"] = max(max(d) for d in delays)
+    result |= {f"{name}_cores_at_rate": (after[name] - before[name]) / seconds for name in after}
     result |= {
         "latency_samples": [len(d) for d in delays],
         "throughput_runs": runs,
@@ -151,39 +197,60 @@ async def measure(deployment: Deployment, worker: Worker, args: argparse.Namespa
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000, help="events of a throughput run")
-    parser.add_argument("--seconds", type=int, default=20, help="length of a latency run")
-    parser.add_argument("--warm-up-seconds", type=int, default=15, help="of the latency rate, before the first run")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="where to save the figures as JSON")
-    args = parser.parse_args()
+def run(setup: Setup, args: argparse.Namespace) -> dict[str, Any]:
+    """One setup, on servers of its own."""
     busy = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory() as directory,
         ApacheKafka() as kafka,
         RedisServer(installed_redis_binary(), append_only=True) as redis,
-        Deployment("bench", Path(directory), kafka.start().url, redis.start().url) as deployment,
-    ):
+        Deployment(
+            "bench", Path(directory), kafka.start().url, redis.start().url,
+            partitions=setup.partitions, **setup.environment,
+        ) as deployment,
+    ):  # fmt: skip
         first = deployment.start(STEWARD)  # compiles what has never been compiled here, and fills the kernels' cache
-        first.wait_for("shard 1 starts", 300)
+        first.wait_for(setup.ready, 300)
         first.terminate()
         began = time.perf_counter()
         worker = deployment.start(STEWARD)
-        worker.wait_for("shard 1 starts", 180)
+        worker.wait_for(setup.ready, 180)
         cold_start_s = time.perf_counter() - began
+        servers = {"broker": kafka.pid, "redis": redis.pid}
+        bench = Bench(deployment, worker, servers, list(range(setup.partitions)))
         result = {
+            "partitions": setup.partitions,
+            "transactions": setup.transactions,
+            "rules": setup.rules.name if setup.rules else "shipped",
             "load_average_before": busy,
             "cold_start_seconds": cold_start_s,
-            **asyncio.run(measure(deployment, worker, args)),
+            **asyncio.run(measure(bench, args)),
         }
         worker.terminate()
-    for name in ("events_per_second", "worker_cpu_us_per_event", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99"):
-        print(f"{name:<28}{result[name]:>12,.1f}")
-    print(f"{'cold_start_seconds':<28}{cold_start_s:>12,.1f}")
+    return result
+
+
+SHOWN = ("events_per_second", "worker_cpu_us_per_event", "broker_cpu_us_per_event", "redis_cpu_us_per_event",
+         "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "worker_cores_at_rate", "broker_cores_at_rate",
+         "cold_start_seconds")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--setups", nargs="+", default=[SETUP], help="PARTITIONS:TRANSACTIONS, such as 2:auto or 1:off")
+    parser.add_argument("--rules", type=Path, help="a rules directory; without, the shipped rules")
+    parser.add_argument("--events", type=int, default=100_000, help="events of a throughput run")
+    parser.add_argument("--seconds", type=int, default=20, help="length of a latency run")
+    parser.add_argument("--warm-up-seconds", type=int, default=45, help="of the latency rate, before the first run")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="where to save the figures as JSON")
+    args = parser.parse_args()
+    results = [run(Setup.parse(text, args.rules), args) for text in args.setups]
+    print(f"{'':<28}" + "".join(f"{text:>12}" for text in args.setups))
+    for name in SHOWN:
+        print(f"{name:<28}" + "".join(f"{result[name]:>12,.2f}" for result in results))
     if args.out:
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

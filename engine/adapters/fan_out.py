@@ -18,6 +18,11 @@ class FanOut(Sink):
         self._sinks = sinks
         self._taken: dict[int, tuple[int, int, int]] = {}  # by shard: first, count of the call, sinks that have it
 
+    @property
+    def every_s(self) -> float:
+        """See `Sink.every_s`: as the sink that minds most."""
+        return max((sink.every_s for sink in self._sinks), default=0.0)
+
     def take(self, shard: int) -> None:
         """See `Sink.take`."""
         for sink in self._sinks:

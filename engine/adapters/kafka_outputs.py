@@ -48,6 +48,11 @@ class KafkaOutputs(Sink):
         self._sink = sink
         logger.info("outputs go out %s", "in transactions" if wanted else "at least once")
 
+    @property
+    def every_s(self) -> float:
+        """See `Sink.every_s`."""
+        return self._sink.every_s if self._sink is not None else 0.0
+
     async def close(self) -> None:
         """Let go of every connection."""
         sink, self._sink = self._sink, None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.domain import ops as o
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ def put_varint(buffer: Bytes, at: int, value: int) -> int:
     return at + 1
 
 
-@njit
+@inlined
 def get_varint(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
     """Read one; position -1 where the bytes end first or it is too long."""
     value = np.int64(0)
@@ -74,7 +74,7 @@ def put_word(buffer: Bytes, at: int, value: int) -> int:
     return at + 8
 
 
-@njit
+@inlined
 def get_word(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
     """Read 64 bits as a signed integer."""
     if at < 0 or at + 8 > end:

@@ -7,7 +7,7 @@ from engine.features import codec as c
 from engine.features import fold, hot, log, recency, tilecodec, tiles
 from engine.features import pool as p
 from engine.features import tables as t
-from engine.features.jit import njit
+from engine.features.jit import inlined, njit
 
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -42,7 +42,7 @@ def load(
     return len(keys)
 
 
-@njit
+@inlined
 def read_record(
     arena: Words, meta: Words, row: Words, columns: Words, series: Words, params: Words, blob: Bytes, at: int, end: int
 ) -> int:
@@ -71,7 +71,7 @@ def read_record(
     return -1
 
 
-@njit
+@inlined
 def read_arrival(
     arena: Words, meta: Words, row: Words, columns: Words, series: Words, params: Words, blob: Bytes, at: int, end: int,
     mask: int,
@@ -122,13 +122,13 @@ def read_snapshot(
     return tilecodec.read(arena, meta, row, series, columns, blob, at, end)
 
 
-@njit
+@inlined
 def read_touch(
     arena: Words, meta: Words, row: Words, columns: Words, params: Words, blob: Bytes, at: int, end: int, mask: int
 ) -> int:
     """Read a touch to the end of the log; the position after it, -1 where the bytes or the arena end first."""
     position = row[t.E_NEXT]
-    if not p.reserve(arena, meta, row, params[t.P_WIDTH], position + 1):
+    if row[t.E_CAP] <= position and not p.reserve(arena, meta, row, params[t.P_WIDTH], position + 1):
         return -1
     start = row[t.E_START]
     cap = row[t.E_CAP]
@@ -159,7 +159,7 @@ def read_touch(
     return at
 
 
-@njit
+@inlined
 def read_value(arena: Words, values: int, position: int, blob: Bytes, at: int, end: int, kind: int) -> tuple[int, int]:
     """Read one present value of a column."""
     if kind == t.KIND_MONEY:

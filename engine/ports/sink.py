@@ -38,6 +38,13 @@ class Sink(Protocol):
     A sink inherits this class; only `send` has to be written.
     """
 
+    @property
+    def every_s(self) -> float:
+        """Seconds between the beginnings of two calls for a shard, where a call costs the receiver much whatever it
+        carries: what is committed meanwhile goes out with the next. 0: each as soon as it can. A first call, one after
+        a pause and one that is full are not held up."""
+        return 0.0
+
     async def send(self, shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
         """Return once every output is safely with the receiver. Raises `SinkUnavailable` to be called again.
 

@@ -60,6 +60,7 @@ class Relay:
         self._opened = False
         self._leaving = False
         self._rollbacks = 0
+        self._next_s = 0.0  # when the next call may begin
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -168,6 +169,10 @@ class Relay:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            began_s = self._clock.now_s()
+            if began_s < self._next_s and self._queued_outputs < SEND_OUTPUTS_MAX:
+                await self._clock.sleep(self._next_s - began_s)  # for what goes out with this call
+                continue
             entries, first, outputs = self._gather()
             rollbacks = self._rollbacks
             await until_it_works(
@@ -177,6 +182,7 @@ class Relay:
                 self._backoff,
                 self._clock,
             )
+            self._next_s = began_s + self._sink.every_s
             if rollbacks == self._rollbacks:
                 self._sent(entries)
             self._moved.set()

@@ -139,6 +139,62 @@ async def test_sends_are_joined_up_to_a_bound() -> None:
     await bench.relay.close()
 
 
+class Paced(MemorySink):
+    """Asks for a pause between calls, and notes when each began and how much it carried."""
+
+    every_s = 0.01
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.calls: list[tuple[float, int]] = []
+
+    async def send(self, shard: int, first: int, outputs: Sequence[SinkOutput]) -> None:
+        self.calls.append((round(self.clock.now_s(), 6), len(outputs)))
+        await super().send(shard, first, outputs)
+
+
+async def test_a_sink_that_asks_for_it_gets_its_calls_at_intervals_and_what_comes_meanwhile_together() -> None:
+    bench = Bench()
+    sink = bench.sink = bench.relay._sink = Paced(bench.clock)
+    began = round(bench.clock.now_s(), 6)
+    asleep, sleep = asyncio.Event(), bench.clock.sleep
+
+    async def sleep_while_more_comes(seconds: float) -> None:
+        if not asleep.is_set():
+            asleep.set()
+            bench.relay.offer(2, entry(2))
+            bench.relay.offer(3, entry(3, 2))
+        await sleep(seconds)
+
+    bench.clock.sleep = sleep_while_more_comes  # type: ignore[method-assign]
+    bench.relay.offer(0, entry(0))
+    bench.relay.start()
+    assert await bench.flush()
+    bench.relay.offer(1, entry(1))
+    assert await bench.flush()
+    assert sink.calls == [(began, 1), (round(began + 0.01, 6), 4)]
+    assert sink.ids() == [f"dec_{n}" for n in range(5)]
+    await sleep(1.0)
+    assert bench.clock.slept[:1] == [pytest.approx(0.01)]
+    bench.relay.offer(4, entry(5))
+    assert await bench.flush()
+    assert sink.calls[2] == (round(began + 1.01, 6), 1)  # after a pause: at once
+    await bench.relay.close()
+
+
+async def test_a_call_that_is_full_is_not_held_up() -> None:
+    bench = Bench()
+    sink = bench.sink = bench.relay._sink = Paced(bench.clock)
+    for sequence in range(3):
+        bench.relay.offer(sequence, entry(sequence * SEND_OUTPUTS_MAX, SEND_OUTPUTS_MAX))
+    bench.relay.start()
+    assert await bench.flush()
+    assert [at for at, _ in sink.calls] == [bench.clock.now_s()] * 3
+    assert bench.clock.slept == []
+    await bench.relay.close()
+
+
 async def test_a_gap_in_the_sequence_and_a_broken_sink_are_faults() -> None:
     bench = Bench()
     with pytest.raises(ValueError, match="1 where 0 is next"):
