@@ -111,6 +111,18 @@ def test_rows_with_nothing_to_tell_grow_nothing() -> None:
     assert np.abs(margins(forest, x) - np.log(0.1 / 0.9)).max() < 0.05
 
 
+def test_inputs_that_tell_nothing_take_nobodys_place() -> None:
+    """Inputs that a stream does not have, or that never vary, leave the trees as they would be without them."""
+    x, y = data()
+    wide = np.full((len(x), 2 * x.shape[1]), np.nan, np.float32)
+    wide[:, ::2] = x
+    wide[:, 3] = 7.0
+    alone, among = (train(rows, y, np.ones(len(y)), Growth(trees=8)) for rows in (x, wide))
+    assert np.array_equal(margins(alone, x), margins(among, wide))
+    np.testing.assert_array_equal(2 * alone.feature, among.feature)
+    np.testing.assert_array_equal(alone.threshold, among.threshold)
+
+
 def test_weights_count_as_repetitions() -> None:
     x, y = data(600)
     growth = Growth(trees=4, row_share=1.0, leaf_min=1.0)

@@ -113,7 +113,11 @@ def fit(
     codes: Bytes, limits: Singles, y: Floats, weight: Floats, base: float, trees: int, depth: int, rate: float,
     l2: float, leaf_min: float, row_share: float, column_share: float, seed: int,
 ) -> tuple[Nodes, Singles, Floats, Floats]:  # fmt: skip
-    """Boost `trees` trees; each sees a share of the rows and of the columns. Returns the arrays of `Model`."""
+    """Boost `trees` trees; each sees a share of the rows and of the columns that can split them.
+
+    A column without limits (an input that a stream does not have) is left out: it would cost as much as another and
+    take its place. Returns the arrays of `Forest`.
+    """
     n, inputs = codes.shape
     feature = np.zeros((trees, 1 << depth), np.int32)
     threshold = np.full((trees, 1 << depth), np.inf, np.float32)
@@ -124,8 +128,9 @@ def fit(
     pull = np.empty((n, 2))
     place = np.empty(n, np.int64)
     use = np.empty(n, np.int64)
-    order = np.arange(inputs)
-    taken = max(1, int(column_share * inputs + 0.5))
+    order = np.flatnonzero(limits[:, 0] < np.inf)
+    telling = len(order)
+    taken = min(telling, max(1, int(column_share * telling + 0.5)))
     for tree in range(trees):
         used = 0
         for i in range(n):
@@ -136,7 +141,7 @@ def fit(
                 use[used] = i
                 used += 1
         for k in range(taken):  # a partial Fisher-Yates shuffle
-            j = k + int(uniform(state) * (inputs - k))
+            j = k + int(uniform(state) * (telling - k))
             order[k], order[j] = order[j], order[k]
         columns = np.sort(order[:taken])
         grow(codes, limits, pull, use[:used], columns, depth, l2, leaf_min, feature[tree], threshold[tree], gain, place)
