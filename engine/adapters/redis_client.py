@@ -76,6 +76,19 @@ class RedisClient:
         except NoScriptError:
             return await self.call("EVAL", script.text, len(keys), *keys, *arguments)
 
+    @property
+    def clustered(self) -> bool:
+        """Whether a cluster is behind it."""
+        return isinstance(self._connection, RedisCluster)
+
+    async def together(self, *commands: Sequence[bytes | str | int]) -> list[Any]:
+        """The replies to commands of one server that nothing else comes between (MULTI). Not for a cluster."""
+        assert isinstance(self._connection, Redis)
+        async with self._connection.pipeline(transaction=True) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(await pipe.execute())
+
     async def send(self, commands: Sequence[Sequence[bytes | str | int]]) -> None:
         """Several commands at once, in order, with no other promise. Raises for the first that fails."""
         pipe: Any = self._connection.pipeline(transaction=False)

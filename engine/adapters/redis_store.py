@@ -40,6 +40,9 @@ def script(*names: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+_Loaded = tuple[int | None, Sequence[bytes | None]]
+"""The stored offset where the shard is elsewhere, and the values of keys where it is not."""
+
 COMMIT: Final = partial(script, "ops.lua", "commit.lua")
 DELIVER: Final = partial(script, "ops.lua", "deliver.lua")
 
@@ -107,15 +110,27 @@ class RedisStore:
         with translated(self._client.where):
             if at is None:
                 calls = [self._client.call("MGET", *[base + key for key in part]) for part in parts]
-            else:
-                calls = [self._client.run(script("load.lua"), base + HEAD, *at, *part) for part in parts or [()]]
-            replies = await asyncio.gather(*calls)
-        if at is None:
-            return list(chain.from_iterable(replies))
-        for verdict, rest in replies:
-            if verdict != b"O":
-                raise Fenced(shard, at[0], int(rest))
+                return list(chain.from_iterable(await asyncio.gather(*calls)))
+            fenced = self._load_by_script if self._client.clustered else self._load_together
+            replies = await asyncio.gather(*(fenced(base, part, at) for part in parts or [()]))
+        for offset, _ in replies:
+            if offset is not None:
+                raise Fenced(shard, at[0], offset)
         return list(chain.from_iterable(values for _, values in replies))
+
+    async def _load_together(self, base: bytes, keys: Sequence[bytes], at: Place) -> _Loaded:
+        """Values and place in one transaction: a tenth of the server's time that a script takes for it."""
+        commands: list[Sequence[bytes | str]] = [("HMGET", base + HEAD, "offset", "lineage")]
+        if keys:
+            commands.append(("MGET", *[base + key for key in keys]))
+        place, *values = await self._client.together(*commands)
+        found = int(place[0]) if place[0] is not None else -1, place[1] or b""
+        return (None, values[0] if keys else []) if found == at else (found[0], [])
+
+    async def _load_by_script(self, base: bytes, keys: Sequence[bytes], at: Place) -> _Loaded:
+        """The same in a cluster, where a slot may be on its way and redirects a transaction in its middle."""
+        verdict, found = await self._client.run(script("load.lua"), base + HEAD, *at, *keys)
+        return (None, found) if verdict == b"O" else (int(found), [])
 
     async def commit(self, commit: Commit) -> None:
         """See `StateStore.commit`.
