@@ -40,6 +40,7 @@ class Scope:
         aggregate: makes the node of an inline aggregate; None where there may be none.
         place: what is being checked, for messages: "a where filter", "a derived feature", "a rule".
         hidden: names that exist elsewhere but not here, with the reason.
+        customer: what `customer.NAME` may be, by name; empty outside of campaigns.
         prefix: stands before the names of `features` in the rule set: of the default models, not of an author.
     """
 
@@ -50,6 +51,7 @@ class Scope:
     aggregate: AggregateMaker | None = None
     place: str = "a rule"
     hidden: Mapping[str, str] = field(default_factory=dict)
+    customer: Mapping[str, Kind] = field(default_factory=dict)
     prefix: str = ""
 
 
@@ -182,10 +184,22 @@ class Checker:
             if not self.scope.scores:
                 raise self.fail(tree, f"{self.scope.place} cannot use a model's score")
             return ir.Score(Kind.NUMBER, tree.attr)
+        if isinstance(tree.value, ast.Name) and tree.value.id == "customer":
+            return self.customer(tree)
         if isinstance(tree.value, ast.Name) and tree.value.id == "lists":
             raise self.fail(tree, "a list can only stand right of 'in'", f"x in lists.{tree.attr}")
         hint = f"only {', '.join(SCORE_NAMES)} and lists.NAME have a dot"
         raise self.fail(tree, "attribute access is not part of the rule language", hint)
+
+    def customer(self, tree: ast.Attribute) -> ir.Node:
+        """`customer.NAME`, in campaigns."""
+        known = self.scope.customer
+        if not known:
+            raise self.fail(tree, f"{self.scope.place} cannot look at the customer", "only campaigns can")
+        if tree.attr not in known:
+            hint = suggest(tree.attr, list(known)) or "docs/campaigns.md lists the names"
+            raise self.fail(tree, f"unknown name 'customer.{tree.attr}'", hint)
+        return ir.Customer(known[tree.attr], tree.attr)
 
     def boolean(self, tree: ast.BoolOp) -> ir.Node:
         """`and`, `or`."""

@@ -9,6 +9,9 @@ from typing import Final
 
 from engine.ruleset import declarations, defaults, ir
 from engine.ruleset.aggregates import Catalogue
+from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.campaigns.read import KEYS as CAMPAIGN_KEYS
+from engine.ruleset.campaigns.read import read_campaign
 from engine.ruleset.cases import read_case
 from engine.ruleset.check import Scope, value
 from engine.ruleset.errors import Faults, RuleError, RuleErrors
@@ -24,7 +27,7 @@ from engine.ruleset.types import TRUTHS, Kind
 from engine.ruleset.yaml_loader import Mapping as MappingNode
 from engine.ruleset.yaml_loader import Node, Scalar, load
 
-SECTIONS: Final = ("features", "lists", "tables", "rules", "models")
+SECTIONS: Final = ("features", "lists", "tables", "rules", "models", "campaigns")
 ERRORS_MAX: Final = 50  # nobody reads more at once
 
 
@@ -65,6 +68,7 @@ class _Compiler:
         self.uses: dict[str, tuple[str, ...]] = {}
         self.tables: dict[str, dict[str, str]] = {}
         self.rules: list[Rule] = []
+        self.campaigns: list[Campaign] = []
         self.seen: dict[str, str] = {}  # where each is declared; faulty and disabled ones too
         self.budget = Budget()
         self.models = ModelsConfig()
@@ -82,7 +86,16 @@ class _Compiler:
         features = tuple(self.catalogue.features)
         derived = tuple(self.derived.values())
         return RuleSet(
-            content_hash(files), features, derived, declared, self.rules, self.lists, self.models, files, self.tables
+            content_hash(files),
+            features,
+            derived,
+            declared,
+            self.rules,
+            self.lists,
+            self.models,
+            files,
+            self.tables,
+            self.campaigns,
         )
 
     def read(self, files: Mapping[str, str]) -> None:
@@ -103,6 +116,8 @@ class _Compiler:
         self.order_derived()
         for _, node in sections["rules"]:
             self.attempt(lambda node=node: self.read_rules(node))  # type: ignore[misc]
+        for _, node in sections["campaigns"]:
+            self.attempt(lambda node=node: self.read_campaigns(node))  # type: ignore[misc]
         self.read_models(sections["models"])
 
     def attempt(self, run: Callable[[], object]) -> bool:
@@ -252,11 +267,28 @@ class _Compiler:
         if enabled:
             self.rules.append(rule)
 
+    def read_campaigns(self, node: Node) -> None:
+        for item in sequence(node, "'campaigns'"):
+            self.attempt(lambda item=item: self.read_campaign(item))  # type: ignore[misc]
+
+    def read_campaign(self, node: Node) -> None:
+        faults = Faults()
+        reader = Reader(mapping(node, "a campaign"), "a campaign", CAMPAIGN_KEYS, faults)
+        name = faults.take(lambda: self.own_id(reader), "")
+        case = partial(read_case, kinds=self.kinds, catalogue=self.catalogue, lists=self.lists)
+        scope = self.scope("a campaign", scores=True)
+        campaign, enabled = read_campaign(name, reader, scope, self.uses_of, case, faults)
+        faults.check()
+        if enabled:
+            self.campaigns.append(campaign)
+
     def own_id(self, reader: Reader) -> str:
-        """The id of a rule, which no other has."""
+        """The id of a rule or campaign, which no other has."""
         name, node = rule_id(reader), reader.node
         if name in self.seen:
-            raise fail(reader.need("id"), f"the rule '{name}' is declared twice", f"first in {self.seen[name]}")
+            raise fail(
+                reader.need("id"), f"{reader.what[2:]} '{name}' is declared twice", f"first in {self.seen[name]}"
+            )
         self.seen[name] = f"{node.source.name}:{node.line + 1}"
         return name
 

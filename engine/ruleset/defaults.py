@@ -21,22 +21,38 @@ FEATURES: Final[dict[str, str]] = {
     "hour_of_day": "hour()",
     "is_transfer": "type == 'transfer.sent'",
     "card_abroad": "card_country != ip_country",
-    # The customer's own past; `cust_mean` and `cust_std` leave the payment itself out.
+    # The customer's own past.
     "cust_1h": "count(by=customer, window='1h')",
     "cust_24h": "count(by=customer, window='24h')",
     "cust_since_s": "since_last(by=customer, window='30d')",
     "cust_known_s": "age(by=customer)",
-    "cust_mean": "(sum(of=amount, by=customer, window='30d') - amount) / (count(by=customer, window='30d') - 1)",
-    "cust_std": (
-        "sqrt(max(0, (count(by=customer, window='30d') * (std(of=amount, by=customer, window='30d') ** 2 + "
-        "(sum(of=amount, by=customer, window='30d') / count(by=customer, window='30d')) ** 2) - amount ** 2) "
-        "/ (count(by=customer, window='30d') - 1) - cust_mean ** 2))"
+    # What the customer usually pays: before the last week, which a leaked card may have spoilt; or else before now.
+    "before_count": "count(by=customer, window='30d') - count(by=customer, window='7d')",
+    "cust_mean": (
+        "(sum(of=amount, by=customer, window='30d') - sum(of=amount, by=customer, window='7d')) / "
+        "before_count if before_count >= 5 else (sum(of=amount, by=customer, window='30d') - amount) / "
+        "(count(by=customer, window='30d') - 1)"
     ),
+    "squares_30d": (
+        "count(by=customer, window='30d') * (std(of=amount, by=customer, window='30d') ** 2 + "
+        "(sum(of=amount, by=customer, window='30d') / count(by=customer, window='30d')) ** 2)"
+    ),
+    "squares_7d": (
+        "count(by=customer, window='7d') * (std(of=amount, by=customer, window='7d') ** 2 + (sum(of=amount, "
+        "by=customer, window='7d') / count(by=customer, window='7d')) ** 2)"
+    ),
+    "mean_square": (
+        "(squares_30d - squares_7d) / before_count if before_count >= 5 else (squares_30d - amount ** 2) / "
+        "(count(by=customer, window='30d') - 1)"
+    ),
+    "cust_std": "sqrt(max(0, mean_square - cust_mean ** 2))",
+    # How this payment and the last days compare.
     "amount_ratio": "amount / cust_mean",
     "amount_z": "(amount - cust_mean) / (cust_std + 1)",
     "max_24h_ratio": "max(of=amount, by=customer, window='24h') / cust_mean",
     "max_7d_ratio": "max(of=amount, by=customer, window='7d') / cust_mean",
     "mean_7d_ratio": "mean(of=amount, by=customer, window='7d') / cust_mean",
+    # What else the customer does.
     "cust_shops_24h": "distinct(of=merchant_id, by=customer, window='24h')",
     "device_is_new": "is_new(of=device_id, by=customer, window='30d')",
     "category_is_new": "is_new(of=merchant_category, by=customer, window='30d')",
@@ -154,7 +170,7 @@ FEATURES: Final[dict[str, str]] = {
     "bin_fraud_s": "since_last_fraud(by=card_bin, window='28d')",
     "three_ds_done": "three_ds",
 }
-"""The inputs of the fraud model, each over event fields, aggregates and those before it.
+"""Each over event fields, aggregates and those before it.
 
 What the payments of a stream do not carry is missing in all of them and costs next to nothing: without devices there
 are no logs of devices.
@@ -191,6 +207,17 @@ ANOMALY: Final = (
 )
 """Those of the anomaly detector, likewise."""
 
+HELPERS: Final = (
+    "before_count",
+    "squares_30d",
+    "squares_7d",
+    "mean_square",
+)
+"""Features that are no inputs."""
+
+FRAUD: Final = tuple(name for name in FEATURES if name not in HELPERS)
+"""Inputs of the fraud model."""
+
 
 def features(check: Callable[[Text, Mapping[str, Kind]], ir.Node]) -> dict[str, ir.Node]:
     """The checked features, by their prefixed names.
@@ -210,5 +237,5 @@ def features(check: Callable[[Text, Mapping[str, Kind]], ir.Node]) -> dict[str, 
 
 def models() -> ModelsConfig:
     """The shipped models."""
-    named = [tuple(PREFIX + name for name in names) for names in (ANOMALY, FEATURES, PLAIN)]
+    named = [tuple(PREFIX + name for name in names) for names in (ANOMALY, FRAUD, PLAIN)]
     return ModelsConfig(AnomalyConfig("tails", inputs=named[0]), FraudConfig(named[1], named[2]))

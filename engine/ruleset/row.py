@@ -25,9 +25,10 @@ class Row:
         scores: by `SCORE_INDEX`, NaN where not ready.
         text: the text of a string field, or of `metadata.KEY`, None where missing.
         lists, rates: as of a `Batch`.
+        customer: the value of `customer.NAME`, None where missing; only where campaigns are evaluated.
     """
 
-    __slots__ = ("bools", "features", "lists", "numbers", "rates", "scores", "strings", "text", "time_ms")
+    __slots__ = ("bools", "customer", "features", "lists", "numbers", "rates", "scores", "strings", "text", "time_ms")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Row:
         scores: Sequence[float] = NO_SCORES,
         lists: Mapping[str, ListState] | None = None,
         rates: Rates | None = None,
+        customer: Callable[[str], float | str | bool | None] = lambda name: None,
     ) -> None:
         self.strings = strings
         self.numbers = numbers
@@ -50,6 +52,7 @@ class Row:
         self.scores = scores
         self.lists = lists
         self.rates = rates
+        self.customer = customer
 
 
 NumberOf: TypeAlias = Callable[[Row], float]

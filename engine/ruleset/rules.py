@@ -65,7 +65,7 @@ def _common(
     unless = take(lambda: _condition(reader, "unless", scope), FALSE) if reader.has("unless") else None
     sound = len(faults.found) == known  # else tests may name aggregates of a condition nobody could read
     mode, share = take(lambda: _mode(reader), (LIVE, 1.0))
-    valid_from_ms, valid_to_ms = take(lambda: _validity(reader), (None, None))
+    valid_from_ms, valid_to_ms = take(lambda: validity(reader), (None, None))
     trees = [when] if unless is None else [when, unless]
     nodes = [node for tree in trees for node in ir.walk(tree)]
     written = take(lambda: _tests(reader), [])
@@ -160,8 +160,8 @@ def _consistent(reader: Reader, then: Reader, allow: bool, decision: int | None,
         raise fail(then.node, "'then' does nothing", "give a decision, a score or allow: true")
 
 
-def _validity(reader: Reader) -> tuple[int | None, int | None]:
-    """The event times from which and before which the rule is evaluated."""
+def validity(reader: Reader) -> tuple[int | None, int | None]:
+    """The event times from which and before which something is in force. Raises `RuleError`."""
     first, end = (_moment(reader, key) if reader.has(key) else None for key in ("valid_from", "valid_to"))
     if first is not None and end is not None and first >= end:
         raise fail(reader.need("valid_to"), "'valid_to' must be after 'valid_from'")

@@ -12,6 +12,8 @@ from engine.features.columns import Columns
 from engine.features.definition import AGGREGATES, FeatureDef
 from engine.ruleset import build
 from engine.ruleset.batch import Batch
+from engine.ruleset.campaigns.conditions import Conditions
+from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.hits import hit_of, in_share
 from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
@@ -70,6 +72,7 @@ class RuleSet:
         rules: enabled rules that decide, in order of file name and place.
         observers: enabled rules that raise alerts, in the same order.
         lists, models, tables: as declared.
+        campaigns: enabled ones, in order of file name and place; `conditions` evaluates them.
         texts: the files it was compiled from, name to text.
         read_by: the types of event for which observers read a feature, by its name (`engine.ruleset.reading`).
         templates: those filled in so far, taken apart (`engine.ruleset.templates`).
@@ -86,6 +89,7 @@ class RuleSet:
         models: ModelsConfig,
         texts: Mapping[str, str],
         tables: Mapping[str, Mapping[str, str]],
+        campaigns: Sequence[Campaign] = (),
     ) -> None:
         self.hash = content_hash
         self.texts = dict(texts)
@@ -111,7 +115,9 @@ class RuleSet:
         self._derive_all = [vector.number(node) for node in derive_nodes]
         self._program = Program(self.rows, self.lists, hits)
         self._observing = Observing(self.rows, self.lists, self.observers)
-        self.read_by = read_by(self.observers, derived)
+        self.campaigns = list(campaigns)
+        self.conditions = Conditions(self._scalar, self.campaigns)
+        self.read_by = read_by(self.observers, derived, self.campaigns)
         self._watched = needed(self.read_by, derived)
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]
         self._verdicts = VerdictTable(self.rules)

@@ -45,6 +45,9 @@ class Scalar:
             case ir.Score():
                 place = SCORE_INDEX[node.name]
                 return lambda row: row.scores[place]
+            case ir.Customer():
+                known = node.name
+                return lambda row: NAN if (value := row.customer(known)) is None else float(value)
             case ir.Negate():
                 arg = self.number(node.arg)
                 return lambda row: -arg(row)
@@ -117,6 +120,9 @@ class Scalar:
             case ir.Field() | ir.Metadata():
                 name = node.name
                 return lambda row: row.text(name)
+            case ir.Customer():
+                known = node.name
+                return lambda row: None if (value := row.customer(known)) is None else str(value)
             case ir.Lookup():
                 content, key = node.content, self.text(node.key)
                 return lambda row: None if (x := key(row)) is None else content.get(x)

@@ -6,7 +6,7 @@ its canonical form; two nodes with the same text mean the same, which is how rul
 
 from engine.ruleset.ir.base import Node, number_text, string_text, walk
 from engine.ruleset.ir.calls import Call, Coalesce, Lookup, Missing
-from engine.ruleset.ir.leaves import METADATA, Const, Feature, Field, Metadata, Score
+from engine.ruleset.ir.leaves import METADATA, Const, Customer, Feature, Field, Metadata, Score
 from engine.ruleset.ir.operators import (
     ARITHMETIC,
     COMPARISONS,
@@ -26,6 +26,6 @@ from engine.ruleset.ir.operators import (
 
 __all__ = [
     "ARITHMETIC", "COMPARISONS", "FLIPPED", "METADATA", "And", "Arith", "AsNumber", "Call", "Coalesce", "Compare",
-    "Const", "Feature", "Field", "If", "In", "InList", "Lookup", "Metadata", "Missing", "Negate", "Node", "Not", "Or",
-    "Score", "Truth", "number_text", "string_text", "walk",
+    "Const", "Customer", "Feature", "Field", "If", "In", "InList", "Lookup", "Metadata", "Missing", "Negate", "Node",
+    "Not", "Or", "Score", "Truth", "number_text", "string_text", "walk",
 ]  # fmt: skip

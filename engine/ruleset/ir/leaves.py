@@ -84,3 +84,19 @@ class Metadata(Node):
     @cached_property
     def by_text(self) -> bool:
         return True
+
+
+@dataclass(frozen=True, eq=False)
+class Customer(Node):
+    """`customer.NAME`: what engagement knows of the customer; in campaigns only, which are evaluated one by one."""
+
+    name: str
+
+    atomic: ClassVar[bool] = True
+
+    def render(self) -> str:
+        return f"customer.{self.name}"
+
+    @cached_property
+    def by_text(self) -> bool:
+        return True
