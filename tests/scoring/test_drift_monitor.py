@@ -207,7 +207,7 @@ def test_missing_and_infinite_values_reach_no_sum() -> None:
 
 
 def test_after_a_change_the_inputs_are_left_to_settle() -> None:
-    """Another change within two weeks is told when they are over, if it still stands out; one after that the next day."""
+    """Another change within two weeks is told when they are over, where it still stands out."""
 
     def told(second: int) -> list[int]:
         monitor, random, found = DriftMonitor(("amount",), backed=False), np.random.default_rng(3), []

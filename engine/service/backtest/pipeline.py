@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from engine.core.admission import Admission
 from engine.core.decode import Decoded, Decoder
-from engine.core.models import new_detector
+from engine.core.learning import RANK_MEMORY
 from engine.core.lists import ListFull, LiveLists
+from engine.core.models import new_detector
 from engine.core.settings import CoreSettings
 from engine.domain.events import ControlList
 from engine.domain.rates import Rates
@@ -23,7 +24,7 @@ from engine.features.state import FeatureState
 from engine.ruleset import meaning
 from engine.ruleset.ruleset import Frame, RuleSet
 from engine.ruleset.verdict import Hits, Verdicts
-from engine.scoring.base import Detector
+from engine.scoring.rank import Rank
 
 Matrix = NDArray[np.float64]
 
@@ -83,6 +84,7 @@ class Pipeline:
         self._states = [FeatureState(plan, backed=False) for plan in plans[: 1 if self.shares_features else 2]]
         self._lists = LiveLists({}), LiveLists({})
         self._detectors = [new_detector(rules) for rules in self._sets[: 1 if self.shares_scores else 2]]
+        self._ranks = [Rank(RANK_MEMORY) for _ in self._detectors]
 
     def run(self, records: Sequence[bytes | None]) -> Judged:
         """Judge the next records of the log."""
@@ -123,11 +125,22 @@ class Pipeline:
     def _judge(self, picked: Columns, values: tuple[Matrix, Matrix]) -> tuple[Judgement, Judgement]:
         baseline, candidate = self._sets
         one, two = self._frame(0, picked, values[0]), self._frame(1, picked, values[1])
-        one.score_anomaly = _score(self._detectors[0], baseline, one.matrix)
-        two.score_anomaly = (
-            one.score_anomaly if self.shares_scores else _score(self._detectors[1], candidate, two.matrix)
-        )
+        one.score_anomaly, one.top_anomaly = self._score(0, one.matrix)
+        if self.shares_scores:
+            two.score_anomaly, two.top_anomaly = one.score_anomaly, one.top_anomaly
+        else:
+            two.score_anomaly, two.top_anomaly = self._score(1, two.matrix)
         return _verdicts(baseline, one), _verdicts(candidate, two)
+
+    def _score(self, side: int, values: Matrix) -> tuple[Matrix, Matrix]:
+        """Anomaly scores and where they stand, learning on the way; NaN without a detector."""
+        ruleset, detector = self._sets[side], self._detectors[side]
+        model = ruleset.models.anomaly
+        if detector is None or model is None or values.shape[1] == 0:
+            nothing = np.full(values.shape[1], np.nan)
+            return nothing, nothing
+        scores = detector.score_then_learn(np.ascontiguousarray(values[ruleset.model_inputs(model)]))
+        return scores, self._ranks[side].tops(scores)
 
     def _frame(self, side: int, picked: Columns, values: Matrix) -> Frame:
         """What a rule set sees of the decision rows, scores left out."""
@@ -154,11 +167,3 @@ class Pipeline:
 def _verdicts(ruleset: RuleSet, frame: Frame) -> Judgement:
     hits = ruleset.evaluate(frame)
     return Judgement(frame, hits, ruleset.decide(hits))
-
-
-def _score(detector: Detector | None, ruleset: RuleSet, values: Matrix) -> Matrix:
-    """Anomaly scores, learning on the way; NaN without a detector."""
-    model = ruleset.models.anomaly
-    if detector is None or model is None or values.shape[1] == 0:
-        return np.full(values.shape[1], np.nan)
-    return detector.score_then_learn(np.ascontiguousarray(values[ruleset.model_inputs(model)]))
