@@ -1,6 +1,6 @@
 """How long `steward repartition` keeps a deployment out of service, by its number of customers.
 
-Run `python -m load_tests.bench_repartition [--customers N] [--unnamed]`. Fills a redis-server with as many keys and
+Run `python -m load_tests.bench_repartition [--customers N] [--unnamed] [--out FILE]`. Fills a redis-server with as many keys and
 bytes a customer as docs/state.md gives for an ordinary one (random bytes but for admission records, whose offsets are
 rewritten), moves it from 4 shards to 6, and prints seconds and keys. `--unnamed`: nobody says whose the keys are, so
 that they go to each shard they may belong to.
@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 from engine.adapters.embedded import RedisServer, installed_redis_binary
 from engine.adapters.redis_generation import RedisGeneration
@@ -95,9 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=20_000)
     parser.add_argument("--unnamed", action="store_true", help="nobody says whose the keys are")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, too")
     args = parser.parse_args()
     with RedisServer(installed_redis_binary()) as server:
-        print(json.dumps(asyncio.run(measure(server.start().url, args.customers, args.unnamed)), indent=1))
+        told = json.dumps(asyncio.run(measure(server.start().url, args.customers, args.unnamed)), indent=1)
+    print(told)
+    if args.out is not None:
+        args.out.write_text(told + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
