@@ -161,21 +161,26 @@ class Case:
 
 
 def of_payment(data: bytes | bytearray, payment: int) -> list[Case]:
-    """The cases of one payment in what is stored of its customer, oldest first."""
+    """The cases of one payment in what is stored of its customer, oldest first. Each is a block of its own."""
     found: dict[int, Case] = {}
-    for part in unpack(data):
-        if isinstance(part, Notice):
-            case = found.get(part.identity)
-            if case is not None:
-                if part.value == VOID:
-                    case.void = True
-                else:
-                    case.told = part.value
+    wanted, position = payment.to_bytes(8, "little"), 0
+    while position < len(data):
+        if data[position] == NOTICE:
+            notice = Notice(*_NOTICE.unpack_from(data, position)[1:])
+            position += _NOTICE.size
+            case = found.get(notice.identity)
+            if case is not None and notice.value == VOID:
+                case.void = True
+            elif case is not None:
+                case.told = notice.value
             continue
-        form, cases = part
-        for row in np.flatnonzero(cases["payment"] == np.uint64(payment)).tolist():
-            one = cases[row : row + 1].copy()  # what is stored grows
-            found[int(one["identity"][0])] = Case(form, one, void=bool(one["declined"][0]))
+        _, cases, *form = _HEADER.unpack_from(data, position)
+        size = _dtype(Form(*form)).itemsize
+        position += _HEADER.size
+        if data[position : position + 8] == wanted:
+            one = np.frombuffer(data, _dtype(Form(*form)), 1, position).copy()  # what is stored grows
+            found[int(one["identity"][0])] = Case(Form(*form), one, void=bool(one["declined"][0]))
+        position += size * cases
     return list(found.values())
 
 
