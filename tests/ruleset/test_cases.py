@@ -71,7 +71,8 @@ def test_the_reports_of_a_good_and_a_bad_directory(tmp_path: Path) -> None:
     (tmp_path / "card.yaml").write_text(CONTRACT)
     good = report.check(tmp_path)
     assert good.ok
-    assert good.text.startswith("ok: 1 rule, 5 declared features, 103 aggregates, 1 list; rule set ")
+    aggregates = len(report.load(tmp_path).features)  # those of the shipped models among them
+    assert good.text.startswith(f"ok: 1 rule, 5 declared features, {aggregates} aggregates, 1 list; rule set ")
     assert report.run_tests(tmp_path) == (True, "1 test, 0 failed")
     (tmp_path / "bad.yaml").write_text("rules:\n  - {id: b, when: ipp == 'x', then: {score: 1}}\n")
     for ok, text in (report.check(tmp_path), report.run_tests(tmp_path)):
