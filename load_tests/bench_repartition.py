@@ -1,6 +1,7 @@
 """How long `steward repartition` keeps a deployment out of service, by its number of customers.
 
-Run `python -m load_tests.bench_repartition [--customers N] [--unnamed] [--out FILE]`. Fills a redis-server with as many keys and
+Run `python -m load_tests.bench_repartition [--customers N] [--unnamed] [--out FILE]`. Fills a redis-server with as many
+keys and
 bytes a customer as docs/state.md gives for an ordinary one (random bytes but for admission records, whose offsets are
 rewritten), moves it from 4 shards to 6, and prints seconds and keys. `--unnamed`: nobody says whose the keys are, so
 that they go to each shard they may belong to.
