@@ -16,7 +16,10 @@ class Scores(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Why a decision is what it is: the reason code of a rule that hit, its id, and a line for people."""
+    """Why a decision or an alert is what it is: a code, the id of the rule it comes from, and a line for people.
+
+    `rule` is "" where none does: what pushed the fraud score (`FRAUD_MODEL`), and drift (`DRIFT_…`).
+    """
 
     code: str
     rule: str

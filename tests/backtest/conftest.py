@@ -50,7 +50,7 @@ rules:
     mode: shadow
   - id: odd
     description: unusual
-    when: score.anomaly >= 0.8
+    when: score.anomaly >= 0.8 or score.anomaly_top <= 0.02
     then: {decision: review, score: 5, reason: ODD}
   - id: gone
     description: only here
