@@ -13,6 +13,7 @@ from engine.domain.fields import BOOL_FIELDS, ENTITY_FIELDS, NUMBER_FIELDS, STRI
 from engine.domain.schema import BASE_URI, DIALECT
 from engine.features.definition import AGGREGATES, LABEL_AGGREGATES, OF_FIELDS
 from engine.ruleset import declarations, observers, rules, schema_models, templates
+from engine.ruleset.campaigns import schema as campaigns
 from engine.ruleset.cases import CASE_KEYS, EXPECTS
 from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
@@ -40,17 +41,20 @@ def document() -> Schema:
         "tables": _tables(),
         "rules": {"type": "array", "maxItems": RULES_MAX, "items": {"$ref": "#/$defs/rule"}},
         "models": closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
+        "campaigns": {"type": "array", "items": {"$ref": "#/$defs/campaign"}},
     }
     return {
         "$schema": DIALECT,
         "$id": BASE_URI + NAME,
         "title": "A rule file of Steward",
-        "description": "Features, lists, models and rules; docs/rules.md is the whole language.",
+        "description": "Features, lists, models, rules and campaigns; docs/rules.md is the whole language.",
         **closed({name: sections[name] for name in SECTIONS}),
         "$defs": {
             "expression": _expression(),
             "rule": _rule(),
             "test": _test(),
+            "campaign": campaigns.campaign(),
+            "campaign_test": campaigns.test(_test()),
             "feature": _feature(),
             "list": _list(),
             "anomaly": schema_models.anomaly(),
