@@ -1,8 +1,8 @@
 """From margins to probabilities: isotonic regression over some 28 bins of margin, drawn towards Platt's line.
 
-The curve is made at daily boundaries from margins as they were at decision time, whose labels have arrived since. It is
-strictly increasing, so it ranks payments as the margin does, and slow (half of the weight is older than four weeks):
-scores that are recalibrated fast lose their order across a drift.
+The curve is made at daily boundaries from a tally of margins and labels (`engine.scoring.tally`). It is strictly
+increasing, so it ranks payments as the margin does, and slow (half of the weight is older than four weeks): scores that
+are recalibrated fast lose their order across a drift.
 """
 
 from typing import Final, NamedTuple
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engine.features.jit import njit
 
 HALF_DAYS: Final = 28.0
-SPAN_DAYS: Final = 56.0  # of margins looked at
 BINS: Final = 28
 FRAUDS_OF_PLATT: Final = 5.0  # Platt's line counts in each bin as much as so many frauds
 RIDGE: Final = 50.0  # of Platt's line towards the identity, so that few labels change little

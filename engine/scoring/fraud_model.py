@@ -192,7 +192,15 @@ class FraudModel:
     ) -> None:
         s = self._settings
         job = TrainingJob(
-            self._learner, self._identity, self._snapshot, boundary_ms, fresh, rows, s.frauds_min, s.known_min
+            self._learner,
+            self._identity,
+            self._snapshot,
+            boundary_ms,
+            fresh,
+            rows,
+            s.frauds_min,
+            s.known_min,
+            (s.plain_weight, s.labelled_weight),
         )
         self._pending = self._trainer.submit(partial(work, job))
 

@@ -34,7 +34,8 @@ class LabelledRows:
         inputs: the inputs as they were at the decision, packed (`engine.scoring.packing`), uint16 `(n, inputs)`.
         plain, labelled: evidence of the two anomaly scores at the decision (`engine.scoring.tails.evidence`), float32
             `(n,)`; NaN counts as 0.
-        margin: `FraudScores.margin` of the decision, float32 `(n,)`; NaN where there was none.
+        margin: `FraudScores.margin` of the decision, float32 `(n,)`; NaN where there was none. For monitors: learners
+            are judged by what they would say now.
         share: the share of payments like this one that are kept, in (0, 1]: a row stands for `1 / share` payments
             (`FraudModel.draw`), float32 `(n,)`; rows with 0 are passed over. Frauds are all kept: theirs counts as 1.
     """

@@ -6,14 +6,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.domain.times import DAY_MS
 from engine.scoring import blob
-from engine.scoring.calibration import HALF_DAYS, IDENTITY, SPAN_DAYS, Curve, calibrate
+from engine.scoring.calibration import IDENTITY, Curve
 from engine.scoring.learners.base import Learner, Predictor, Task
+from engine.scoring.packing import unpack_inputs
 from engine.scoring.rows import LabelledRows, joined, newest
+from engine.scoring.tails import bounded
+from engine.scoring.tally import BINS, Floats, counted, curve_of, nothing
 
-MAGIC: Final = b"SFM1"
-ARRAYS: Final = 6  # of a blob
+MAGIC: Final = b"SFM2"
+ARRAYS: Final = 7  # of a blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Snapshot:
 
     Attributes:
         predictor: what the learner made.
+        tally: what margins of models like it came to (`engine.scoring.tally`).
         curve: from its margins, evidence added, to probabilities.
         boundary_ms: it knows labels that had arrived by then.
         known: how many payments the rows in memory stood for.
@@ -31,6 +34,7 @@ class Snapshot:
     """
 
     predictor: Predictor
+    tally: Floats
     curve: Curve
     boundary_ms: int
     known: float
@@ -50,6 +54,7 @@ class TrainingJob(NamedTuple):
         fresh: rows that arrived since the last boundary, in parts.
         rows: all rows in memory, those of `fresh` among them; None at boundaries within a day.
         frauds_min, known_min: fewer frauds or payments are not enough to begin with.
+        evidence: weights of the plain and the labelled evidence.
     """
 
     learner: Learner
@@ -60,6 +65,7 @@ class TrainingJob(NamedTuple):
     rows: tuple[LabelledRows, ...] | None
     frauds_min: int
     known_min: float
+    evidence: tuple[float, float]
 
 
 def work(job: TrainingJob) -> Snapshot | None:
@@ -73,23 +79,30 @@ def work(job: TrainingJob) -> Snapshot | None:
     if job.rows is None and before is not None:
         known, frauds = before.known + known, before.frauds + frauds
     predictor = job.learner.learn(before.predictor if before is not None else None, Task(job.boundary_ms, fresh, rows))
-    if job.rows is None:
-        curve = before.curve if before is not None else IDENTITY
-    else:
-        curve = _curve(rows, job.boundary_ms)
-    return made(job.learner, job.identity, predictor, curve, job.boundary_ms, known, frauds)
+    tally, curve = nothing(), IDENTITY
+    if before is not None:
+        tally = _judged(before, fresh, job)
+        curve = before.curve if job.rows is None else curve_of(tally)
+    return made(job.learner, job.identity, predictor, tally, curve, job.boundary_ms, known, frauds)
 
 
-def _curve(rows: LabelledRows, boundary_ms: int) -> Curve:
-    """Calibrated on margins as they were at the decision."""
-    scored = rows.take(np.isfinite(rows.margin) & (rows.arrived_ms > boundary_ms - SPAN_DAYS * DAY_MS))
-    age_days = (boundary_ms - scored.arrived_ms) / DAY_MS
-    weight = scored.weight * 0.5 ** (np.maximum(age_days, 0.0) / HALF_DAYS)
-    return calibrate(scored.margin.astype(np.float64), scored.fraud.astype(np.float64), weight)
+def _judged(before: Snapshot, fresh: LabelledRows, job: TrainingJob) -> Floats:
+    """The tally with the fresh rows, at the margins that the published model gives them before it learns them."""
+    margin = before.predictor.margins(unpack_inputs(fresh.inputs))
+    for weight, evidence in zip(job.evidence, (fresh.plain, fresh.labelled), strict=True):
+        margin += weight * bounded(evidence.astype(np.float64))
+    return counted(before.tally, job.boundary_ms - before.boundary_ms, margin, fresh.fraud, fresh.weight)
 
 
 def made(
-    learner: Learner, identity: str, predictor: Predictor, curve: Curve, boundary_ms: int, known: float, frauds: int
+    learner: Learner,
+    identity: str,
+    predictor: Predictor,
+    tally: Floats,
+    curve: Curve,
+    boundary_ms: int,
+    known: float,
+    frauds: int,
 ) -> Snapshot:
     """The snapshot of these parts."""
     arrays = [
@@ -98,11 +111,12 @@ def made(
         np.array([known, curve.slope]),
         curve.margin,
         curve.odds,
+        tally,
         np.frombuffer(predictor.dump(), np.uint8),
     ]
     data = blob.write(MAGIC, arrays)
     version = f"{learner.code}-{hashlib.blake2b(data, digest_size=4).hexdigest()}"
-    return Snapshot(predictor, curve, boundary_ms, known, frauds, data, version)
+    return Snapshot(predictor, tally, curve, boundary_ms, known, frauds, data, version)
 
 
 def load(data: bytes, learner: Learner, identity: str) -> Snapshot:
@@ -118,5 +132,8 @@ def load(data: bytes, learner: Learner, identity: str) -> Snapshot:
     rising = len(margin) and slope > 0.0 and (np.diff(margin) > 0.0).all() and (np.diff(odds) > 0.0).all()
     if not rising or not np.isfinite([known, slope, margin[0], margin[-1], odds[0], odds[-1]]).all():
         raise ValueError(f"{what} has a calibration that is not increasing")
-    predictor = learner.load(blob.expect(arrays[5], "u1", (-1,), what).tobytes())
-    return made(learner, identity, predictor, Curve(margin, odds, slope), int(whole[0]), known, int(whole[1]))
+    tally = blob.expect(arrays[5], "<f8", (2, BINS), what)
+    if not (np.isfinite(tally).all() and (tally >= 0.0).all()):
+        raise ValueError(f"{what} has a tally that is no count")
+    predictor = learner.load(blob.expect(arrays[6], "u1", (-1,), what).tobytes())
+    return made(learner, identity, predictor, tally, Curve(margin, odds, slope), int(whole[0]), known, int(whole[1]))

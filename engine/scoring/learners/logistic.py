@@ -16,6 +16,7 @@ from engine.scoring.packing import unpack_inputs
 MAGIC: Final = b"LOG1"
 RATE: Final = 0.05
 L2: Final = 1e-6
+MEMORY_DAYS: Final = 14
 MEMORY: Final = 200_000.0  # payments that means and variances remember
 ODDS_FIRST: Final = -5.0  # log odds before anything is known: fraud is rare
 LEGITIMATE_A_DAY: Final = 3_000.0
@@ -105,8 +106,8 @@ class Logistic:
 
     @property
     def memory_days(self) -> int:
-        """As far back as calibration looks."""
-        return 56
+        """What a first fit learns from; afterwards rows are learned once."""
+        return MEMORY_DAYS
 
     def share(self, volume: float) -> float:
         """So that some three thousand legitimate rows a day are kept."""
