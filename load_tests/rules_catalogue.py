@@ -86,7 +86,7 @@ def _overview(ruleset: RuleSet, figures: dict[str, Any], files: list[str]) -> It
 def _regenerate(figures: dict[str, Any], ruleset: RuleSet) -> Iterator[str]:
     yield "## How to measure again"
     yield ""
-    yield "    python -m load_tests.rule_figures       # generates, backtests and replays every seed: some minutes"
+    yield "    python -m load_tests.rule_figures       # generates and replays every seed: some minutes"
     yield "    make catalogue                          # writes these pages"
     yield ""
     if figures["ruleset"] == ruleset.hash:
