@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from engine.scoring.calibration import IDENTITY
 from engine.scoring.held import correct
-from engine.scoring.held import correct
 from engine.scoring.rank import REFRESH, WIDTH, Rank
 
 MEMORY = 2_000
