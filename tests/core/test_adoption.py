@@ -176,7 +176,7 @@ def test_an_unknown_rule_set_is_a_dead_letter_and_can_be_fetched_before() -> Non
 def test_a_rule_set_that_the_state_has_no_room_for_is_refused_whole() -> None:
     many = "".join(f"  - {{name: f{n}, agg: count, by: customer, window: {n + 1}m}}\n" for n in range(9))
     big = compile_rules({"a.yaml": f"features:\n{many}rules: []\n"})
-    small = CoreSettings(features=FeatureLimits(features_max=8))
+    small = CoreSettings(features=FeatureLimits(features_max=len(big.features) - 1))
     machine = Partition(ONE, small, backed=False, rulesets={big.hash: big}.get)
     (letter,) = run(machine, {"type": "control.rules", "ruleset": big.hash})
     assert letter["reason"] == reasons.UNUSABLE_RULESET
