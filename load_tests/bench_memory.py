@@ -22,7 +22,16 @@ from engine.adapters.redis_store import PREFIX, RedisStore
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.fields import STRING_FIELDS
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, KEY_TIMER, KEY_WATCH
+from engine.domain.ops import (
+    KEY_ADMISSION,
+    KEY_CUSTOMER,
+    KEY_FEATURE,
+    KEY_HEAD,
+    KEY_LABEL,
+    KEY_MATURING,
+    KEY_TIMER,
+    KEY_WATCH,
+)
 from engine.features.plan import Plan
 from engine.ports.store import Commit
 from engine.ruleset import report
@@ -35,6 +44,7 @@ MERCHANTS = 500
 BATCH = 500
 PARTS = {
     KEY_ADMISSION: "admission", KEY_CUSTOMER: "customer", KEY_HEAD: "shard", KEY_TIMER: "timers", KEY_WATCH: "watches",
+    KEY_LABEL: "cases", KEY_MATURING: "maturing",
 }  # fmt: skip
 STORE_PARTS = {b"H": "shard", b"I": "shard", b"O": "outbox", b"J": "journal", b"A": "answers"}
 
