@@ -79,6 +79,8 @@ class BatchConsumer(driver.Consumer):
             if partition in self._reached:
                 await self._thread.move(TP(events, partition), self._reached[partition])
         self._seated = self._thread.seat
+        if not assigned:  # Faust seeks nothing then
+            await self.steward.owner.assign([], self.steward.options.revoke_s)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def wait_empty(self) -> None:

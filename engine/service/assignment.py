@@ -1,12 +1,15 @@
 """The partitions this worker owns now, as lanes: assign, deliver, drain."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.ports.clock import Clock
 from engine.ports.log import LogRecord
 from engine.service.deadline import Deadline
 from engine.service.lane import Lane
+
+logger = logging.getLogger("steward.service")
 
 
 class Assignment:
@@ -66,6 +69,7 @@ class Assignment:
         try:
             await lane.stop(deadline, handed_over=True)
             lane.shard.forget()
+            logger.info("shard %d has been left to its new owner", lane.shard.number)
         except Exception as error:
             self._on_fatal(error)
 

@@ -71,3 +71,23 @@ async def test_a_killed_worker_that_comes_back_gets_its_partitions_without_a_reb
     assert owned <= set(starts(back))
     sent = await deployment.outputs(ids=600)
     assert Counter(output.event["data"]["event_id"] for output in sent) == {f"e{n}": 1 for n in range(600)}
+
+
+async def test_a_member_that_is_left_without_partitions_lets_go_of_them(deploy: Callable[..., Deployment]) -> None:
+    deployment = deploy(partitions=1, **SESSION)
+    await deployment.create_topics()
+    first = deployment.start()
+    first.wait_for("starts at offset")
+    second = deployment.start()
+    second.wait_for("outputs go out")
+    await feed(deployment, 0)
+    first.terminate()
+    second.wait_for("starts at offset")
+    third = deployment.start()  # in the place of the first, to which the one partition goes
+    third.wait_for("starts at offset")
+    second.wait_for("shard 0 has been left to its new owner")
+    await feed(deployment, 200)
+    assert starts(second) == {"0": 1}
+    assert second.terminate()[0] == 0
+    sent = await deployment.outputs(ids=400)
+    assert Counter(output.event["data"]["event_id"] for output in sent) == {f"e{n}": 1 for n in range(400)}
