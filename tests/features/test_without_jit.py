@@ -8,18 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from engine.features.hashing import hash_words
+from engine.features.plan import Plan
 from engine.features.state import FeatureState
-from tests.features.oracle import Store, columns_of
+from tests.features.oracle import Event, Store, columns_of
 from tests.features.test_hot import PLAN, stream_of
+from tests.features.test_labels import HOT, HOT_FEATURES, hot_stream
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 110
 
 
 def values_and_state() -> bytes:
-    """Feature values and stored bytes of a hot stream, with a reload half way."""
-    stream = stream_of(np.random.default_rng(5), EVENTS, True)
-    state, store, parts = FeatureState(PLAN), Store(), []
+    """Feature values and stored bytes of a hot stream, of events and of labels, with a reload half way."""
+    events = through_a_store(PLAN, stream_of(np.random.default_rng(5), EVENTS, True))
+    return events + through_a_store(Plan.compile(HOT_FEATURES, limits=HOT), hot_stream(5, EVENTS))
+
+
+def through_a_store(plan: Plan, stream: list[Event]) -> bytes:
+    state, store, parts = FeatureState(plan), Store(), []
     for batch in (columns_of(stream[: EVENTS // 2]), columns_of(stream[EVENTS // 2 :])):
         state.clear()
         store.fill(state, batch)
