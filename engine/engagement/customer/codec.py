@@ -17,11 +17,14 @@ from engine.engagement.customer.states import States
 from engine.engagement.ledger import codec as ledgers
 from engine.engagement.ledger.ledger import HORIZON_MS
 from engine.engagement.ledger.lots import LedgerError
+from engine.engagement.marketing.counting import Counts
+from engine.engagement.marketing.offers import Offers
 from engine.engagement.packing import pack_rows, unpack_rows
 
 VERSION: Final = 1
 FRAMES_BYTES_MIN: Final = 1_024
 """Shorter tails are never worth a snapshot."""
+_SUMS: Final = ("payments", "minor", "refunds", "refunded", "first_ms", "last_ms", "refund_ms")
 _LENGTH: Final = struct.Struct("<I")
 _SECOND_MS: Final = 1_000
 _encode: Final = msgspec.msgpack.encode
@@ -134,11 +137,14 @@ def _course(customer: Customer) -> tuple[Any, ...]:
         customer.cycle_ends_ms,
         customer.ranked,
         list(customer.states.now.items()),
+        customer.counts.dump(),
+        customer.offers.dump(),
     )
 
 
 def _load_course(customer: Customer, stored: Any) -> None:
-    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, states = stored
+    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, states, counts, offers = stored
+    customer.counts, customer.offers = Counts.load(counts), Offers.load(offers)
     customer.ranked = tuple(ranked) if ranked is not None else None
     customer.states = States({name: (state, since) for name, (state, since) in states})
 
@@ -156,7 +162,7 @@ def _history(history: History, now_ms: int) -> tuple[Any, ...]:
     months = [
         (n, m.payments, m.minor, list(m.methods.items()), list(m.categories.items())) for n, m in history.months.items()
     ]
-    sums = history.payments, history.minor, history.refunds, history.refunded, history.first_ms, history.last_ms
+    sums = [getattr(history, name) for name in _SUMS]
     return words, first, pack_rows(rest), months, sums
 
 
@@ -168,5 +174,6 @@ def _load_history(stored: Any) -> History:
         history.paid.append(Paid(second * _SECOND_MS, payment, minor, refunded, *words[word]))
     for number, payments, minor, methods, categories in months:
         history.months[number] = Month(payments, minor, dict(methods), dict(categories))
-    history.payments, history.minor, history.refunds, history.refunded, history.first_ms, history.last_ms = sums
+    for name, value in zip(_SUMS, sums, strict=True):
+        setattr(history, name, value)
     return history

@@ -13,6 +13,8 @@ from engine.engagement.customer.history import History, Paid
 from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
+from engine.engagement.marketing.counting import Counts
+from engine.engagement.marketing.offers import Offers
 from engine.engagement.models.bgnbd import BgNbd
 from engine.engagement.models.ranks import Ranks
 
@@ -79,6 +81,7 @@ class Customer:
         declined_ms: since when spending has halved, `NEVER` where it has not.
         cycle_ends_ms: when the membership is looked at again.
         ranked: the values with which the population counts this customer; None while it does not.
+        counts, offers: what campaigns have given.
     """
 
     registered_ms: int = 0
@@ -96,6 +99,8 @@ class Customer:
     declined_ms: int = NEVER
     cycle_ends_ms: int = NEVER
     ranked: tuple[float, float, float] | None = None
+    counts: Counts = field(default_factory=Counts)
+    offers: Offers = field(default_factory=Offers)
 
     def advance(self, now_ms: int, population: Population) -> list[Due]:
         """Bring time up to `now_ms`: what becomes due on the way happens, in its order."""

@@ -66,7 +66,7 @@ class History:
         paid: the last `PAID_MAX` payments by time.
         months: by number, `year * 12 + month - 1`.
         payments, minor, refunds, refunded: of all time.
-        first_ms, last_ms: of the first and the last payment; 0 before there is one.
+        first_ms, last_ms, refund_ms: of the first and the last payment, of the last refund; 0 before there is one.
         journal: what was taken in since whoever stores it took it.
     """
 
@@ -78,6 +78,7 @@ class History:
     refunded: int = 0
     first_ms: int = 0
     last_ms: int = 0
+    refund_ms: int = 0
     journal: list[tuple[object, ...]] = field(default_factory=list, compare=False)
 
     def pay(self, paid: Paid, zone: str) -> None:
@@ -130,6 +131,7 @@ class History:
                 self.minor -= back
                 self.refunded += back
                 self.refunds += 1
+                self.refund_ms = max(self.refund_ms, now_ms)
                 return
 
     def spend(self, after_ms: int, until_ms: int) -> int:

@@ -32,7 +32,7 @@ def dump(ledger: Ledger, now: int) -> bytes:
         known.setdefault(lot.terms.payment, Payment())
     names = sorted({_name(lot.terms) for _, lot in lots})
     places = {payment: place for place, payment in enumerate(sorted(known))}
-    payments = [(p, e.settled, e.refunded, e.blocked, e.seen_ms // SECOND_MS) for p, e in sorted(known.items())]
+    payments = [(p, e.settled, e.refunded, e.blocked, e.seen_ms // SECOND_MS, e.risk) for p, e in sorted(known.items())]
     rows = [_lot(number, lot, names, places, known) for number, lot in lots]
     keys = sorted(ledger.done.difference(ledger.lots))
     debts = [(kind, currency, debt) for (kind, currency), debt in sorted(ledger.debts.items())]
@@ -79,9 +79,9 @@ def _load(ledger: Ledger, stored: Any) -> None:
     if version != VERSION:
         raise ValueError(f"version {version}; this build reads version {VERSION}")
     known = list(unpack_rows(payments))
-    for payment, settled, refunded, blocked, seen in known:
+    for payment, settled, refunded, blocked, seen, risk in known:
         if payment:
-            ledger.payments[payment] = Payment(settled, refunded, bool(blocked), seen * SECOND_MS)
+            ledger.payments[payment] = Payment(settled, refunded, bool(blocked), seen * SECOND_MS, risk)
     for number, name, place, held_for, hour, second, threshold, *counts in unpack_rows(lots):
         campaign, campaign_version, kind, currency, policy = names[name]
         available = held_for - HELD_MIN + known[place][4]

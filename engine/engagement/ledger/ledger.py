@@ -51,12 +51,13 @@ Purse = tuple[int, str]
 @dataclass(slots=True)
 class Payment:
     """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has. `seen_ms`: when it
-    settled, or was first heard of until then."""
+    settled, or was first heard of until then; `risk`: of a decision that was no plain approval, in hundredths."""
 
     settled: int = 0
     refunded: int = 0
     blocked: bool = False
     seen_ms: int = 0
+    risk: int = 0
 
 
 @dataclass(slots=True)
@@ -94,6 +95,10 @@ class Ledger:
     def block(self, payment: int, now: int) -> None:
         """A payment was declined: it earns nothing, whatever comes."""
         self._know(payment, self.payments.get(payment, Payment(seen_ms=now)), blocked=True)
+
+    def suspect(self, payment: int, risk: int, now: int) -> None:
+        """A payment was not simply approved: how risky it looked, 0 to 100."""
+        self._know(payment, self.payments.get(payment, Payment(seen_ms=now)), risk=risk)
 
     def refund(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
         """So much more of a payment was given back. Nothing for a reference seen before."""
@@ -137,6 +142,10 @@ class Ledger:
         self._note(DONE, number)
         self._note(LOT, number, amount, *terms)
         return [self._move(GRANT, number, amount, now)]
+
+    def use(self, number: int) -> None:
+        """A business key is used up without a lot: an offer was made."""
+        self._note(DONE, number)
 
     def advance(self, now: int) -> list[Movement]:
         """What is due by now, in the order of time: lots expire at their instant, then others become active."""
@@ -299,7 +308,7 @@ class Ledger:
 
     def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
         entry = replace(entry, **changed)  # type: ignore[arg-type]
-        self._note(PAYMENT, payment, entry.settled, entry.refunded, entry.blocked, entry.seen_ms)
+        self._note(PAYMENT, payment, entry.settled, entry.refunded, entry.blocked, entry.seen_ms, entry.risk)
 
     def _note(self, *fact: Any) -> None:
         self.learn(fact)

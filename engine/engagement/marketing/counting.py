@@ -1,0 +1,99 @@
+"""How often a customer has had something: the counters behind a campaign's caps, one for each cap."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from engine.engagement.calendar import period
+from engine.ruleset.campaigns.model import Cap
+
+RECENT_MAX: Final = 200
+"""Grants that a cap by elapsed time looks back on; older ones count no more."""
+
+
+@dataclass(slots=True)
+class Counter:
+    """One cap's count: in the calendar period of `token`, or of all time; or the grants within an elapsed time."""
+
+    token: str = ""
+    times: int = 0
+    amount: float = 0.0
+    recent: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Counts:
+    """A customer's counters, by campaign and place of the cap, as `engine.engagement.customer.codec` stores them."""
+
+    of: dict[str, dict[int, Counter]] = field(default_factory=dict)
+
+    def room(self, campaign: str, caps: tuple[Cap, ...], now_ms: int, zone: str) -> float:
+        """How much may still be granted: infinity where no cap says how much, 0 where one says how often is enough."""
+        least = float("inf")
+        for place, cap in enumerate(caps):
+            if cap.by != "customer":
+                continue
+            times, amount = self._so_far(campaign, place, cap, now_ms, zone)
+            if cap.times and times >= cap.times:
+                return 0.0
+            if cap.amount:
+                least = min(least, max(0.0, cap.amount - amount))
+        return least
+
+    def count(self, campaign: str, caps: tuple[Cap, ...], amount: float, now_ms: int, zone: str) -> None:
+        """A grant of so much."""
+        for place, cap in enumerate(caps):
+            if cap.by != "customer":
+                continue
+            counter = self.of.setdefault(campaign, {}).setdefault(place, Counter())
+            if cap.per_ms:
+                recent = [one for one in counter.recent if one[0] > now_ms - cap.per_ms]
+                counter.recent = [*recent, (now_ms, amount)][-RECENT_MAX:]
+                continue
+            token = _token(cap, now_ms, zone)
+            if counter.token != token:
+                counter.token, counter.times, counter.amount = token, 0, 0.0
+            counter.times += 1
+            counter.amount += amount
+
+    def next_room(self, campaign: str, caps: tuple[Cap, ...], now_ms: int) -> int:
+        """From when on caps by elapsed time leave room again; `now_ms` where they do."""
+        at = now_ms
+        for place, cap in enumerate(caps):
+            counter = self.of.get(campaign, {}).get(place)
+            if cap.per_ms and cap.times and counter is not None and len(counter.recent) >= cap.times:
+                at = max(at, counter.recent[-cap.times][0] + cap.per_ms)
+        return at
+
+    def dump(self) -> Any:
+        """As stored."""
+        return {
+            campaign: {place: (c.token, c.times, c.amount, c.recent) for place, c in counters.items()}
+            for campaign, counters in self.of.items()
+        }
+
+    @classmethod
+    def load(cls, stored: Any) -> "Counts":
+        """What `dump` gave."""
+        return cls(
+            {
+                campaign: {
+                    place: Counter(token, times, amount, [(at, much) for at, much in recent])
+                    for place, (token, times, amount, recent) in counters.items()
+                }
+                for campaign, counters in stored.items()
+            }
+        )
+
+    def _so_far(self, campaign: str, place: int, cap: Cap, now_ms: int, zone: str) -> tuple[int, float]:
+        counter = self.of.get(campaign, {}).get(place)
+        if counter is None:
+            return 0, 0.0
+        if cap.per_ms:
+            recent = [much for at, much in counter.recent if at > now_ms - cap.per_ms]
+            return len(recent), sum(recent)
+        same = counter.token == _token(cap, now_ms, zone)
+        return (counter.times, counter.amount) if same else (0, 0.0)
+
+
+def _token(cap: Cap, now_ms: int, zone: str) -> str:
+    return period(now_ms, cap.period, zone) if cap.period else ""

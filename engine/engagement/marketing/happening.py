@@ -1,0 +1,58 @@
+"""What campaigns are told: an event, or that time has come to an instant; and what comes of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
+from engine.ruleset.row import Row
+
+Made: TypeAlias = tuple[int, Reward | Offer | Lifecycle | Alert]
+"""An output and its event time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of a customer.
+
+    Attributes:
+        event_id, type: of the event; time_ms: its event time.
+        row: the event as conditions see it, but for the customer.
+        payment: hash of the payment it is about, payment_id its text; 0 and "" for none.
+        minor: amount in minor units of its own currency; base_minor: in those of the base currency, or its own where
+            there is no rate; 0 for none.
+        currency, method, category: as in the event, "" where missing.
+        reference: hash of the refund or redemption; 0 for none.
+        outcome: of the decision on it, "" where it carries none; score: blended, 0 to 1.
+    """
+
+    event_id: str
+    type: str
+    time_ms: int
+    row: Row
+    payment: int = 0
+    payment_id: str = ""
+    minor: int = 0
+    base_minor: int = 0
+    currency: str = ""
+    method: str = ""
+    category: str = ""
+    reference: int = 0
+    outcome: str = ""
+    score: float = 0.0
+
+
+def row_of_nothing(rows: int, time_ms: int) -> Row:
+    """What conditions see where time alone sets a campaign off: no event, no features."""
+    from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
+
+    nan, text = float("nan"), _no_text
+    return Row([0] * len(STRING_FIELDS), [nan] * len(NUMBER_FIELDS), [-1] * len(BOOL_FIELDS), [nan] * rows, float(time_ms),
+               text)  # fmt: skip
+
+
+def _no_text(name: str) -> str | None:
+    return None
+
+
+Values: TypeAlias = Callable[[str], float | str | bool | None]
