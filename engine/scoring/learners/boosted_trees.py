@@ -1,6 +1,6 @@
 """Boosted trees at three memories in a hedge: the learner shipped as the default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -59,12 +59,16 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """A predictor: the experts, their faded losses, and when those were brought up to date."""
+    """A predictor: the experts, their faded losses and the weights those make, and when all was brought up to date."""
 
     identity: str
     experts: tuple[Fitted, ...]
     losses: NDArray[np.float64]
     boundary_ms: int
+    weights: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", hedge.weights(self.losses))
 
     def each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Log odds of each expert, float64 `(experts, n)`."""
@@ -78,18 +82,17 @@ class Mixture:
         """See `Predictor`."""
         margins = hedge.clip(self.each(x))
         total = np.zeros(len(x))
-        for weight, margin in zip(hedge.weights(self.losses), margins, strict=True):
+        for weight, margin in zip(self.weights, margins, strict=True):
             total += weight * margin  # one after another: a product of matrices adds up as it likes
         return total
 
     def parts(self, row: NDArray[np.float32]) -> Parts:
         """See `Predictor`. What the bounds of an expert cut off is in the base."""
         each = self.each(row.reshape(1, -1))[:, 0]
-        weights = hedge.weights(self.losses)
         parts = np.zeros(len(row))
-        for weight, (forest, _, _) in zip(weights, self.experts, strict=True):
+        for weight, (forest, _, _) in zip(self.weights, self.experts, strict=True):
             add_parts(row, forest.feature, forest.threshold, forest.value, float(weight), parts)
-        return Parts(float((weights * hedge.clip(each)).sum() - parts.sum()), parts)
+        return Parts(float((self.weights * hedge.clip(each)).sum() - parts.sum()), parts)
 
     def dump(self) -> bytes:
         """See `Predictor`."""
