@@ -99,6 +99,10 @@ class Granting:
             or _draw(self.rules.salt, key_of(campaign), customer_id) < campaign.holdout
         )
 
+    def exponent_of(self, currency: str) -> int:
+        """Of a currency, the base currency's where it is not known."""
+        return EXPONENTS.get(currency, self.rules.exponent)
+
     def _open(self, campaign: Campaign, customer: Customer, due: Due) -> bool:
         """Whether the campaign may do anything for this customer now."""
         early = campaign.valid_from_ms is not None and due.at_ms < campaign.valid_from_ms
@@ -123,7 +127,7 @@ class Granting:
     ) -> list[Made]:
         reward = campaign.reward
         assert reward is not None
-        exponent = EXPONENTS.get(reward.currency, self.rules.exponent)
+        exponent = self.exponent_of(reward.currency)
         units = int(amount * 10**exponent + 1e-6) if reward.kind == "cashback" else int(amount + 1e-9)
         cost = units if campaign.budget is not None and reward.kind != "coupon" else self._worth(campaign)
         if units <= 0 or not self.budgets.reserve(campaign, cost):
@@ -181,9 +185,10 @@ class Granting:
             return 0
         text = campaign.reward.value if campaign.reward is not None else campaign.offers[0].value
         try:
-            return round(float(text) * 10 ** EXPONENTS[campaign.budget.currency])
+            worth = float(text) * 10.0 ** EXPONENTS[campaign.budget.currency]
         except (ValueError, KeyError):
             return 0
+        return round(worth)
 
     def _hold(self, campaign: Campaign, customer: Customer, due: Due) -> int:
         """How long a reward is held: longer for a risky payment, shorter for a trusted customer."""

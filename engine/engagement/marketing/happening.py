@@ -1,9 +1,9 @@
 """What campaigns are told: an event, or that time has come to an instant; and what comes of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
 from engine.ruleset.row import Row
 
@@ -43,16 +43,11 @@ class Happening:
 
 
 def row_of_nothing(rows: int, time_ms: int) -> Row:
-    """What conditions see where time alone sets a campaign off: no event, no features."""
-    from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
-
-    nan, text = float("nan"), _no_text
-    return Row([0] * len(STRING_FIELDS), [nan] * len(NUMBER_FIELDS), [-1] * len(BOOL_FIELDS), [nan] * rows, float(time_ms),
-               text)  # fmt: skip
+    """What conditions see where time alone sets a campaign off: no event, no features (`rows` of them)."""
+    nan = float("nan")
+    numbers, bools = [nan] * len(NUMBER_FIELDS), [-1] * len(BOOL_FIELDS)
+    return Row([0] * len(STRING_FIELDS), numbers, bools, [nan] * rows, float(time_ms), _no_text)
 
 
 def _no_text(name: str) -> str | None:
     return None
-
-
-Values: TypeAlias = Callable[[str], float | str | bool | None]

@@ -1,0 +1,296 @@
+"""Engagement of one shard's customers: time and events in; rewards, offers, transitions and alerts out.
+
+Pure and deterministic: everything follows from the customer's own record, what the shard knows of all (`Population`,
+budgets), and what it is told. Before an event is taken in, time comes up to it (`advance`), one instant after another:
+the ledger's movements, transitions, campaigns whose timer is due, offers whose time to be sent has come.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from engine.domain.fields import NUMBER_INDEX
+from engine.domain.ids import output_id
+from engine.domain.outputs import Lifecycle
+from engine.domain.times import rfc3339
+from engine.engagement.customer.customer import Customer, Population
+from engine.engagement.customer.history import Paid
+from engine.engagement.customer.names import value_of
+from engine.engagement.customer.states import Transition
+from engine.engagement.ledger.entries import Cause, entries
+from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
+from engine.engagement.marketing.budgets import key_of
+from engine.engagement.marketing.granting import Due, Granting, offer_of
+from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
+from engine.engagement.marketing.occasions import next_occasion
+from engine.engagement.marketing.offers import Open
+from engine.ruleset.row import Row
+
+TIMER: Final = "timer"
+SECOND_MS: Final = 1_000
+FULL_RISK: Final = 100
+_SCORE: Final = NUMBER_INDEX["score"]
+_POINTS: Final = NUMBER_INDEX["points"]
+
+
+@dataclass(slots=True)
+class Marketing:
+    """See the module.
+
+    Attributes:
+        granting: the campaigns in force.
+        population: what the shard knows of all its customers.
+        features: rows of the feature matrix, for conditions without an event.
+        refused: redemptions of more than there was, counted.
+    """
+
+    granting: Granting
+    population: Population = field(default_factory=Population)
+    features: int = 0
+    refused: int = 0
+    _events: dict[str, list[int]] = field(init=False, default_factory=dict)
+    _transitions: dict[tuple[str, str], list[int]] = field(init=False, default_factory=dict)
+    _timers: list[int] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Sort campaigns by what sets them off."""
+        for place, campaign in enumerate(self.granting.campaigns):
+            if campaign.trigger.event:
+                self._events.setdefault(campaign.trigger.event, []).append(place)
+            elif campaign.trigger.dimension:
+                self._transitions.setdefault((campaign.trigger.dimension, campaign.trigger.to), []).append(place)
+            else:
+                self._timers.append(place)
+
+    # Time
+
+    def next_due(self, customer: Customer) -> int:
+        """When something of a customer is next due by time alone; `NEVER` for nothing."""
+        occasions = [self._occasion(place, customer)[0] for place in self._timers]
+        return min([customer.next_due(self.population), customer.offers.next_due(), *occasions])
+
+    def advance(self, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
+        """Bring a customer up to an instant: what is due happens, each at its own time."""
+        made: list[Made] = []
+        while (at := self.next_due(customer)) <= now_ms:
+            occasions = [(place, self._occasion(place, customer)) for place in self._timers]
+            for happened in customer.advance(at, self.population):
+                made += self._entries(customer_id, customer, happened.moved, Cause(TIMER, rfc3339(happened.at_ms)))
+                made += self._transitions_of(customer_id, customer, happened.transitions, TIMER)
+            due = [
+                Due(place, at, TIMER, occasion, self._row(customer, at))
+                for place, (when, occasion) in occasions
+                if when == at
+            ]
+            made += self._run(customer_id, customer, due)
+            made += self._send(customer_id, customer, at)
+            customer.clock_ms = max(customer.clock_ms, at)
+        customer.clock_ms = max(customer.clock_ms, now_ms)
+        return made
+
+    def _occasion(self, place: int, customer: Customer) -> tuple[int, str]:
+        return next_occasion(self.granting.campaigns[place], customer, customer.clock_ms)
+
+    # Events
+
+    def event(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        """Take in an event of a customer who has been brought up to it."""
+        customer.seen(happening.time_ms)
+        handle = _HANDLERS.get(happening.type)
+        made = handle(self, customer_id, customer, happening) if handle is not None else []
+        if made is None:  # a repeat under another event id: no campaign either
+            return []
+        now = max(customer.clock_ms, happening.time_ms)
+        row = self._bound(happening.row, customer, now)
+        due = [
+            Due(place, now, happening.event_id, happening.payment_id or happening.event_id, row, happening.payment,
+                happening.payment_id)
+            for place in self._events.get(happening.type, ())
+        ]  # fmt: skip
+        made = made + self._run(customer_id, customer, due)
+        if happening.type == "payment.settled":
+            moved = customer.ledger.reclaim(happening.payment, now)
+            made += self._entries(customer_id, customer, moved, _cause(happening, "refunded before it settled"))
+        return made
+
+    def decided(self, customer: Customer, happening: Happening) -> None:
+        """A payment was not simply approved: what it may earn depends on that."""
+        if happening.outcome == "decline":
+            customer.ledger.block(happening.payment, happening.time_ms)
+        elif happening.outcome != "approve":
+            customer.ledger.suspect(happening.payment, round(FULL_RISK * happening.score), happening.time_ms)
+
+    def _settled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
+        if not customer.ledger.settle(happening.payment, happening.minor, happening.time_ms):
+            return None
+        second = happening.time_ms // SECOND_MS * SECOND_MS
+        paid = Paid(second, happening.payment, happening.base_minor, 0, happening.method, happening.category,
+                    happening.currency)  # fmt: skip
+        made = customer.pay(paid, self.population)
+        return self._transitions_of(customer_id, customer, made, happening.event_id)
+
+    def _given_back(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
+        ledger, now = customer.ledger, max(customer.clock_ms, happening.time_ms)
+        if happening.reference in ledger.done:
+            return None
+        charged = happening.type == "payment.chargeback"
+        take = ledger.charge_back if charged else ledger.refund
+        moved = take(happening.payment, happening.reference, happening.minor, now)
+        why = "charged back" if charged else "refunded"
+        made = self._entries(customer_id, customer, moved, _cause(happening, why))
+        transitions = customer.refund(happening.payment, happening.base_minor, now, self.population)
+        made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
+        about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
+        return made + self._withdraw(customer_id, customer, about, now, why)
+
+    def _labelled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        """A payment turned out to be fraud: all it earned is taken back."""
+        entry = customer.ledger.payments.get(happening.payment)
+        if happening.row.text("label") != "fraud" or entry is None:
+            return []
+        now = max(customer.clock_ms, happening.time_ms)
+        customer.ledger.block(happening.payment, now)
+        moved = customer.ledger.charge_back(happening.payment, happening.reference, entry.settled, now)
+        return self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
+
+    def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        text = happening.row.text
+        customer.zone = text("timezone") or customer.zone
+        customer.locale = text("locale") or customer.locale
+        customer.country = text("country") or customer.country
+        customer.birth = text("birth_date") or customer.birth
+        customer.referrer = text("referrer_id") or customer.referrer
+        return []
+
+    def _answered(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        kind, score = happening.row.text("kind"), happening.row.numbers[_SCORE]
+        if kind in ("nps", "csat") and score == score:
+            now = max(customer.clock_ms, happening.time_ms)
+            if customer.answer(kind, score, now):
+                muted = [one for one in customer.offers.unsent() if one.purpose]
+                return self._withdraw(customer_id, customer, muted, now, "a bad answer: marketing is silent")
+        return []
+
+    def consented(self, customer_id: str, customer: Customer, consent: dict[str, bool], now_ms: int) -> list[Made]:
+        """Consent was given or withdrawn: offers that need what is withdrawn are, too."""
+        customer.agree(consent)
+        lost = [one for one in customer.offers.unsent() if one.purpose and not customer.consent.get(one.purpose)]
+        return self._withdraw(customer_id, customer, lost, now_ms, "consent was withdrawn")
+
+    def _redeemed(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        points = happening.row.numbers[_POINTS]
+        now = max(customer.clock_ms, happening.time_ms)
+        whole = int(points) if points == points and points == int(points) else 0
+        moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now)
+        if moved is None:
+            self.refused += 1
+            return []
+        return self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
+
+    def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        one = customer.offers.take(happening.row.text("offer_id") or "")
+        if one is not None:
+            self.granting.budgets.spend(f"{one.campaign}:{one.version}", one.minor)
+        return []
+
+    # How
+
+    def _run(self, customer_id: str, customer: Customer, due: list[Due]) -> list[Made]:
+        """Let campaigns do what they do, those of higher priority first, one of each group."""
+        made: list[Made] = []
+        groups: set[str] = set()
+        campaigns = self.granting.campaigns
+        for one in sorted(due, key=lambda one: (-campaigns[one.place].priority, one.place)):
+            group = campaigns[one.place].group
+            if group and group in groups:
+                continue
+            found = self.granting.grant(customer_id, customer, one)
+            if found:
+                made += found
+                groups.add(group)
+        return made
+
+    def _transitions_of(
+        self, customer_id: str, customer: Customer, transitions: list[Transition], event_id: str
+    ) -> list[Made]:
+        made: list[Made] = []
+        for one in transitions:
+            cause = event_id if event_id != TIMER else f"{TIMER}:{one.at_ms}"
+            moved = Lifecycle(customer_id, one.dimension, one.start, one.end, cause, rfc3339(one.at_ms))  # type: ignore[arg-type]
+            made.append((one.at_ms, moved))
+            row = self._row(customer, one.at_ms)
+            occasion = f"{one.dimension}:{one.end}:{one.at_ms}"
+            places = self._transitions.get((one.dimension, one.end), ())
+            made += self._run(customer_id, customer, [Due(p, one.at_ms, event_id, occasion, row) for p in places])
+        return made
+
+    def _send(self, customer_id: str, customer: Customer, at_ms: int) -> list[Made]:
+        """Look once more at offers whose time has come: those whose ground is gone are withdrawn, the rest go out."""
+        made: list[Made] = []
+        for one in customer.offers.due(at_ms):
+            if one.purpose and (not customer.consent.get(one.purpose) or customer.muted(at_ms)):
+                made += self._withdraw(customer_id, customer, [one], at_ms, "no consent at the time to send")
+            elif one.payment and customer.ledger.payments[one.payment].blocked:
+                made += self._withdraw(customer_id, customer, [one], at_ms, "its payment was refused")
+            else:
+                customer.offers.sent(one)
+        return made
+
+    def _withdraw(self, customer_id: str, customer: Customer, some: list[Open], at_ms: int, why: str) -> list[Made]:
+        made: list[Made] = []
+        for one in some:
+            customer.offers.take(one.offer_id)
+            self.granting.budgets.release(f"{one.campaign}:{one.version}", one.minor)
+            campaign = next((c for c in self.granting.campaigns if key_of(c) == f"{one.campaign}:{one.version}"), None)
+            spec = next((s for s in campaign.offers if s.id == one.spec), None) if campaign is not None else None
+            if spec is not None:
+                made.append((at_ms, offer_of(one, spec, customer_id, "withdrawn", None, False, why)))
+        return made
+
+    def _entries(self, customer_id: str, customer: Customer, moved: list[Movement], cause: Cause) -> list[Made]:
+        exponent = self.granting.rules.exponent
+        cash = [m for m in moved if customer.ledger.lots[m.lot].terms.kind == CASHBACK]
+        if not cash:
+            return list(entries(customer.ledger, customer_id, moved, cause, exponent))
+        made: list[Made] = []
+        for movement in moved:
+            currency = customer.ledger.lots[movement.lot].terms.currency
+            made += entries(customer.ledger, customer_id, [movement], cause, self.granting.exponent_of(currency))
+        return made
+
+    def _row(self, customer: Customer, at_ms: int) -> Row:
+        return self._bound(row_of_nothing(self.features, at_ms), customer, at_ms)
+
+    def _bound(self, row: Row, customer: Customer, now_ms: int) -> Row:
+        """The row with the customer: each name is worked out once, when a condition asks."""
+        known: dict[str, Any] = {}
+
+        def value(name: str) -> Any:
+            if name not in known:
+                known[name] = value_of(name, customer, now_ms, self.population)
+            return known[name]
+
+        row.customer = value
+        return row
+
+
+def entry_id_of(customer_id: str, transition: Lifecycle) -> str:
+    """The id of a transition: what it is of, and when."""
+    return output_id("lifecycle", customer_id, transition.dimension, transition.to, transition.at)
+
+
+def _cause(happening: Happening, why: str) -> Cause:
+    return Cause(happening.event_id, happening.payment_id or happening.event_id, why)
+
+
+_HANDLERS: Final[dict[str, Callable[[Marketing, str, Customer, Happening], list[Made] | None]]] = {
+    "payment.settled": Marketing._settled,
+    "payment.refunded": Marketing._given_back,
+    "payment.chargeback": Marketing._given_back,
+    "label.assigned": Marketing._labelled,
+    "account.registered": Marketing._account,
+    "account.updated": Marketing._account,
+    "feedback.submitted": Marketing._answered,
+    "points.redeemed": Marketing._redeemed,
+    "offer.redeemed": Marketing._taken,
+}
