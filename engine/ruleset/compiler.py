@@ -286,9 +286,8 @@ class _Compiler:
         """The id of a rule or campaign, which no other has."""
         name, node = rule_id(reader), reader.node
         if name in self.seen:
-            raise fail(
-                reader.need("id"), f"{reader.what[2:]} '{name}' is declared twice", f"first in {self.seen[name]}"
-            )
+            what = reader.what.replace("a ", "the ", 1)
+            raise fail(reader.need("id"), f"{what} '{name}' is declared twice", f"first in {self.seen[name]}")
         self.seen[name] = f"{node.source.name}:{node.line + 1}"
         return name
 

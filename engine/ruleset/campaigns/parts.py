@@ -84,6 +84,11 @@ def share(reader: Reader, key: str, most: float) -> float:
     return float(found[1]) / 100.0
 
 
+ON_KEYS: Final = ("transition", "to", "timer", "at", "after", "before", "gaps")
+_PLACES: Final = ON_KEYS[3:]
+"""Keys of timers that say when."""
+
+
 def trigger(node: Node) -> Trigger:
     """`on`. Raises `RuleError`."""
     if isinstance(node, Scalar):
@@ -92,12 +97,12 @@ def trigger(node: Node) -> Trigger:
         return Trigger(event=node.raw)
     found = mapping(node, "'on'")
     if "transition" in found.items:
-        reader = Reader(found, "a transition", ("transition", "to"))
+        reader = Reader(found, "a transition", ON_KEYS[:2])
         dimension = word(reader, "transition", tuple(DIMENSIONS))
         return Trigger(dimension=dimension, to=word(reader, "to", DIMENSIONS[dimension]))
-    reader = Reader(found, "'on'", ("timer", "at", "after", "before", "gaps"))
+    reader = Reader(found, "'on'", ON_KEYS[2:])
     timer = word(reader, "timer", tuple(TIMERS))
-    for key in ("at", "after", "before", "gaps"):
+    for key in _PLACES:
         if reader.has(key) != (key in TIMERS[timer]):
             needs = "needs" if key in TIMERS[timer] else "has no"
             raise fail(found, f"the timer {timer} {needs} '{key}'")
@@ -152,6 +157,8 @@ def _currency(reader: Reader) -> str:
 
 OFFER_KEYS: Final = ("offer", "value", "channel", "expires", "send")
 CHOICE_KEYS: Final = ("offers", "choose", "send")
+CHOSEN_KEYS: Final = ("id", "offer", "value", "channel", "expires")
+"""Keys of one of several offers."""
 
 
 def offers(found: Mapping) -> tuple[tuple[OfferSpec, ...], str, str]:
@@ -161,7 +168,7 @@ def offers(found: Mapping) -> tuple[tuple[OfferSpec, ...], str, str]:
         items = sequence(reader.need("offers"), "'offers'")
         if not 0 < len(items) <= OFFERS_MAX:
             raise fail(reader.need("offers"), f"1 to {OFFERS_MAX} offers are needed")
-        specs = tuple(_offer(mapping(item, "an offer"), ("id", *OFFER_KEYS[:-1])) for item in items)
+        specs = tuple(_offer(mapping(item, "an offer"), CHOSEN_KEYS) for item in items)
         for place, spec in enumerate(specs):
             if not _ID.fullmatch(spec.id) or spec.id == "none" or spec.id in [other.id for other in specs[:place]]:
                 raise fail(items[place], f"'{spec.id}' is no id of its own", "lower-case letters, digits and _")
@@ -222,11 +229,14 @@ def _cap(found: Mapping) -> Cap:
     return Cap(by, times, amount, period, per_ms)
 
 
+BUDGET_KEYS: Final = ("points", "amount", "currency")
+
+
 def budget(reader: Reader, kind: str) -> Money | None:
     """`budget`, of points or of money in a currency. Raises `RuleError`."""
     if not reader.has("budget"):
         return None
-    found = Reader(mapping(reader.need("budget"), "'budget'"), "'budget'", ("amount", "currency", "points"))
+    found = Reader(mapping(reader.need("budget"), "'budget'"), "'budget'", BUDGET_KEYS)
     if found.has("points"):
         if kind != "points" or found.has("amount"):
             raise fail(found.node, f"a budget of points does not go with a reward of {kind or 'nothing'}")

@@ -31,7 +31,8 @@ def campaign() -> Schema:
         "then": {"anyOf": [_reward(), _offer(), _choice()]},
         "occasion": choice("What it is granted once for.", read.OCCASIONS),
         "hold": duration("How long a reward stays pending; `none` for not at all."),
-        "expires": {"type": "string", "pattern": whole(r"[0-9]{1,3}\s*months?"), "description": "Then it lasts so long."},
+        "expires": {"type": "string", "pattern": whole(r"[0-9]{1,3}\s*months?"),
+                    "description": "Then it lasts so long."},
         "caps": {"type": "array", "maxItems": parts.CAPS_MAX, "items": _cap()},
         "budget": _budget(),
         "valid_from": moment("Event time from which it runs."),
@@ -100,7 +101,7 @@ def _offer() -> Schema:
 
 
 def _choice() -> Schema:
-    one = closed(_offer_keys(("id", *parts.OFFER_KEYS[:-1])), "id", "offer")
+    one = closed(_offer_keys(parts.CHOSEN_KEYS), "id", "offer")
     keys: Schema = {
         "offers": {"type": "array", "minItems": 1, "maxItems": parts.OFFERS_MAX, "items": one},
         "choose": {"enum": list(CHOOSERS)},

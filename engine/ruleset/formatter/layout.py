@@ -10,7 +10,7 @@ Path: TypeAlias = tuple[str, ...]
 
 EXPRESSIONS: Final = ("when", "unless", "where", "expr")
 ORDERS: Final[dict[Path, tuple[str, ...]]] = {
-    (): ("lists", "tables", "features", "models", "rules"),
+    (): ("lists", "tables", "features", "models", "rules", "campaigns"),
     ("lists", "*"): ("description", "owner", "file", "values"),
     ("features", "*"): ("name", "agg", "of", "by", "window", "where", "expr", "description", "owner", "tags"),
     ("models",): ("anomaly", "fraud"),
@@ -25,18 +25,35 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
         "decision", "score", "allow", "alert", "severity", "reason", "detail", "title", "action", "by", "every",
     ),
     ("rules", "*", "tests", "*"): ("description", "given", "with", "lists", "rates", "expect"),
+    ("campaigns", "*"): (
+        "id", "version", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
+        "on", "when", "then", "occasion", "hold", "expires", "caps", "budget", "consent", "quiet_hours",
+        "group", "priority", "holdout", "score_max", "reversal", "threshold", "tests",
+    ),
+    ("campaigns", "*", "on"): ("transition", "to", "timer", "at", "after", "before", "gaps"),
+    ("campaigns", "*", "then"): (
+        "reward", "offer", "amount", "most", "currency", "value", "both", "choose", "channel", "send", "expires",
+        "offers",
+    ),
+    ("campaigns", "*", "then", "offers", "*"): ("id", "offer", "value", "channel", "expires"),
+    ("campaigns", "*", "caps", "*"): ("by", "times", "amount", "per"),
+    ("campaigns", "*", "budget"): ("points", "amount", "currency"),
+    ("campaigns", "*", "tests", "*"): (
+        "description", "given", "customer", "with", "lists", "rates", "expect", "amount",
+    ),
 }  # fmt: skip
 """Keys in their order; others follow as they stand."""
 
 _ALWAYS_BLOCK: Final = frozenset({
     (), ("lists",), ("tables",), ("features",), ("models",), ("rules",), ("models", "anomaly"), ("models", "fraud"),
-    ("rules", "*"), ("rules", "*", "tests"),
+    ("rules", "*"), ("rules", "*", "tests"), ("campaigns",), ("campaigns", "*"), ("campaigns", "*", "tests"),
 })  # fmt: skip
-_SPACED: Final = frozenset({(), ("rules",)})
+_SPACED: Final = frozenset({(), ("rules",), ("campaigns",)})
 """Whose entries have a blank line between them."""
-_LOOSE: Final = frozenset(
-    {("lists",), ("tables",), ("tables", "*"), ("features",), ("lists", "*", "values"), ("rules", "*", "tests")}
-)
+_LOOSE: Final = frozenset({
+    ("lists",), ("tables",), ("tables", "*"), ("features",), ("lists", "*", "values"), ("rules", "*", "tests"),
+    ("campaigns", "*", "tests"),
+})  # fmt: skip
 """Whose entries keep the blank lines they had, one at most."""
 
 
