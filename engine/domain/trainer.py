@@ -31,12 +31,20 @@ class Inline:
 
     def submit(self, job: Callable[[], T]) -> Handle[T]:
         """Do it."""
-        return _Finished(job())
+        return _Ended(job)
 
 
-class _Finished(Handle[T]):
-    def __init__(self, value: T) -> None:
-        self._value = value
+class _Ended(Handle[T]):
+    """Work that has been done, or has failed."""
+
+    def __init__(self, job: Callable[[], T]) -> None:
+        self._error: Exception | None = None
+        try:
+            self._value = job()
+        except Exception as error:
+            self._error = error
 
     def result(self) -> T:
+        if self._error is not None:
+            raise self._error
         return self._value

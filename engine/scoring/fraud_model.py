@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.times import DAY_MS
+from engine.domain.times import DAY_MS, rfc3339
 from engine.domain.trainer import Handle, Trainer
 from engine.scoring.draw import draw
 from engine.scoring.fraud_storage import ClockRecord, FraudStorage
@@ -39,6 +39,7 @@ INPUTS_MAX: Final = 256
 DRAWN_MAX: Final = 10_000  # payments drawn in a day; of each further so many, half as large a share
 SHARE_FIRST: Final = 0.3  # before a first day has been counted
 VOLUME_DAYS: Final = 7
+PROBLEMS_MAX: Final = 100  # kept in words; of more the last
 
 Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -93,7 +94,7 @@ class FraudModel:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What of the stored state could not be used at `restore`, in words; it was put aside, not deleted."""
+        """What went wrong, in words: stored state that was damaged (it was put aside), training that failed."""
         return tuple(self._storage.problems)
 
     def score(self, x: Matrix, plain: Floats, labelled: Floats) -> FraudScores:
@@ -205,12 +206,18 @@ class FraudModel:
         self._pending = self._trainer.submit(partial(work, job))
 
     def _adopt_by(self, hour_ms: int | None) -> None:
-        """Take the result of the pending job, if it is due by then; None takes it whenever it is due."""
+        """Take the result of the pending job, if it is due by then; None takes it whenever it is due. One that failed
+        leaves what is published as it is: a fault in learning must not stop the payments."""
         pending_ms = self._clock.pending_ms
         if pending_ms is None or (hour_ms is not None and hour_ms < pending_ms + self._settings.adopt_after_ms):
             return
         assert self._pending is not None
-        made = self._pending.result()
+        try:
+            made = self._pending.result()
+        except Exception as error:  # payments go on with what is published, and the next boundary tries again
+            made = None
+            self._storage.problems.append(f"training at {rfc3339(pending_ms)}: {type(error).__name__}: {error}")
+            del self._storage.problems[:-PROBLEMS_MAX]
         self._pending, self._clock.pending_ms = None, None
         if made is not None:
             self._publish(made)

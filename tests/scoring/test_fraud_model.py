@@ -195,6 +195,24 @@ def test_hours_may_be_left_out_and_told_twice() -> None:
     assert slow.jobs == 4
 
 
+def test_training_that_fails_leaves_the_last_model_in_place(calm: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for trees")
+
+    for trainer in (Inline(), ThreadTrainer()):
+        survivor = model(trainer)
+        survivor.restore(calm.head)
+        with monkeypatch.context() as patched:
+            patched.setattr(survivor._learner, "learn", fail)
+            survivor.advance(START_MS + 9 * DAY_MS)
+            survivor.advance(START_MS + 9 * DAY_MS + HOUR_MS)
+        assert survivor.version == calm.versions[-1]
+        assert survivor.problems == ("training at 2024-10-13T00:00:00.000Z: MemoryError: no room for trees",)
+        survivor.advance(START_MS + 10 * DAY_MS)
+        survivor.advance(START_MS + 10 * DAY_MS + HOUR_MS)
+        assert survivor.version not in calm.versions
+
+
 def test_a_later_label_replaces_the_earlier() -> None:
     """The same rows with half of the labels wrong, then corrected: the same predictor as from right labels alone."""
     x, rows = payments(1, 3_000)
