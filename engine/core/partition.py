@@ -16,7 +16,7 @@ import numpy as np
 from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
 from engine.core.clock import UNSET, ShardClock
-from engine.core.damage import damaged
+from engine.core.damage import faults
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
@@ -135,7 +135,7 @@ class Partition:
             lateness_ms=lateness_ms,
             customers_max=settings.customers_max,
         )
-        self._told = False
+        self._told: set[str] = set()  # faults of the models
         self._tell_desk()
         self._stages = Stages(
             self._force,
@@ -249,7 +249,7 @@ class Partition:
         effects.accepted = columns.n + len(decoded.controls) - len(adopted.rejects)
         effects.late = int(np.count_nonzero(columns.late))
         parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
-        parts += [(0, output) for output in self._damage()]
+        parts += [(0, output) for output in self._faults()]
         self.probe("admit")
         if columns.n:
             begins = self._clock.now == UNSET
@@ -280,10 +280,11 @@ class Partition:
                 self._tell_desk()
         return self._adopted[1]
 
-    def _damage(self) -> list[Output]:
-        """Told once, with the first batch after a start."""
-        told, self._told = self._told, True
-        return [] if told else damaged(self._force.judge.models.problems, self.shard, self._clock.now)
+    def _faults(self) -> list[Output]:
+        """Each fault of the models is told once, with the batch after it."""
+        problems = [problem for problem in self._force.judge.models.problems if problem not in self._told]
+        self._told.update(problems)
+        return faults(problems, self.shard, max(0, self._clock.now))
 
     def _tell_desk(self) -> None:
         """What the rule set in force keeps cases for."""

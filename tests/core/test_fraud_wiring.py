@@ -175,10 +175,10 @@ def test_a_damaged_model_is_put_aside_and_somebody_is_told() -> None:
 
     damaged, mended = asyncio.run(story())
     alerts = [json.loads(output.data) for output in damaged.outputs if output.kind == "alert"]
-    assert [alert["reasons"][0]["code"] for alert in alerts if alert["kind"] == "operations"] == ["MODEL_DAMAGED"]
+    assert [alert["reasons"][0]["code"] for alert in alerts if alert["kind"] == "operations"] == ["MODEL_FAULT"]
     assert damaged.learning is not None and damaged.learning.problems == 1
     assert not damaged.learning.version.endswith("none")
-    assert not [output for output in mended.outputs if b"MODEL_DAMAGED" in output.data]
+    assert not [output for output in mended.outputs if b"MODEL_FAULT" in output.data]
     assert mended.learning is not None and mended.learning.problems == 0
 
 
@@ -215,3 +215,27 @@ def test_a_customer_who_pays_again_is_given_no_expiry_again() -> None:
                 maturing.add(op.key)
     assert ttls == [(CORE.labels.horizon_ms + PERIOD_MS + 4 * DAY_MS) // HOUR] + [0] * 39
     assert len(maturing) == 1
+
+
+class Failing:
+    """A trainer whose work never comes to anything."""
+
+    def submit(self, job: Any) -> Any:
+        return self
+
+    def result(self) -> Any:
+        raise MemoryError("no room")
+
+
+def test_learning_that_fails_stops_no_payment_and_is_told_once_a_boundary() -> None:
+    records = history(())
+    partition = Partition(ONE, CORE, backed=False, trainer=Failing())
+    outputs, decided = [], 0
+    for start, end in stretches(records, 100):
+        effects = partition.apply(partition.decode(records[start:end]), lambda index: {})
+        outputs += effects.outputs
+        decided += len(effects.decisions)
+    told = [reason["detail"] for o in outputs if o.kind == "alert" for reason in json.loads(o.data)["reasons"]
+            if reason["code"] == "MODEL_FAULT"]  # fmt: skip
+    assert decided > 500 and told and len(told) == len(set(told))
+    assert all("MemoryError: no room" in text for text in told)
