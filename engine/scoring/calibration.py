@@ -64,6 +64,7 @@ def calibrate(margin: Floats, y: Floats, weight: Floats) -> Curve:
     even = 1.0 - FRAUD_MEASURE - WIDTH_MEASURE
     measure = np.cumsum(FRAUD_MEASURE * f / f.sum() + WIDTH_MEASURE * wide + even * w / w.sum())
     starts = np.unique(np.r_[0, np.searchsorted(measure, np.arange(1, BINS) / BINS)])
+    starts = starts[starts < len(m)]  # margins that are all alike have no width
     sums = [np.add.reduceat(values, starts) for values in (w, f, w * m)]
     n, frauds, centre = sums[0], sums[1], sums[2] / sums[0]
     expected = 1.0 / (1.0 + np.exp(-(slope * centre + offset)))

@@ -76,6 +76,12 @@ def test_any_curve_is_strictly_increasing_and_finite(data: st.DataObject) -> Non
     assert ((found >= 0) & (found <= 1)).all()
 
 
+def test_margins_that_are_all_alike_have_one_rate() -> None:
+    curve = calibrate(np.full(400, -2.0), (np.arange(400) % 8 == 0).astype(float), np.ones(400))
+    assert len(curve.margin) == 1
+    assert 0.1 < probability(-2.0, *curve) < 0.15
+
+
 def test_labels_of_one_kind_make_no_curve() -> None:
     for y in (np.zeros(5), np.ones(5), np.empty(0)):
         assert calibrate(np.zeros(len(y)), y, np.ones(len(y))) is IDENTITY
