@@ -5,7 +5,6 @@ bytes, on any node. Such a decision is an answer only: it has no effect, is no o
 shard decides later, with the state.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -17,10 +16,9 @@ from engine.core.decisions import DecisionWriter
 from engine.core.decode import Decoder
 from engine.core.judging import decide
 from engine.core.lists import HEAD_LIST, LiveLists
-from engine.core.partition import HEAD_RATES
 from engine.core.settings import CoreSettings
+from engine.core.small_state import HEAD_RATES, rates_of
 from engine.core.snoozes import HEAD_SNOOZES, Snoozes
-from engine.domain.rates import Rates
 from engine.features.columns import event_type
 from engine.ruleset.degraded import DegradedRules
 from engine.ruleset.ruleset import Frame, RuleSet
@@ -60,7 +58,7 @@ class Standing:
         self.rules = rules
         self._lists = LiveLists(head).states(rules.ruleset.lists)
         self._snoozes = Snoozes(head)
-        self._rates = Rates.from_dict(json.loads(head[HEAD_RATES])) if HEAD_RATES in head else settings.rates
+        self._rates = rates_of(head, settings)
         self._decoder = Decoder(self._rates)
         self._writer = DecisionWriter(rules.ruleset, settings.weights)
 

@@ -5,7 +5,6 @@ from the same first rule set and with the same rule sets at hand give the same o
 are cut into batches and however often the state is dropped and loaded again.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -15,7 +14,7 @@ import numpy as np
 
 from engine.core.admission import NO_OFFSETS, Admission
 from engine.core.adoption import Adopted, InForce, in_force, named
-from engine.core.clock import UNSET, ShardClock
+from engine.core.clock import UNSET
 from engine.core.damage import faults
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
@@ -25,16 +24,13 @@ from engine.core.label_desk import LabelDesk
 from engine.core.observers import Observers
 from engine.core.rewards import Rewards
 from engine.core.settings import CoreSettings
+from engine.core.small_state import SmallState
 from engine.core.stages import Stages, Stretch
 from engine.core.stretches import cut, hours
 from engine.domain.events import ControlTick
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_HEAD, SET, Op, pack
-from engine.domain.rates import Rates
+from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE
 from engine.domain.trainer import Trainer
 from engine.ruleset.ruleset import RuleSet
-
-HEAD_CLOCK: Final = KEY_HEAD + b"clock"
-HEAD_RATES: Final = KEY_HEAD + b"rates"
 
 STAGES: Final = ("admit", "label", "features", "score", "rules", "decide", "engage", "observe")
 """The stages of `apply`, in order. Those after "admit" come once for each stretch of a batch (`engine.core.stretches`);
@@ -119,14 +115,13 @@ class Partition:
         Raises `engine.core.adoption.UnknownRuleSet`.
         """
         settings = self._settings
-        rates = Rates.from_dict(json.loads(head[HEAD_RATES])) if HEAD_RATES in head else settings.rates
-        self._decoder = Decoder(rates)
-        self._rates = rates
+        self._small = SmallState(head, settings)
+        self._clock = self._small.clock
+        self._decoder = Decoder(self._small.rates)
         self._force.restore(head)
         self._admission = Admission(settings.admission, backed=self._backed)
         self._rewards = Rewards(settings.earn, backed=self._backed)
         lateness_ms = settings.admission.lateness_ms
-        self._clock = ShardClock(lateness_ms, settings.clock_jump_ms, head.get(HEAD_CLOCK, b""))
         self._observers = Observers(self.ruleset, head, self._clock, backed=self._backed, lateness_ms=lateness_ms)
         self._desk = LabelDesk(
             settings.labels,
@@ -264,7 +259,7 @@ class Partition:
         effects.labels, self._desk.counts = self._desk.counts, Counter()
         effects.learning = self._force.judge.models.learning(self._clock.now)
         if self._backed:
-            ops += [*self._force.ops(), *self._rates_op(decoded.rates), *self._clock_op()]
+            ops += [*self._force.ops(), *self._small.ops(decoded.rates)]
         effects.ops = b"".join(ops)
         return effects
 
@@ -293,17 +288,6 @@ class Partition:
 
     def _probed(self, stage: str) -> None:
         self.probe(stage)
-
-    def _clock_op(self) -> list[bytes]:
-        changed = self._clock.changed()
-        return [pack(Op(SET, HEAD_CLOCK, changed))] if changed else []
-
-    def _rates_op(self, rates: Rates | None) -> list[bytes]:
-        """The rates in force, where they changed."""
-        if rates is None or rates is self._rates:
-            return []
-        self._rates = rates
-        return [pack(Op(SET, HEAD_RATES, json.dumps(rates.to_dict()).encode()))]
 
 
 def _ticks(decoded: Decoded) -> list[int]:

@@ -15,7 +15,7 @@ from engine.core.cooldowns import Cooldowns
 from engine.core.lists import HEAD_LIST
 from engine.core.moving_cases import HEAD_LABELS, HEAD_MATURING, done
 from engine.core.observers import HEAD_COOLDOWNS, HEAD_TIMERS
-from engine.core.partition import HEAD_CLOCK, HEAD_RATES
+from engine.core.small_state import HEAD_CLOCK, HEAD_RATES
 from engine.core.snoozes import HEAD_SNOOZES
 from engine.features import layout as layouts
 from engine.ports.store import Head

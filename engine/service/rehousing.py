@@ -22,7 +22,7 @@ from typing import Final
 
 from engine.core.admission import under_another_log
 from engine.core.moving import Watching, check_timers
-from engine.core.partition import HEAD_CLOCK
+from engine.core.small_state import HEAD_CLOCK
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_TIMER, KEY_WATCH
 from engine.ports.copies import Piece
 from engine.ports.generation import GUESTS, Generation

@@ -11,7 +11,7 @@ from engine.core.clock import ShardClock
 from engine.core.decode import Decoder
 from engine.core.effects import Effects
 from engine.core.observers import Observers
-from engine.core.partition import HEAD_CLOCK
+from engine.core.small_state import HEAD_CLOCK
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.ops import APPEND, DELETE, KEY_HEAD, unpack
