@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from engine.commands import (
+    campaigns,
     config,
     dead_letters,
     demo,
@@ -39,6 +40,7 @@ COMMANDS: Final = {
     "serve": serve,
     "replay": replay,
     "evaluate": evaluate,
+    "campaigns": campaigns,
     "rules": rules,
     "gen": gen,
     "dead-letters": dead_letters,

@@ -1,0 +1,1 @@
+"""What campaigns would have done on a history, before they are launched."""

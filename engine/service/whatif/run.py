@@ -1,0 +1,52 @@
+"""A history through one or two sets of campaigns, side by side."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from engine.core.controls import stretches
+from engine.core.partition import Partition
+from engine.service.backtest.labels import Labels
+from engine.service.whatif.tally import Tally
+
+BATCH_EVENTS = 1_000
+
+
+class Chunk(Protocol):
+    """Some consecutive records of a source."""
+
+    @property
+    def records(self) -> Sequence[bytes | None]:
+        """The raw records."""
+
+
+def backtest(
+    chunks: Iterable[Chunk], sides: dict[str, Partition], progress: Callable[[int], None] = lambda records: None
+) -> dict[str, Any]:
+    """What each side's campaigns would have done. Partitions have no store and are at their beginning."""
+    labels, customers = Labels(), set[int]()
+    tallies = {name: Tally(partition.ruleset.campaigns) for name, partition in sides.items()}
+    events = 0
+    for chunk in chunks:
+        for start, end in stretches(chunk.records, BATCH_EVENTS):
+            records = chunk.records[start:end]
+            for place, (name, partition) in enumerate(sides.items()):
+                decoded = partition.decode(records)
+                effects = partition.apply(decoded, _nowhere)
+                tallies[name].add(effects.outputs)
+                if place == 0:
+                    events += effects.accepted
+                    customers.update(np.unique(decoded.columns.string("customer_id")).tolist())
+                    labels.observe(decoded.columns)
+        progress(len(chunk.records))
+    frauds = [payment for payment, _ in labels.frauds]
+    return {
+        "events": events,
+        "customers": len(customers),
+        "sides": {name: tally.report(len(customers), frauds) for name, tally in tallies.items()},
+    }
+
+
+def _nowhere(index: int) -> dict[str, Any]:
+    return {}
