@@ -24,26 +24,27 @@ FEATURES: Final[dict[str, str]] = {
     # The customer's own past.
     "cust_1h": "count(by=customer, window='1h')",
     "cust_24h": "count(by=customer, window='24h')",
+    "cust_7d": "count(by=customer, window='7d')",
     "cust_since_s": "since_last(by=customer, window='30d')",
     "cust_known_s": "age(by=customer)",
     # What the customer usually pays: before the last week, which a leaked card may have spoilt; or else before now.
-    "before_count": "count(by=customer, window='30d') - count(by=customer, window='7d')",
+    "before_count": "count(by=customer, window='90d') - count(by=customer, window='7d')",
     "cust_mean": (
-        "(sum(of=amount, by=customer, window='30d') - sum(of=amount, by=customer, window='7d')) / "
-        "before_count if before_count >= 5 else (sum(of=amount, by=customer, window='30d') - amount) / "
-        "(count(by=customer, window='30d') - 1)"
+        "(sum(of=amount, by=customer, window='90d') - sum(of=amount, by=customer, window='7d')) / "
+        "before_count if before_count >= 5 else (sum(of=amount, by=customer, window='90d') - amount) / "
+        "(count(by=customer, window='90d') - 1)"
     ),
-    "squares_30d": (
-        "count(by=customer, window='30d') * (std(of=amount, by=customer, window='30d') ** 2 + "
-        "(sum(of=amount, by=customer, window='30d') / count(by=customer, window='30d')) ** 2)"
+    "squares_90d": (
+        "count(by=customer, window='90d') * (std(of=amount, by=customer, window='90d') ** 2 + "
+        "(sum(of=amount, by=customer, window='90d') / count(by=customer, window='90d')) ** 2)"
     ),
     "squares_7d": (
         "count(by=customer, window='7d') * (std(of=amount, by=customer, window='7d') ** 2 + (sum(of=amount, "
         "by=customer, window='7d') / count(by=customer, window='7d')) ** 2)"
     ),
     "mean_square": (
-        "(squares_30d - squares_7d) / before_count if before_count >= 5 else (squares_30d - amount ** 2) / "
-        "(count(by=customer, window='30d') - 1)"
+        "(squares_90d - squares_7d) / before_count if before_count >= 5 else (squares_90d - amount ** 2) / "
+        "(count(by=customer, window='90d') - 1)"
     ),
     "cust_std": "sqrt(max(0, mean_square - cust_mean ** 2))",
     # How this payment and the last days compare.
@@ -71,6 +72,10 @@ FEATURES: Final[dict[str, str]] = {
     "bin_spread_10m": "distinct(of=card_id, by=card_bin, window='10m')",
     # Whom it goes to: the terminal, or else the merchant, or else the counterparty.
     "payee_known_s": "coalesce(age(by=terminal), age(by=merchant), age(by=counterparty))",
+    "payee_24h": (
+        "coalesce(count(by=terminal, window='24h'), count(by=merchant, window='24h'), count(by=counterparty, "
+        "window='24h'))"
+    ),
     "payee_7d": (
         "coalesce(count(by=terminal, window='7d'), count(by=merchant, window='7d'), count(by=counterparty, "
         "window='7d'))"
@@ -82,6 +87,10 @@ FEATURES: Final[dict[str, str]] = {
     "payee_mean": (
         "coalesce(mean(of=amount, by=terminal, window='30d'), mean(of=amount, by=merchant, window='30d'), "
         "mean(of=amount, by=counterparty, window='30d'))"
+    ),
+    "payee_std": (
+        "coalesce(std(of=amount, by=terminal, window='30d'), std(of=amount, by=merchant, window='30d'), "
+        "std(of=amount, by=counterparty, window='30d'))"
     ),
     "payee_max": (
         "coalesce(max(of=amount, by=terminal, window='30d'), max(of=amount, by=merchant, window='30d'), "
@@ -201,6 +210,7 @@ ANOMALY: Final = (
     "payee_unexplained_7d",
     "payee_rate_7d",
     "payee_frauds_3d",
+    "payee_rate_since",
     "device_frauds_28d",
     "ip_frauds_28d",
     "card_frauds_28d",
@@ -209,7 +219,7 @@ ANOMALY: Final = (
 
 HELPERS: Final = (
     "before_count",
-    "squares_30d",
+    "squares_90d",
     "squares_7d",
     "mean_square",
 )
