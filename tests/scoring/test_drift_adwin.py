@@ -14,12 +14,16 @@ from engine.scoring.drift.adwin import Adwin, Cut
 Blocks = list[tuple[float, float]]
 
 
+def squares(counts: np.ndarray, totals: np.ndarray) -> float:
+    return float((counts * (totals / counts - totals.sum() / counts.sum()) ** 2).sum())
+
+
 class Naive:
     """All blocks of the window one by one, every cut tried."""
 
-    def __init__(self, delta: float, least: int, grace: int) -> None:
+    def __init__(self, delta: float, least: int, grace: int, within: bool) -> None:
         self.window: Blocks = []
-        self.delta, self.least, self.grace = delta, least, grace
+        self.delta, self.least, self.grace, self.within = delta, least, grace, within
 
     def add(self, count: float, total: float) -> Cut | None:
         self.window.append((count, total))
@@ -35,8 +39,7 @@ class Naive:
         if n <= self.grace:
             return None
         counts, totals = np.array(self.window).T
-        mean = totals.sum() / counts.sum()
-        variance = (counts * (totals / counts - mean) ** 2).sum() / n
+        whole = squares(counts, totals) / n
         chance = math.log(2 * math.log(n) / self.delta)
         best, place = 1.0, 0
         for k in range(self.least, n - self.least + 1):
@@ -44,6 +47,8 @@ class Naive:
             inverse = k / counts[:k].sum() / (k - self.least + 1) + (n - k) / counts[k:].sum() / (
                 n - k - self.least + 1
             )
+            parts = squares(counts[:k], totals[:k]) + squares(counts[k:], totals[k:])
+            variance = parts / (n - 2) if self.within else whole
             bound = math.sqrt(2 * inverse * variance * chance) + 2 / 3 * chance * inverse
             if abs(means[0] - means[1]) / bound > best:
                 best, place, found = abs(means[0] - means[1]) / bound, k, Cut(*means)
@@ -65,9 +70,9 @@ def streams(draw: st.DrawFn) -> Blocks:
 
 
 @settings(max_examples=30, deadline=None)
-@given(streams(), st.integers(1, 4))
-def test_equals_a_window_kept_in_full(stream: Blocks, least: int) -> None:
-    mine, naive = Adwin(0.002, least, 8), Naive(0.002, least, 8)
+@given(streams(), st.integers(1, 4), st.booleans())
+def test_equals_a_window_kept_in_full(stream: Blocks, least: int, within: bool) -> None:
+    mine, naive = Adwin(0.002, least, 8, within=within), Naive(0.002, least, 8, within)
     kept, adwin.PER_ROW = adwin.PER_ROW, 1_000  # nothing is merged
     try:
         for count, total in stream:

@@ -50,7 +50,9 @@ class Means:
         self._ratio = settings.ratio_min[place]
         self._count_min = (settings.payments_min, settings.labels_min, settings.frauds_min)[place]
         self._both_ways = subject != SKILL  # frauds that are foreseen better are no alarm
-        self.window = Adwin(settings.delta, settings.blocks_min, settings.history_min)
+        # Frauds are few, so blocks of theirs are, and a change among them weighs on the variance of all.
+        grace = settings.skill_grace if subject == SKILL else settings.history_min
+        self.window = Adwin(settings.delta, settings.blocks_min, grace, within=subject == SKILL)
         self.count, self.total = 0, 0
 
     def add(self, values: Floats) -> None:

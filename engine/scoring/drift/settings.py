@@ -22,6 +22,7 @@ class DriftSettings:
         delta, blocks_min: of the windows over scores, labels and skill (`Adwin`).
         ratio_min: least ratio of the means after and before (or its inverse) that is worth an alarm, for scores,
             labels, skill.
+        skill_grace: blocks of frauds that the window over skill needs before it is looked at.
         labels_min, frauds_min: labels and frauds a block of theirs needs.
     """
 
@@ -40,5 +41,6 @@ class DriftSettings:
     delta: float = 0.002
     blocks_min: int = 1
     ratio_min: tuple[float, float, float] = (1.4, 1.5, 1.3)
+    skill_grace: int = 7
     labels_min: int = 400
     frauds_min: int = 20
