@@ -36,6 +36,7 @@ campaigns:
     when: amount > 0
     then: {offer: message, expires: 3d}
     consent: marketing
+    caps: [{times: 1}]
 """
 _encode = msgspec.json.encode
 
