@@ -14,6 +14,7 @@ from engine.ruleset.reader import fail
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar, Sequence
 
 RULES_MAX: Final = 2_000
+CAMPAIGNS_MAX: Final = 500  # each that an event may set off is looked at then, by itself
 FEATURES_MAX: Final = FeatureLimits().features_max  # aggregates; inline ones count when they are met
 DERIVED_MAX: Final = 2_000
 NODES_MAX: Final = 200_000
@@ -21,7 +22,7 @@ LIST_LINES_MAX: Final = 150_000
 WRITTEN_CHARS_MAX: Final = 300_000  # 150 for each of 2,000 rules
 PATTERN_CHARS: Final = 100
 """What each mention of `matches` counts beside its characters, for the work of compiling its pattern."""
-_WRITTEN: Final = frozenset({"when", "unless", "where", "expr", "detail", "title", "action"})
+_WRITTEN: Final = frozenset({"when", "unless", "where", "expr", "detail", "title", "action", "amount"})
 
 
 class Enough(Exception):
@@ -40,7 +41,7 @@ class Budget:
 
     def file(self, root: Mapping) -> None:
         """Count a rule file, before anything in it is checked."""
-        for section in ("rules", "features"):
+        for section in ("rules", "features", "campaigns"):
             found = root.get(section)
             for item in found.items if isinstance(found, Sequence) else ():
                 self._entry(section, item)
@@ -66,6 +67,8 @@ class Budget:
     def _entry(self, section: str, item: Node) -> None:
         if section == "rules":
             self._spend(item, "rules", RULES_MAX)
+        elif section == "campaigns":
+            self._spend(item, "campaigns", CAMPAIGNS_MAX)
         elif isinstance(item, Mapping) and item.get("expr") is not None:
             self._spend(item, "derived features", DERIVED_MAX)
         else:

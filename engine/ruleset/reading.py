@@ -19,7 +19,7 @@ def read_by(
     found: dict[str, frozenset[str]] = {}
     readers = [([*_named(hit_of(rule)), *_shown(rule)], rule.on or ("",)) for rule in rules]
     readers += [
-        (list(_of_campaign(campaign)), (campaign.trigger.event,)) for campaign in campaigns if campaign.trigger.event
+        (list(_of_campaign(campaign)), campaign.trigger.events) for campaign in campaigns if campaign.trigger.events
     ]
     for left, types in readers:
         seen: set[str] = set()

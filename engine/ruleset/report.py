@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.ruleset import files, testing
+from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.compiler import compile
 from engine.ruleset.errors import RuleErrors
 from engine.ruleset.model import LIVE, Rule
@@ -42,6 +43,7 @@ def check(directory: Path) -> Report:
         _count(len(ruleset.features), "aggregate"),
         _count(len(ruleset.lists), "list"),
         *([_count(len(ruleset.tables), "table")] if ruleset.tables else []),
+        *([_count(len(ruleset.campaigns), "campaign")] if ruleset.campaigns else []),
     ]
     lines = [f"ok: {', '.join(parts)}; rule set {ruleset.hash}", *_warnings(ruleset)]
     return Report(True, "\n".join(lines))
@@ -61,24 +63,42 @@ def run_tests(directory: Path) -> Report:
             place = f"{outcome.rule.file}:{outcome.case.line}"
             lines.append(f"{place}: rule {outcome.rule.id}: expected {wanted}, got {said}")
             lines.extend(f"    {line}" for line in outcome.steps.lines())
-    untested = [rule.id for rule in (*ruleset.rules, *ruleset.observers) if not rule.tests]
+    granted = testing.run_campaigns(ruleset)
+    for one in granted:
+        if not one.ok:
+            lines.append(f"{one.campaign.file}:{one.case.line}: campaign {one.campaign.id}: {_expected(one)}")
+            lines.extend(f"    {line}" for line in one.steps.lines())
+    every: tuple[Rule | Campaign, ...] = (*ruleset.rules, *ruleset.observers, *ruleset.campaigns)
+    untested = [rule.id for rule in every if not rule.tests]
     if untested:
         lines.append(f"without a test: {', '.join(untested)}")
-    failed = sum(not outcome.ok for outcome in outcomes)
-    lines.append(f"{_count(len(outcomes), 'test')}, {failed} failed")
+    failed = sum(not outcome.ok for outcome in outcomes) + sum(not one.ok for one in granted)
+    lines.append(f"{_count(len(outcomes) + len(granted), 'test')}, {failed} failed")
     return Report(failed == 0, "\n".join(lines))
 
 
+def _expected(one: testing.Granted) -> str:
+    """What a test of a campaign asked for, and what it got."""
+    if not one.case.granted:
+        return f"expected nothing, got {one.amount:g}" if one.campaign.reward else "expected nothing, got an offer"
+    wanted = "a grant" if one.case.amount is None else f"{one.case.amount:g}"
+    return f"expected {wanted}, got {one.amount:g}" if one.amount else f"expected {wanted}, got nothing"
+
+
 def _warnings(ruleset: RuleSet) -> list[str]:
-    """A line for every rule that nobody answers for, that nobody explains or that nothing tests."""
+    """A line for every rule or campaign that nobody answers for, that nobody explains or that nothing tests."""
     found = []
-    for rule in (*ruleset.rules, *ruleset.observers):
+    every: tuple[tuple[str, Rule | Campaign], ...] = (
+        *(("rule", rule) for rule in (*ruleset.rules, *ruleset.observers)),
+        *(("campaign", campaign) for campaign in ruleset.campaigns),
+    )
+    for what, rule in every:
         wanted = (("owner", rule.owner), ("description", rule.description), ("test", rule.tests))
         lacking = [name for name, value in wanted if not value]
         if lacking:
-            found.append(f"warning: {rule.file}:{rule.line}: rule {rule.id} has no {', no '.join(lacking)}")
+            found.append(f"warning: {rule.file}:{rule.line}: {what} {rule.id} has no {', no '.join(lacking)}")
     more = len(found) - WARNINGS_MAX
-    return found if more <= 0 else [*found[:WARNINGS_MAX], f"warning: {_count(more, 'more rule')} like these"]
+    return found if more <= 0 else [*found[:WARNINGS_MAX], f"warning: {more:,} more like these"]
 
 
 def _rules(rules: Sequence[Rule], word: str) -> str:

@@ -17,7 +17,7 @@ from engine.ruleset.campaigns import schema as campaigns
 from engine.ruleset.cases import CASE_KEYS, EXPECTS
 from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.functions import BUILTINS, REGISTRY
-from engine.ruleset.limits import RULES_MAX
+from engine.ruleset.limits import CAMPAIGNS_MAX, RULES_MAX
 from engine.ruleset.lists import VALUES_MAX
 from engine.ruleset.model import ALERT_KINDS, ANY, CANARY, MODES, ON_DEGRADED, OUTCOMES, SEVERITIES
 from engine.ruleset.parser import EXPRESSION_CHARS_MAX
@@ -41,7 +41,7 @@ def document() -> Schema:
         "tables": _tables(),
         "rules": {"type": "array", "maxItems": RULES_MAX, "items": {"$ref": "#/$defs/rule"}},
         "models": closed({key: {"$ref": f"#/$defs/{key}"} for key in declarations.MODEL_KEYS}),
-        "campaigns": {"type": "array", "items": {"$ref": "#/$defs/campaign"}},
+        "campaigns": {"type": "array", "maxItems": CAMPAIGNS_MAX, "items": {"$ref": "#/$defs/campaign"}},
     }
     return {
         "$schema": DIALECT,

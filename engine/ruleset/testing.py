@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass
 
+from engine.domain.currencies import EXPONENTS
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.hashing import hash64
 from engine.ruleset import build
+from engine.ruleset.campaigns.conditions import units
+from engine.ruleset.campaigns.model import CASHBACK, Campaign, CampaignCase
 from engine.ruleset.explain import Step, explain
 from engine.ruleset.hits import hit_of
 from engine.ruleset.model import Case, Rule
@@ -64,3 +67,47 @@ def run(ruleset: RuleSet) -> list[Outcome]:
             row = row_of(ruleset, case)
             outcomes.append(Outcome(rule, case, holds(row), explain(node, row, scalar)))
     return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The result of one in-file test of a campaign: how much was granted, 0 for nothing (1 of an offer)."""
+
+    campaign: Campaign
+    case: CampaignCase
+    amount: float
+    steps: Step
+
+    @property
+    def ok(self) -> bool:
+        """Whether the campaign did what the test expects."""
+        wanted = self.case.amount
+        return (self.amount > 0) == self.case.granted and (wanted is None or math.isclose(self.amount, wanted))
+
+
+def run_campaigns(ruleset: RuleSet) -> list[Granted]:
+    """Run every in-file test of campaigns, in order: as if no cap, budget or holdout stood in the way.
+
+    Of a cap by amount that much is granted at once.
+    """
+    scalar = Scalar(ruleset.rows, ruleset.lists)
+    outcomes = []
+    for place, campaign in enumerate(ruleset.campaigns):
+        for case in campaign.tests:
+            row = row_of(ruleset, case.event)
+            row.customer = case.customer.get
+            holds = campaign.runs_at(case.event.time_ms) and ruleset.conditions.holds(place, row)
+            amount = _amount(ruleset, place, row) if holds else 0.0
+            outcomes.append(Granted(campaign, case, amount, explain(campaign.when, row, scalar)))
+    return outcomes
+
+
+def _amount(ruleset: RuleSet, place: int, row: Row) -> float:
+    """What is granted, in points, coupons or major units; 1 for an offer."""
+    campaign = ruleset.campaigns[place]
+    if campaign.reward is None:
+        return 1.0
+    most = min((cap.amount for cap in campaign.caps if cap.amount), default=math.inf)
+    exponent = EXPONENTS[campaign.reward.currency] if campaign.reward.kind == CASHBACK else 0
+    whole = units(campaign.reward, min(ruleset.conditions.amount(place, row), most), exponent)
+    return whole / 10.0**exponent

@@ -103,4 +103,4 @@ def test_check_warns_of_rules_that_nobody_answers_for_explains_or_tests(
         "warning: t.yaml:4: rule c has no owner, no description, no test",
     ]
     monkeypatch.setattr(report, "WARNINGS_MAX", 1)
-    assert report.check(path).text.splitlines()[2:] == ["warning: 1 more rule like these"]
+    assert report.check(path).text.splitlines()[2:] == ["warning: 1 more like these"]

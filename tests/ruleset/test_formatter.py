@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from engine.cli import main
 from engine.ruleset import RuleErrors, RuleSet, compile, formatter
-from engine.ruleset.campaigns import parts
-from engine.ruleset.campaigns.read import CASE_KEYS as CAMPAIGN_CASE_KEYS
+from engine.ruleset.campaigns import bounds, gives, triggers
 from engine.ruleset.campaigns.read import KEYS as CAMPAIGN_KEYS
+from engine.ruleset.campaigns.tests_in_files import CASE_KEYS as CAMPAIGN_CASE_KEYS
 from engine.ruleset.cases import CASE_KEYS
 from engine.ruleset.compiler import SECTIONS
 from engine.ruleset.declarations import ANOMALY_KEYS, FEATURE_KEYS, FRAUD_KEYS, LIST_KEYS, MODEL_KEYS
@@ -159,10 +159,10 @@ def test_every_key_the_loader_knows_has_its_place() -> None:
         ("rules", "*", "then"): (*THEN_KEYS, *ALERT_KEYS),
         ("rules", "*", "unless_followed_by"): FOLLOW_KEYS,
         ("rules", "*", "tests", "*"): CASE_KEYS, ("campaigns", "*"): CAMPAIGN_KEYS,
-        ("campaigns", "*", "on"): parts.ON_KEYS,
-        ("campaigns", "*", "then"): {*parts.REWARD_KEYS, *parts.OFFER_KEYS, *parts.CHOICE_KEYS},
-        ("campaigns", "*", "then", "offers", "*"): parts.CHOSEN_KEYS, ("campaigns", "*", "caps", "*"): parts.CAP_KEYS,
-        ("campaigns", "*", "budget"): parts.BUDGET_KEYS, ("campaigns", "*", "tests", "*"): CAMPAIGN_CASE_KEYS,
+        ("campaigns", "*", "on"): triggers.ON_KEYS,
+        ("campaigns", "*", "then"): {*gives.REWARD_KEYS, *gives.OFFER_KEYS, *gives.CHOICE_KEYS},
+        ("campaigns", "*", "then", "offers", "*"): gives.CHOSEN_KEYS, ("campaigns", "*", "caps", "*"): bounds.CAP_KEYS,
+        ("campaigns", "*", "budget"): bounds.BUDGET_KEYS, ("campaigns", "*", "tests", "*"): CAMPAIGN_CASE_KEYS,
     }  # fmt: skip
     assert {path: set(keys) for path, keys in ORDERS.items()} == {path: set(keys) for path, keys in wanted.items()}
 

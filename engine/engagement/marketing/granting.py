@@ -19,7 +19,7 @@ from engine.engagement.ledger.lots import KINDS, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offers import Open
-from engine.ruleset.campaigns.conditions import Conditions
+from engine.ruleset.campaigns.conditions import Conditions, units
 from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.row import Row
 
@@ -128,9 +128,9 @@ class Granting:
         reward = campaign.reward
         assert reward is not None
         exponent = self.exponent_of(reward.currency)
-        units = int(amount * 10**exponent + 1e-6) if reward.kind == "cashback" else int(amount + 1e-9)
-        cost = units if campaign.budget is not None and reward.kind != "coupon" else self._worth(campaign)
-        if units <= 0 or not self.budgets.reserve(campaign, cost):
+        whole = units(reward, amount, exponent)
+        cost = whole if campaign.budget is not None and reward.kind != "coupon" else self._worth(campaign)
+        if whole <= 0 or not self.budgets.reserve(campaign, cost):
             return []
         terms = Terms(
             campaign.id,
@@ -146,7 +146,7 @@ class Granting:
         if campaign.expires_months:
             ends = add_months(terms.available_ms, campaign.expires_months, customer.zone)
             terms = terms._replace(expires_ms=ends)
-        moved = customer.ledger.grant(number, terms, units, due.at_ms)
+        moved = customer.ledger.grant(number, terms, whole, due.at_ms)
         if not moved:
             self.budgets.release(key_of(campaign), cost)
             return []
@@ -180,15 +180,11 @@ class Granting:
         return campaign.offers[0], None
 
     def _worth(self, campaign: Campaign) -> int:
-        """What a coupon or offer costs the campaign's budget at most: its value where that is an amount."""
+        """What a coupon or offer costs the campaign's budget at most, in minor units."""
         if campaign.budget is None:
             return 0
-        text = campaign.reward.value if campaign.reward is not None else campaign.offers[0].value
-        try:
-            worth = float(text) * 10.0 ** EXPONENTS[campaign.budget.currency]
-        except (ValueError, KeyError):
-            return 0
-        return round(worth)
+        most = [campaign.reward.worth] if campaign.reward is not None else [one.worth for one in campaign.offers]
+        return round(max(most) * 10.0 ** self.exponent_of(campaign.budget.currency))
 
     def _hold(self, campaign: Campaign, customer: Customer, due: Due) -> int:
         """How long a reward is held: longer for a risky payment, shorter for a trusted customer."""

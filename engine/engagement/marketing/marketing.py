@@ -55,11 +55,11 @@ class Marketing:
     def __post_init__(self) -> None:
         """Sort campaigns by what sets them off."""
         for place, campaign in enumerate(self.granting.campaigns):
-            if campaign.trigger.event:
-                self._events.setdefault(campaign.trigger.event, []).append(place)
-            elif campaign.trigger.dimension:
-                self._transitions.setdefault((campaign.trigger.dimension, campaign.trigger.to), []).append(place)
-            else:
+            for name in campaign.trigger.events:
+                self._events.setdefault(name, []).append(place)
+            for state in campaign.trigger.to:
+                self._transitions.setdefault((campaign.trigger.dimension, state), []).append(place)
+            if campaign.trigger.timer:
                 self._timers.append(place)
 
     # Time

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from engine.ruleset import build
-from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.campaigns.model import CASHBACK, Campaign, Reward
 from engine.ruleset.row import Row
 from engine.ruleset.scalar import Scalar
 
@@ -32,3 +32,11 @@ class Conditions:
             return 0.0
         most = self._most[place]
         return found if most is None else min(found, most)
+
+
+def units(reward: Reward, amount: float, exponent: int) -> int:
+    """An amount as the ledger has it: whole points and coupons, minor units of a currency with that exponent.
+
+    What is less than one is not granted. The hair that is added makes up for decimals that binary cannot hold.
+    """
+    return int(amount * 10**exponent + 1e-6) if reward.kind == CASHBACK else int(amount + 1e-9)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.ruleset import ir
+from engine.ruleset.model import Case
 
 POINTS, CASHBACK, COUPON, TIER = "points", "cashback", "coupon", "tier"
 REWARDS: Final = (POINTS, CASHBACK, COUPON, TIER)
@@ -44,20 +45,25 @@ class Trigger:
     """What sets a campaign off.
 
     Attributes:
-        event: an event type, "" where it is not one; `alert.resolved` for a decision found to be wrong.
-        dimension, to: of a transition, "" where it is none.
+        events: event types, () where it is none; `alert.resolved` for a decision found to be wrong.
+        dimension: of a transition, "" where it is none; `to` the states it may lead to.
         timer: one of `TIMERS`, "" where it is none.
         after_ms: before or after what the timer is about, so long; several for `points_expiring`.
         gaps: of `idle`; minute: local minute of the day, of `birthday`.
     """
 
-    event: str = ""
+    events: tuple[str, ...] = ()
     dimension: str = ""
-    to: str = ""
+    to: tuple[str, ...] = ()
     timer: str = ""
     after_ms: tuple[int, ...] = ()
     gaps: float = 0.0
     minute: int = 0
+
+    @property
+    def name(self) -> str:
+        """What it is, in a word: `payment.settled`, `lifecycle`, `birthday`."""
+        return " or ".join(self.events) or self.dimension or self.timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,8 @@ class Reward:
         amount: how much: points, or major units of the currency; of a coupon how many.
         most: the amount is at most this; None for no bound.
         currency: of cashback, and of what a coupon is worth.
-        value: of a coupon, for whoever redeems it, such as `8.00` or `10%`; "" for others.
+        value: of a coupon, for whoever redeems it, such as `8.00` or `10%, at most 5.00`; "" for others.
+        worth: of a coupon: what one costs at most, in major units of the currency; 0 where that is not said.
         both: the customer who referred this one gets the same.
     """
 
@@ -78,24 +85,32 @@ class Reward:
     most: float | None = None
     currency: str = ""
     value: str = ""
+    worth: float = 0.0
     both: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OfferSpec:
-    """What is offered, or said: `id` within its campaign, kind, value, channel hint; how long it stands."""
+    """What is offered, or said: `id` within its campaign, kind, value, channel hint; how long it stands; `worth`: what
+    it costs at most once it is used, in major units of `currency`, 0 where it costs nothing."""
 
     id: str
     kind: str
     value: str
     channel: str
     expires_ms: int
+    worth: float = 0.0
+    currency: str = ""
+
+
+REFERRER: Final = "referrer"
+"""Beside entities, what a cap may be `by`: whoever referred the customer, for what both get."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
     """At most so much: `times` or `amount` (the other is 0) in `period` (calendar) or `per_ms` (elapsed), of each value
-    of the entity `by`; in all time where neither is given."""
+    of the entity `by`; in all time where neither is given. Of an `amount` what is left is granted."""
 
     by: str
     times: int = 0
@@ -117,21 +132,16 @@ class CampaignCase:
     """An in-file test: an event, values of features and of the customer, and what is expected.
 
     Attributes:
-        texts, numbers, flags, features, scores, time_ms: as of a rule's test.
+        event: as of a rule's test; without a `type` where time or a transition sets the campaign off.
         customer: values of `customer.NAME`; None for missing.
-        expect: "granted" or "nothing".
+        granted: whether something is to come of it.
         amount: what is to be granted, None where the test does not say.
         line: where it is, from 1.
     """
 
-    texts: dict[str, str]
-    numbers: dict[str, float]
-    flags: dict[str, bool]
-    features: dict[str, float | None]
-    scores: dict[str, float]
-    time_ms: int
+    event: Case
     customer: dict[str, float | str | bool | None]
-    expect: str
+    granted: bool
     amount: float | None
     line: int
 
@@ -192,3 +202,8 @@ class Campaign:
     tests: tuple[CampaignCase, ...] = field(repr=False, compare=False)
     file: str
     line: int
+
+    def runs_at(self, time_ms: int) -> bool:
+        """Whether it is valid at an event time."""
+        begun = self.valid_from_ms is None or time_ms >= self.valid_from_ms
+        return begun and (self.valid_to_ms is None or time_ms < self.valid_to_ms)

@@ -1,9 +1,18 @@
 """Campaigns in the JSON Schema of a rule file, from the tables they are read by."""
 
 from engine.domain.currencies import EXPONENTS
-from engine.domain.fields import ENTITY_FIELDS
-from engine.ruleset.campaigns import parts, read
-from engine.ruleset.campaigns.model import CHOOSERS, DIMENSIONS, PERIODS, REWARDS, TIMERS
+from engine.ruleset.campaigns import bounds, gives, read, tests_in_files, triggers
+from engine.ruleset.campaigns.model import (
+    CASHBACK,
+    CHOOSERS,
+    COUPON,
+    DIMENSIONS,
+    PERIODS,
+    POINTS,
+    REWARDS,
+    TIER,
+    TIMERS,
+)
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.rules import ID, TESTS_MAX
 from engine.ruleset.schema_parts import Schema, choice, closed, duration, moment, text, texts, whole
@@ -14,6 +23,12 @@ _PERCENT = whole(r"[0-9]{1,3}(?:\.[0-9]{1,3})?\s*%")
 _EXPRESSION = {"$ref": "#/$defs/expression"}
 _AMOUNT = {"anyOf": [_EXPRESSION, {"type": "number", "exclusiveMinimum": 0}]}
 _CURRENCY = {"enum": sorted(EXPONENTS)}
+_VALUE: Schema = {
+    "value": {"type": ["string", "number"], "maxLength": gives.VALUE_CHARS_MAX,
+              "description": "What it is worth: an amount, a percentage (with most), or a text that costs nothing."},
+    "most": {"type": "number", "exclusiveMinimum": 0, "maximum": gives.AMOUNT_MAX, "description": "At most so much."},
+    "currency": _CURRENCY,
+}  # fmt: skip
 _JSON = {Kind.NUMBER: "number", Kind.STRING: "string", Kind.BOOL: "boolean"}
 
 
@@ -28,20 +43,20 @@ def campaign() -> Schema:
         "tags": texts("For people."),
         "on": _trigger(),
         "when": {"anyOf": [_EXPRESSION, {"type": "boolean"}], "description": "It does something where this holds."},
-        "then": {"anyOf": [_reward(), _offer(), _choice()]},
+        "then": {"anyOf": [*_rewards(), _offer(), _choice()]},
         "occasion": choice("What it is granted once for.", read.OCCASIONS),
-        "hold": duration("How long a reward stays pending; `none` for not at all."),
+        "hold": {"anyOf": [{"const": "none"}, duration("How long a reward stays pending.")]},
         "expires": {"type": "string", "pattern": whole(r"[0-9]{1,3}\s*months?"),
                     "description": "Then it lasts so long."},
-        "caps": {"type": "array", "maxItems": parts.CAPS_MAX, "items": _cap()},
+        "caps": {"type": "array", "maxItems": bounds.CAPS_MAX, "items": _cap()},
         "budget": _budget(),
         "valid_from": moment("Event time from which it runs."),
         "valid_to": moment("Event time from which it does not any more."),
-        "consent": text("Purpose that the customer must have agreed to."),
+        "consent": text("Purpose that the customer must have agreed to.", ID.pattern),
         "quiet_hours": {"type": "array", "items": _CLOCK, "minItems": 2, "maxItems": 2,
                         "description": "From and to, by the customer's clock: nothing is sent then."},
         "priority": {"type": "integer", "minimum": -1000, "maximum": 1000},
-        "group": text("Of several campaigns of a group the one of the highest priority does something."),
+        "group": text("Of several campaigns of a group the one of the highest priority does something.", ID.pattern),
         "holdout": {"type": "string", "pattern": _PERCENT, "description": "Share of customers to compare with."},
         "reversal": choice("What a refund takes back: R1 in proportion, R2 all of it, R3 nothing.", read.REVERSALS),
         "threshold": {"type": "number", "minimum": 0, "description": "With R2: major units that must remain."},
@@ -59,14 +74,15 @@ def test(rule_test: Schema) -> Schema:
     own: Schema = {
         **rule_test["properties"],
         "customer": {**closed(values), "description": "What is known of the customer."},
-        "expect": {"enum": list(read.EXPECTS)},
+        "expect": {"enum": list(tests_in_files.EXPECTS)},
         "amount": {"type": "number", "minimum": 0, "description": "How much is granted."},
     }
-    return closed({key: own[key] for key in read.CASE_KEYS}, "expect")
+    return closed({key: own[key] for key in tests_in_files.CASE_KEYS}, "expect")
 
 
 def _trigger() -> Schema:
-    spans = {"anyOf": [duration("So long."), {"type": "array", "items": duration("So long.")}]}
+    span = duration("So long.")
+    spans = {"anyOf": [span, _some(span, triggers.SPANS_MAX)]}
     places: Schema = {"at": _CLOCK, "after": spans, "before": spans,
                       "gaps": {"type": "number", "minimum": 1, "maximum": 100}}  # fmt: skip
     timers = [
@@ -74,48 +90,61 @@ def _trigger() -> Schema:
         for name, keys in TIMERS.items()
     ]
     transitions = [
-        closed({"transition": {"const": dimension}, "to": {"enum": list(states)}}, "transition", "to")
+        closed({"transition": {"const": dimension}, "to": _words(states)}, "transition", "to")
         for dimension, states in DIMENSIONS.items()
     ]
-    event = {"enum": list(parts.EVENTS)}
     return {
-        "description": "What sets it off: an event, a transition, a timer.",
-        "anyOf": [event, *transitions, *timers],
+        "description": "What sets it off: events, a transition, a timer.",
+        "anyOf": [*_words(triggers.EVENTS)["anyOf"], *transitions, *timers],
     }
 
 
-def _reward() -> Schema:
+def _words(known: tuple[str, ...]) -> Schema:
+    one = {"enum": list(known)}
+    return {"anyOf": [one, _some(one)]}
+
+
+def _some(items: Schema, most: int | None = None) -> Schema:
+    bound = {} if most is None else {"maxItems": most}
+    return {"type": "array", "items": items, "minItems": 1, **bound}
+
+
+def _rewards() -> list[Schema]:
+    """One schema for each kind of reward."""
     keys: Schema = {
-        "reward": {"enum": list(REWARDS)},
-        "amount": _AMOUNT,
-        "most": {"type": "number", "minimum": 0},
-        "currency": _CURRENCY,
-        "value": text("Of a coupon: what it is worth."),
+        "amount": {**_AMOUNT, "description": "How much: points, major units, or how many coupons."},
+        **_VALUE,
         "both": {"type": "boolean", "description": "Who referred the customer gets the same."},
     }
-    return closed({key: keys[key] for key in parts.REWARD_KEYS}, "reward")
+    has = {POINTS: ("amount", "most", "both"), CASHBACK: ("amount", "most", "currency", "both"),
+           COUPON: ("amount", "value", "most", "currency", "both"), TIER: ("amount", "both")}  # fmt: skip
+    needs = {POINTS: ("amount",), CASHBACK: ("amount", "currency"), COUPON: ("value",), TIER: ()}
+    return [
+        closed({"reward": {"const": kind}, **{key: keys[key] for key in has[kind]}}, "reward", *needs[kind])
+        for kind in REWARDS
+    ]
 
 
 def _offer() -> Schema:
-    return closed(_offer_keys(parts.OFFER_KEYS), "offer")
+    return closed(_offer_keys(gives.OFFER_KEYS), "offer")
 
 
 def _choice() -> Schema:
-    one = closed(_offer_keys(parts.CHOSEN_KEYS), "id", "offer")
+    one = closed(_offer_keys(gives.CHOSEN_KEYS), "id", "offer")
     keys: Schema = {
-        "offers": {"type": "array", "minItems": 1, "maxItems": parts.OFFERS_MAX, "items": one},
+        "offers": _some(one, gives.OFFERS_MAX),
         "choose": {"enum": list(CHOOSERS)},
         "send": _offer_keys(("send",))["send"],
     }
-    return closed(keys, "offers")
+    return closed({key: keys[key] for key in gives.CHOICE_KEYS}, "offers")
 
 
 def _offer_keys(names: tuple[str, ...]) -> Schema:
     keys: Schema = {
         "id": text("Names the offer within its campaign.", ID.pattern),
-        "offer": text("What kind it is, such as coupon, survey or message; `service` needs no consent."),
-        "value": text("What it is worth, for whoever sends it."),
-        "channel": text("A hint: push, email, sms."),
+        "offer": text("What kind it is, such as coupon, survey or message; `service` needs no consent.", ID.pattern),
+        **_VALUE,
+        "channel": text("A hint: push, email, sms.", ID.pattern),
         "expires": duration("How long it stands."),
         "send": {"anyOf": [{"enum": ["now", "personal_hour"]}, _CLOCK]},
     }
@@ -124,16 +153,16 @@ def _offer_keys(names: tuple[str, ...]) -> Schema:
 
 def _cap() -> Schema:
     keys: Schema = {
-        "by": {"enum": list(ENTITY_FIELDS), "default": "customer"},
-        "times": {"type": "integer", "minimum": 1},
-        "amount": {"type": "number", "exclusiveMinimum": 0},
+        "by": {"enum": list(bounds.CAP_BY), "default": "customer"},
+        "times": {"type": "integer", "minimum": 1, "maximum": bounds.TIMES_MAX},
+        "amount": {"type": "number", "exclusiveMinimum": 0, "maximum": gives.AMOUNT_MAX},
         "per": {"anyOf": [{"enum": list(PERIODS)}, duration("Elapsed time.")]},
     }
-    found = closed({key: keys[key] for key in parts.CAP_KEYS})
+    found = closed({key: keys[key] for key in bounds.CAP_KEYS})
     return {**found, "oneOf": [{"required": ["times"]}, {"required": ["amount"]}]}
 
 
 def _budget() -> Schema:
     money = closed({"amount": {"type": ["string", "number"]}, "currency": _CURRENCY}, "amount", "currency")
-    points = closed({"points": {"type": "integer", "minimum": 1}}, "points")
+    points = closed({"points": {"type": "integer", "minimum": 1, "maximum": bounds.POINTS_MAX}}, "points")
     return {"description": "Never over-spent.", "anyOf": [money, points]}

@@ -32,10 +32,10 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ),
     ("campaigns", "*", "on"): ("transition", "to", "timer", "at", "after", "before", "gaps"),
     ("campaigns", "*", "then"): (
-        "reward", "offer", "amount", "most", "currency", "value", "both", "choose", "channel", "send", "expires",
+        "reward", "offer", "amount", "value", "most", "currency", "both", "channel", "choose", "send", "expires",
         "offers",
     ),
-    ("campaigns", "*", "then", "offers", "*"): ("id", "offer", "value", "channel", "expires"),
+    ("campaigns", "*", "then", "offers", "*"): ("id", "offer", "value", "most", "currency", "channel", "expires"),
     ("campaigns", "*", "caps", "*"): ("by", "times", "amount", "per"),
     ("campaigns", "*", "budget"): ("points", "amount", "currency"),
     ("campaigns", "*", "tests", "*"): (
