@@ -5,11 +5,11 @@ from typing import Final
 
 FRAUD_CODES: Final[dict[str, tuple[str, ...]]] = {
     "visa": ("10.1", "10.2", "10.3", "10.4", "10.5"),
-    "mastercard": ("4837", "4863", "4870", "4871"),
-    "american_express": ("F10", "F14", "F24", "F29", "F30", "F31"),
-    "discover": ("UA01", "UA02", "UA05", "UA06"),
+    "mastercard": ("4837", "4840", "4849", "4863", "4870", "4871"),
+    "american_express": ("F10", "F14", "F22", "F24", "F29", "F30", "F31", "FR2", "FR4", "FR6"),
+    "discover": ("UA01", "UA02", "UA05", "UA06", "UA10", "UA11"),
     "jcb": ("546",),
-    "any": ("FRAUD",),
+    "any": ("FRAUD", "FRAUDULENT"),
 }
 """Codes by scheme, as their chargeback guides list them under fraud. The codes of different schemes do not overlap."""
 

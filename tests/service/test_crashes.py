@@ -24,7 +24,7 @@ def test_nothing_is_lost_or_doubled_whatever_goes_wrong() -> None:
     failures = [one.failure for one in runs if one.failure]
     assert not failures, "\n".join(failures)
     assert sum(one.lives for one in runs) > 2 * SEEDS
-    assert sum(one.fenced for one in runs) > SEEDS / 2
+    assert sum(one.fenced for one in runs) > SEEDS / 4  # loads find a rollback, too, before a commit is refused
     assert sum(one.refused for one in runs) > SEEDS / 5
 
 

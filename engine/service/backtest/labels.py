@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.decode import hash_text
+from engine.domain import chargebacks
 from engine.domain.hashing import hash64
 from engine.features.columns import Columns
 
@@ -15,17 +16,6 @@ LEGITIMATE: Final = 0
 FRAUD: Final = 1
 UNKNOWN: Final = 2
 NAMES: Final = ("legitimate", "fraud", "unknown")
-
-FRAUD_REASONS: Final = frozenset(
-    [
-        *("10.1", "10.2", "10.3", "10.4", "10.5"),  # Visa
-        *("4837", "4840", "4849", "4863", "4870", "4871"),  # Mastercard
-        *("F10", "F14", "F22", "F24", "F29", "F30", "F31", "FR2", "FR4", "FR6"),  # American Express
-        *("UA01", "UA02", "UA05", "UA06", "UA10", "UA11"),  # Discover
-        *("FRAUD", "FRAUDULENT"),  # acquirers that say it in words
-    ]
-)
-"""Reason codes of chargebacks that say fraud, in upper case; any other dispute is no label."""
 
 _ASSIGNED: Final = np.uint64(hash64("label.assigned"))
 _CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
@@ -47,7 +37,7 @@ class Labels:
     """
 
     def __init__(self, reasons: Iterable[str] = ()) -> None:
-        self._reasons = FRAUD_REASONS | {reason.strip().upper() for reason in reasons}
+        self._reasons = chargebacks.DEFAULT | chargebacks.canonical(reasons)
         self._charged: dict[int, int] = {}
         self._assigned: dict[int, int] = {}
         self._filed: dict[int, int] = {}
