@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.core.sharing import seen_names
+from engine.partitions import core_settings
 from tests.service import sharing
 from tests.service.sharing import ONE, SETS, SMALL, Sharing
 from tests.support.deployment import STEWARD, Deployment
@@ -19,7 +21,7 @@ async def test_killed_workers_touch_each_shared_entity_once(deploy: Callable[...
     rules.mkdir()
     for name, text in ONE.texts.items():
         (rules / name).write_text(text, encoding="utf-8")
-    deployment = deploy(STEWARD_BATCH_EVENTS_MAX="8", STEWARD_RULES=str(rules))
+    deployment = deploy(STEWARD_BATCH_EVENTS_MAX="8", STEWARD_RULES=str(rules), STEWARD_LABEL_MATURITY="1h")
     await deployment.create_topics()
     draw, world = random.Random(3), Sharing()
     values = [value for n in range(EVENTS) if (value := world.value(draw, n, n % 6)) and b"payment" in value]
@@ -34,13 +36,14 @@ async def test_killed_workers_touch_each_shared_entity_once(deploy: Callable[...
     deployment.start(STEWARD)
     logged = await deployment.events()
     await deployment.until(lambda heads: all(heads[s].offset == len(logged[s]) and not heads[s].outbox for s in heads))
-    layout, logs = sharing.alone(logged.values())
+    layout, logs = sharing.alone(logged.values(), core_settings(deployment.settings))
     machine = sharing.Crashing(ONE, SMALL, rulesets=SETS.get)
     machine.spread(2)
     machine.restore({})
     shared = [(key, value, home) for key, value in logs if (home := machine.home(key)) is not None]
     assert {home for _, _, home in shared} == {0, 1}
     wanted = sharing.touches(layout, [(key, value) for key, value, _ in shared])
+    assert min(sharing.label_rows(wanted).values()) > 5  # what was told, and what has matured
     async with deployment._store() as store:
         for _ in range(100):  # the last batch's touches are delivered after its commit
             found = [(key, (await store.load(home, [key]))[0] or b"") for key, _, home in shared]
@@ -50,5 +53,5 @@ async def test_killed_workers_touch_each_shared_entity_once(deploy: Callable[...
         assert await store.layout() == layout
     assert sharing.touches(layout, found) == wanted
     decisions = [sent.event["data"] for sent in await deployment.outputs(ids=1) if sent.topic.endswith("decisions")]
-    assert all(len(decision["seen"]) == 5 for decision in decisions)
+    assert all(len(decision["seen"]) == len(seen_names(ONE)) for decision in decisions)
     assert len({json.dumps(decision["seen"]) for decision in decisions}) > 50

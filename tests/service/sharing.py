@@ -119,6 +119,16 @@ def touches(layout: bytes, logs: Iterable[tuple[bytes, bytes]]) -> Held:
     return found
 
 
+def label_rows(held: Held) -> Counter[str]:
+    """How many of the touches are of label rows of frauds, and of others."""
+    found = Counter(genuine=0, fraud=0)
+    for touches_of in held.values():
+        for touch, count in touches_of.items():
+            for kind in found:
+                found[kind] += count * (f"label rows: {kind}" in touch[1]) if len(touch) > 2 else 0
+    return found
+
+
 def _touch(described: dict[str, Any], group: GroupPlan, arena: Any, row: Any, j: int) -> tuple[Any, ...]:
     start, cap = row[t.E_START], row[t.E_CAP]
     filters = [text for bit, text in enumerate(described["filters"]) if arena[start + t.R_MASK * cap + j] >> bit & 1]
@@ -142,14 +152,17 @@ def stored(store: MemoryStore, partitions: int) -> tuple[bytes, list[tuple[bytes
     return store._layout, list(logs.items())
 
 
-def alone(values: Iterable[Sequence[bytes | None]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def alone(
+    values: Iterable[Sequence[bytes | None]], settings: CoreSettings = SMALL
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The layout and the logs that one shard makes of the records of every partition, one partition after another.
 
-    Each partition begins under the first rule set, as in the simulation."""
+    Each partition begins under the first rule set, as in the simulation. `settings`: those of whoever made the logs
+    that are compared; when payments mature is among them, and so which label rows there are."""
     logs: dict[bytes, bytes] = {}
     layout: bytes | None = None
     for number, of_partition in enumerate(values):
-        partition = Crashing(ONE, SMALL, shard=number, rulesets=SETS.get)
+        partition = Crashing(ONE, settings, shard=number, rulesets=SETS.get)
         partition.crash = lambda: None
         logs = {key: value for key, value in logs.items() if key.startswith(KEY_FEATURE)}  # the rest is of the shard
         partition.restore({} if layout is None else {KEY_HEAD + b"layout": layout})

@@ -38,6 +38,7 @@ def test_every_touch_once_whatever_goes_wrong(seed: int, partitions: int) -> Non
     got, want = logs_of(simulation)
     assert got == want
     assert sum(sum(held.values()) for held in want.values()) > 100
+    assert min(sharing.label_rows(want).values()) > 30  # matured, and told
 
 
 @pytest.mark.parametrize("seed", range(500, 506))
