@@ -2,12 +2,18 @@
 
 import pytest
 
+from engine.engagement import calendar
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import NAMES, value_of
+from engine.engagement.customer.states import TABLES
 from engine.engagement.ledger.lots import POINTS, Terms
+from engine.engagement.marketing import occasions
 from engine.engagement.models.bgnbd import BgNbd
+from engine.ruleset.campaigns.model import DIMENSIONS, PERIODS, TIMERS
+from engine.ruleset.campaigns.names import CUSTOMER_KINDS
+from engine.ruleset.types import Kind
 
 START = 1_767_225_600_000
 KINDS = {"number": float, "string": str, "bool": bool}
@@ -46,7 +52,8 @@ def test_a_value_is_of_its_kind_or_missing(name: str) -> None:
         ("spend_prev_28d", 40.0), ("spend_12m", 100.0), ("mean_amount", 10.0), ("membership", "silver"),
         ("tier_level", 1.0), ("to_next_tier", 0.5), ("points_active", 300.0), ("points_pending", 50.0),
         ("points_expiring_30d", 300.0), ("refund_rate_90d", 0.0), ("referred", True), ("age_years", 36.0),
-        ("consent_marketing", False), ("muted", False), ("nps", None), ("streak_days", 0.0),
+        ("consent_marketing", False), ("muted", False), ("new_category", False), ("new_currency", False),
+        ("dispute_days", None), ("spend_rank", None), ("nps", None), ("streak_days", 0.0),
     ],
 )  # fmt: skip
 def test_what_a_regular_customer_is(name: str, value: object) -> None:
@@ -60,3 +67,73 @@ def test_a_birthday_is_by_the_customers_own_calendar() -> None:
     at = 1_769_875_200_000  # 2026-01-31T16:00:00Z: 1 February in Shanghai
     assert value_of("birthday_today", customer, at, population) is True
     assert value_of("birthday_today", customer, at - 1, population) is False
+
+
+def after(days: int, category: str, currency: str) -> Customer:
+    """The regular customer, and a payment so many days after the tenth."""
+    customer, population, now = regular()
+    customer.pay(Paid(now + days * DAY_MS, 99, 1_000, 0, "card", category, currency), population)
+    return customer
+
+
+@pytest.mark.parametrize(
+    ("days", "category", "currency", "new"),
+    [
+        (1, "5411", "CNY", (False, False)),
+        (1, "5812", "CNY", (True, False)),
+        (1, "5411", "EUR", (False, True)),
+        (89, "5411", "CNY", (False, False)),
+        (90, "5411", "CNY", (False, True)),
+        (179, "5411", "CNY", (False, True)),
+        (180, "5411", "CNY", (True, True)),
+        (1, "", "", (False, False)),
+    ],
+)
+def test_new_is_what_was_not_there_in_the_days_before(
+    days: int, category: str, currency: str, new: tuple[bool, bool]
+) -> None:
+    customer, population = after(days, category, currency), Population()
+    now = customer.history.last_ms
+    assert (
+        value_of("new_category", customer, now, population),
+        value_of("new_currency", customer, now, population),
+    ) == new
+
+
+def test_a_customer_without_payments_has_nothing_new() -> None:
+    assert value_of("new_category", Customer(), START, Population()) is False
+
+
+def test_the_last_chargeback_is_known_and_no_refund_counts_as_one() -> None:
+    customer, population, now = regular()
+    customer.refund(10, 500, now + DAY_MS, population)
+    assert value_of("dispute_days", customer, now + 3 * DAY_MS, population) is None
+    customer.dispute(9, 1_000, now + DAY_MS, population)
+    customer.dispute(8, 1_000, now, population)
+    assert value_of("dispute_days", customer, now + 3 * DAY_MS, population) == 2.0
+    assert customer.history.refunds == 3
+
+
+def test_the_rank_by_spending_is_the_share_of_those_who_keep_less() -> None:
+    population = Population()
+    crowd = [Customer() for _ in range(40)]
+    for place, customer in enumerate(crowd):
+        customer.pay(Paid(START, place + 1, (place + 1) * 1_000, 0, "card", "5411", "EUR"), population)
+    ranks = [value_of("spend_rank", customer, START, population) for customer in crowd]
+    assert ranks == sorted(ranks, key=lambda rank: rank or 0.0)
+    assert ranks[0] == pytest.approx(0.0, abs=0.06)
+    assert ranks[-1] == pytest.approx(1.0, abs=0.06)
+
+
+def test_campaign_files_know_these_names_states_and_periods() -> None:
+    """The room of rules knows none of engagement, so it has tables of its own."""
+    words = {"number": Kind.NUMBER, "string": Kind.STRING, "bool": Kind.BOOL}
+    assert {name: words[row.kind] for name, row in NAMES.items()} == CUSTOMER_KINDS
+    for dimension, rows in TABLES.items():
+        assert set(DIMENSIONS[dimension]) == {row.start for row in rows} | {row.end for row in rows}
+    assert DIMENSIONS.keys() == TABLES.keys()
+    assert PERIODS == calendar.PERIODS
+
+
+def test_every_timer_of_campaign_files_comes_about() -> None:
+    assert occasions._TIMERS.keys() == TIMERS.keys()

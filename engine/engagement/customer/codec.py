@@ -1,7 +1,8 @@
 """A customer as stored: a snapshot, then a frame for each batch that changed them.
 
-A frame is `length u32 LE` and that many bytes. The first is the snapshot, deflated; each of the others holds facts:
-what was added to history and ledger, and the rest where it differs from before. Where the frames have grown longer than
+A frame is `length u32 LE` and that many bytes. The first is the snapshot, deflated, but for who is only known from what
+was stored unread; each of the others holds facts: what was added to history and ledger, and the rest where it differs
+from before. Where the frames have grown longer than
 the snapshot, the next write is a snapshot again, so that a customer costs about twice their size at most.
 """
 
@@ -15,7 +16,7 @@ from engine.engagement.customer.customer import Customer, Feedback
 from engine.engagement.customer.history import History, Month, Paid
 from engine.engagement.customer.states import States
 from engine.engagement.ledger import codec as ledgers
-from engine.engagement.ledger.ledger import HORIZON_MS
+from engine.engagement.ledger.ledger import HORIZON_MS, JUDGED, Fact
 from engine.engagement.ledger.lots import LedgerError
 from engine.engagement.marketing.counting import Counts
 from engine.engagement.marketing.offers import Offers
@@ -27,6 +28,7 @@ FRAMES_BYTES_MIN: Final = 1_024
 _SUMS: Final = ("payments", "minor", "refunds", "refunded", "first_ms", "last_ms", "refund_ms")
 _LENGTH: Final = struct.Struct("<I")
 _SECOND_MS: Final = 1_000
+_DEFLATED: Final = b"\x78"  # how a snapshot begins; no other frame does
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.decode
 
@@ -79,13 +81,19 @@ def load(value: bytes) -> tuple[Customer, Stored]:
         return customer, Stored()
     try:
         frames = _frames(value)
-        version, profile, course, history, ledger = _decode(zlib.decompress(frames[0]))
-        if version != VERSION:
-            raise DamagedCustomer(f"a customer of version {version}; this build reads version {VERSION}")
+        whole = frames[0][:1] == _DEFLATED
+        snapshot_bytes = len(frames[0]) if whole else 0
+        profile, course, ledger = _profile(customer), _course(customer), b""
+        if whole:
+            version, profile, course, history, ledger = _decode(zlib.decompress(frames[0]))
+            if version != VERSION:
+                raise DamagedCustomer(f"a customer of version {version}; this build reads version {VERSION}")
+            customer.history = _load_history(history)
         facts: list[Any] = []
-        customer.history = _load_history(history)
-        for frame in frames[1:]:
+        for frame in frames[whole:]:
             paid, more, new_profile, new_course = _decode(frame)
+            if not whole and (paid or new_profile or new_course or any(fact[0] != JUDGED for fact in more)):
+                raise DamagedCustomer("a customer without a snapshot")
             profile, course = new_profile or profile, new_course or course
             facts += more
             for fact in paid:
@@ -96,12 +104,18 @@ def load(value: bytes) -> tuple[Customer, Stored]:
     except (msgspec.MsgspecError, zlib.error, LedgerError, ValueError, TypeError, KeyError, IndexError) as error:
         raise DamagedCustomer(f"stored customer is damaged: {error!r}") from error
     stored = Stored(
-        len(frames[0]),
-        len(value) - len(frames[0]) - _LENGTH.size,
+        snapshot_bytes,
+        len(value) - snapshot_bytes - _LENGTH.size * whole,
         _encode(_profile(customer)),
         _encode(_course(customer)),
     )
     return customer, stored
+
+
+def unread(fact: Fact) -> bytes:
+    """A frame with one fact of the ledger, to be appended without the customer at hand: to a new customer, too."""
+    body = _encode(((), (fact,), None, None))
+    return _LENGTH.pack(len(body)) + body
 
 
 def _frames(value: bytes) -> list[bytes]:
@@ -120,11 +134,11 @@ def _profile(customer: Customer) -> tuple[Any, ...]:
     feedback = customer.feedback
     texts = customer.zone, customer.locale, customer.country, customer.birth, customer.referrer
     said = feedback.nps, feedback.csat, feedback.muted_until_ms
-    return customer.registered_ms, texts, customer.consent, said
+    return customer.registered_ms, texts, customer.consent, said, customer.disputed_ms
 
 
 def _load_profile(customer: Customer, stored: Any) -> None:
-    customer.registered_ms, texts, customer.consent, said = stored
+    customer.registered_ms, texts, customer.consent, said, customer.disputed_ms = stored
     customer.zone, customer.locale, customer.country, customer.birth, customer.referrer = texts
     customer.feedback = Feedback(*said)
 
@@ -136,6 +150,7 @@ def _course(customer: Customer) -> tuple[Any, ...]:
         customer.declined_ms,
         customer.cycle_ends_ms,
         customer.ranked,
+        customer.timer_ms,
         list(customer.states.now.items()),
         customer.counts.dump(),
         customer.offers.dump(),
@@ -143,7 +158,8 @@ def _course(customer: Customer) -> tuple[Any, ...]:
 
 
 def _load_course(customer: Customer, stored: Any) -> None:
-    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, states, counts, offers = stored
+    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, timer_ms, states, counts, offers = stored
+    customer.timer_ms = timer_ms
     customer.counts, customer.offers = Counts.load(counts), Offers.load(offers)
     customer.ranked = tuple(ranked) if ranked is not None else None
     customer.states = States({name: (state, since) for name, (state, since) in states})

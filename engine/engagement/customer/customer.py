@@ -78,10 +78,12 @@ class Customer:
         consent: by purpose.
         history, ledger, states, feedback: see there.
         clock_ms: up to when time has come.
+        disputed_ms: when a payment was last charged back, 0 for never.
         declined_ms: since when spending has halved, `NEVER` where it has not.
         cycle_ends_ms: when the membership is looked at again.
         ranked: the values with which the population counts this customer; None while it does not.
         counts, offers: what campaigns have given.
+        timer_ms: when the customer is looked at though nothing happens; `NEVER` while nothing is set.
     """
 
     registered_ms: int = 0
@@ -96,11 +98,13 @@ class Customer:
     states: States = field(default_factory=States)
     feedback: Feedback = field(default_factory=Feedback)
     clock_ms: int = 0
+    disputed_ms: int = 0
     declined_ms: int = NEVER
     cycle_ends_ms: int = NEVER
     ranked: tuple[float, float, float] | None = None
     counts: Counts = field(default_factory=Counts)
     offers: Offers = field(default_factory=Offers)
+    timer_ms: int = NEVER
 
     def advance(self, now_ms: int, population: Population) -> list[Due]:
         """Bring time up to `now_ms`: what becomes due on the way happens, in its order."""
@@ -148,6 +152,11 @@ class Customer:
         self.history.refund(payment, minor, now_ms, self.zone)
         return self.look(now_ms, population)
 
+    def dispute(self, payment: int, minor: int, now_ms: int, population: Population) -> list[Transition]:
+        """A payment was charged back."""
+        self.disputed_ms = max(self.disputed_ms, now_ms)
+        return self.refund(payment, minor, now_ms, population)
+
     def answer(self, kind: str, score: float, now_ms: int) -> bool:
         """The answer to a survey. True where it is so bad that somebody should call; marketing is silent then."""
         setattr(self.feedback, kind, score)
@@ -185,6 +194,11 @@ class Customer:
             return math.nan
         ranks = population.recency, population.frequency, population.money
         return sum(rank.rank(value) for rank, value in zip(ranks, self.ranked, strict=True)) / len(ranks)
+
+    def spend_rank(self, population: Population) -> float:
+        """Share of customers who have kept less in twelve months; NaN where too few are ranked."""
+        known = self.ranked is not None and population.money.customers >= RANKED_MIN
+        return population.money.rank(self.ranked[2]) if known and self.ranked is not None else math.nan
 
     def spend_12m(self, now_ms: int) -> int:
         """Kept in this local month and the eleven before, minor units of the base currency."""

@@ -17,6 +17,8 @@ Value = float | str | bool | None
 MAJOR: Final = 100.0
 """Minor units of the base currency in a major one."""
 EXPIRING_MS: Final = 30 * DAY_MS
+CATEGORY_DAYS: Final = 180
+CURRENCY_DAYS: Final = 90
 STREAK_MINOR: Final = 500
 """A day counts for a streak from 5.00 on."""
 
@@ -74,6 +76,23 @@ def _birthday(customer: Customer, now_ms: int, population: Population) -> Value:
     return born is not None and birthday(today.year, born) == today
 
 
+def _new(name: str, days: int) -> Callable[[Customer, int, Population], Value]:
+    """Whether the last payment's value of a field is new to the customer, within so many days."""
+
+    def value(customer: Customer, now_ms: int, population: Population) -> Value:
+        if not customer.history.paid:
+            return False
+        *before, last = customer.history.paid
+        found, since_ms = getattr(last, name), last.time_ms - days * DAY_MS
+        return found != "" and all(getattr(paid, name) != found for paid in before if paid.time_ms > since_ms)
+
+    return value
+
+
+def _disputed(customer: Customer, now_ms: int, population: Population) -> Value:
+    return (now_ms - customer.disputed_ms) / DAY_MS if customer.disputed_ms else None
+
+
 def _tenure(customer: Customer, now_ms: int, population: Population) -> Value:
     return float(local_day(now_ms, customer.zone) - local_day(customer.registered_ms, customer.zone))
 
@@ -110,6 +129,13 @@ NAMES: Final[dict[str, Name]] = {
     "p_alive": Name("number", "probability that they pay again (BG/NBD)", lambda c, now, p: c.p_alive(now, p)),
     "clv": Name("number", "value of the next twelve months, base currency", _clv),
     "value_rank": Name("number", "share of customers worth less, 0 to 1", lambda c, now, p: c.value_rank(p)),
+    "spend_rank": Name("number", "share of customers who have kept less in twelve months, 0 to 1",
+                       lambda c, now, p: c.spend_rank(p)),
+    "new_category": Name("bool", f"the last payment's merchant category is not among those of {CATEGORY_DAYS} days",
+                         _new("category", CATEGORY_DAYS)),
+    "new_currency": Name("bool", f"the last payment's currency is not among those of {CURRENCY_DAYS} days",
+                         _new("currency", CURRENCY_DAYS)),
+    "dispute_days": Name("number", "days since a payment was last charged back", _disputed),
     "refund_rate_90d": Name("number", "share of what was paid in 90 days that was given back",
                             lambda c, now, p: c.history.refund_share(now - 90 * DAY_MS)),
     "peak_hour": Name("number", "local hour at which the busiest two hours begin",

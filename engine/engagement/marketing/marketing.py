@@ -138,7 +138,8 @@ class Marketing:
         moved = take(happening.payment, happening.reference, happening.minor, now)
         why = "charged back" if charged else "refunded"
         made = self._entries(customer_id, customer, moved, _cause(happening, why))
-        transitions = customer.refund(happening.payment, happening.base_minor, now, self.population)
+        note = customer.dispute if charged else customer.refund
+        transitions = note(happening.payment, happening.base_minor, now, self.population)
         made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
         about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
         return made + self._withdraw(customer_id, customer, about, now, why)

@@ -8,12 +8,12 @@ CUSTOMER_KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(
         ("lifecycle", "value_tier", "activity", "membership", "preferred_method", "country"), Kind.STRING
     ),
-    **dict.fromkeys(("muted", "consent_marketing", "birthday_today", "referred"), Kind.BOOL),
+    **dict.fromkeys(("muted", "consent_marketing", "birthday_today", "referred", "new_category", "new_currency"), Kind.BOOL),
     **dict.fromkeys(
         (
             "tier_level", "to_next_tier", "points_active", "points_pending", "points_debt", "points_expiring_30d",
             "payments", "spend_28d", "spend_prev_28d", "spend_12m", "mean_amount", "tenure_days", "idle_days",
-            "gap_days", "idle_ratio", "regularity", "p_alive", "clv", "value_rank", "refund_rate_90d", "peak_hour",
+            "gap_days", "idle_ratio", "regularity", "p_alive", "clv", "value_rank", "spend_rank", "refund_rate_90d", "dispute_days", "peak_hour",
             "peak_share", "streak_days", "nps", "csat", "age_years",
         ),
         Kind.NUMBER,
