@@ -38,8 +38,11 @@ HORIZON_MS: Final = 180 * 86_400_000
 RECALL_MS: Final = 30 * 86_400_000
 """A redemption can be called off so long after it."""
 
-PAYMENT, DONE, LOT, MOVED, REDEEMED, FROZEN = range(1, 7)
+PAYMENT, DONE, LOT, MOVED, REDEEMED, FROZEN, JUDGED = range(1, 8)
 """What a fact is of. They are stored: a number is never used again for something else."""
+
+REFUSED: Final = 255
+"""Instead of a risk: the payment was declined, or turned out to be fraud."""
 
 Fact = tuple[Any, ...]
 """Its kind, and the values that `Ledger.learn` takes in."""
@@ -94,11 +97,11 @@ class Ledger:
 
     def block(self, payment: int, now: int) -> None:
         """A payment was declined: it earns nothing, whatever comes."""
-        self._know(payment, self.payments.get(payment, Payment(seen_ms=now)), blocked=True)
+        self._note(*judged(payment, REFUSED, now))
 
     def suspect(self, payment: int, risk: int, now: int) -> None:
-        """A payment was not simply approved: how risky it looked, 0 to 100."""
-        self._know(payment, self.payments.get(payment, Payment(seen_ms=now)), risk=risk)
+        """A payment was not simply approved: how risky it looked, 1 to 100."""
+        self._note(*judged(payment, risk, now))
 
     def refund(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
         """So much more of a payment was given back. Nothing for a reference seen before."""
@@ -169,6 +172,22 @@ class Ledger:
         self._note(DONE, redemption)
         self._note(REDEEMED, redemption, now, dict(parts))
         return [self._move(SPEND, number, part, now, redemption) for number, part in parts]
+
+    def close(self, now: int) -> list[Movement]:
+        """Take back all that is left, whatever it is held for: the customer leaves."""
+        moved: list[Movement] = []
+        for number in sorted(self.lots):
+            lot = self.lots[number]
+            for op, held in ((REVERSE_PENDING, lot.pending), (REVERSE_ACTIVE, lot.active)):
+                if held:
+                    moved.append(self._move(op, number, held, now))
+        return moved
+
+    def keys_only(self) -> "Ledger":
+        """A ledger that is closed, without what it says of the customer: business keys, by which nothing is earned
+        twice, and debts."""
+        over = {payment for payment, entry in self.payments.items() if entry.settled or entry.blocked}
+        return Ledger(done=self.done | over, debts=dict(self.debts))
 
     def give_back(self, redemption: int, now: int) -> list[Movement]:
         """A redemption is called off: its units return to their lots and keep their day of expiry; debts come first."""
@@ -355,11 +374,21 @@ class Ledger:
         lot.frozen = frozen
         heappush(self._timeline, (lot.terms.available_ms, number))
 
+    def _judged(self, payment: int, risk: int, now: int) -> None:
+        entry = self.payments.get(payment) or Payment(seen_ms=now)
+        self.payments[payment] = replace(entry, blocked=True) if risk == REFUSED else replace(entry, risk=risk)
+
     def _redeemed(self, redemption: int, now: int, parts: dict[int, int]) -> None:
         if parts:
             self.spent[redemption] = now, parts
         else:
             self.spent.pop(redemption, None)
+
+
+def judged(payment: int, risk: int, now: int) -> Fact:
+    """The fact that a payment was not simply approved: `risk` 1 to 100, or `REFUSED`. It can be stored without the
+    ledger at hand: it changes nothing but that."""
+    return JUDGED, payment, risk, now
 
 
 def purse(lot: Lot) -> Purse:
@@ -398,6 +427,7 @@ _FACTS: Final[dict[int, Callable[..., None]]] = {
     MOVED: lambda ledger, *movement: ledger.take(Movement(*movement)),
     REDEEMED: Ledger._redeemed,
     FROZEN: Ledger._freeze,
+    JUDGED: Ledger._judged,
 }
 
 
