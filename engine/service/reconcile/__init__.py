@@ -1,0 +1,1 @@
+"""Our payments against what banks and acquirers say they have settled."""
