@@ -18,8 +18,8 @@ NAME: Final = "steward reconcile"
 SUMMARY: Final = "compare our payments with settlement files; exit code 0 all matched, 1 differences, 2 unusable input"
 MATCHED, DIFFERENT = 0, 1
 BATCH_EVENTS: Final = 1_000
-LINES_MAX: Final = 5_000_000
-"""Lines held in memory at once, some 2 GB."""
+LINES_MAX: Final = 2_000_000
+"""Lines held in memory at once, as many as payments."""
 ENDINGS: Final = (".json", ".csv")
 
 

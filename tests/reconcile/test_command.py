@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli import main
+from engine.service.reconcile.payments import Payments, TooMany
 
 DAY = 1_772_323_200_000
 
@@ -117,3 +118,15 @@ def test_a_period_limits_what_is_expected(files: tuple[Path, Path]) -> None:
 def test_unusable_input(files: tuple[Path, Path], more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert reconcile(files, *more) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_more_than_fits_is_refused(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from engine.commands import reconcile as command
+
+    monkeypatch.setattr(command, "LINES_MAX", 3)
+    assert reconcile(files) == 2
+    assert "over 3 settlement lines" in capsys.readouterr().err
+    with pytest.raises(TooMany, match="over 3 payments"):
+        Payments(limit=3).add([json.dumps(one).encode() for one in EVENTS])

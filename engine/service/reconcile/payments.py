@@ -15,8 +15,8 @@ from engine.domain.events import (
 from engine.domain.settlements import CREDIT, DEBIT, Direction
 from engine.features.columns import Columns
 
-MOVEMENTS_MAX: Final = 5_000_000
-"""Some 2 GB of memory. More is reconciled a period at a time."""
+MOVEMENTS_MAX: Final = 2_000_000
+"""With as many lines some 3.6 GB of memory. More is reconciled a period at a time."""
 _DIRECTIONS: Final[dict[type, tuple[str, Direction]]] = {
     PaymentSettled: ("payment.settled", CREDIT),
     PaymentCaptured: ("payment.captured", CREDIT),
