@@ -26,6 +26,9 @@ DIMENSIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """States that a transition may lead to; the tables are in `engine.engagement.customer.states`."""
 
+ORDERED: Final = ("value_tier", "membership")
+"""Dimensions whose states go from low to high."""
+
 TIMERS: Final[dict[str, tuple[str, ...]]] = {
     "birthday": ("at",),
     "since_first_payment": ("after",),
@@ -46,7 +49,7 @@ class Trigger:
 
     Attributes:
         events: event types, () where it is none; `alert.resolved` for a decision found to be wrong.
-        dimension: of a transition, "" where it is none; `to` the states it may lead to.
+        dimension: of a transition, "" where it is none; `steps`: from which state to which, each that counts.
         timer: one of `TIMERS`, "" where it is none.
         after_ms: before or after what the timer is about, so long; several for `points_expiring`.
         gaps: of `idle`; minute: local minute of the day, of `birthday`.
@@ -54,7 +57,7 @@ class Trigger:
 
     events: tuple[str, ...] = ()
     dimension: str = ""
-    to: tuple[str, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
     timer: str = ""
     after_ms: tuple[int, ...] = ()
     gaps: float = 0.0

@@ -7,6 +7,7 @@ from engine.ruleset.campaigns.model import (
     CHOOSERS,
     COUPON,
     DIMENSIONS,
+    ORDERED,
     PERIODS,
     POINTS,
     REWARDS,
@@ -90,13 +91,18 @@ def _trigger() -> Schema:
         for name, keys in TIMERS.items()
     ]
     transitions = [
-        closed({"transition": {"const": dimension}, "to": _words(states)}, "transition", "to")
+        closed({"transition": {"const": dimension}, "from": _from(dimension), "to": _words(states)}, "transition", "to")
         for dimension, states in DIMENSIONS.items()
     ]
     return {
         "description": "What sets it off: events, a transition, a timer.",
         "anyOf": [*_words(triggers.EVENTS)["anyOf"], *transitions, *timers],
     }
+
+
+def _from(dimension: str) -> Schema:
+    ways = [{"enum": list(triggers.WAYS)}] if dimension in ORDERED else []
+    return {"anyOf": [*_words(DIMENSIONS[dimension])["anyOf"], *ways]}
 
 
 def _words(known: tuple[str, ...]) -> Schema:

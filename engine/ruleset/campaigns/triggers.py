@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from engine.domain.durations import parse_duration
-from engine.ruleset.campaigns.model import DIMENSIONS, TIMERS, Trigger
+from engine.ruleset.campaigns.model import DIMENSIONS, ORDERED, TIMERS, Trigger
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import EVENT_TYPES
@@ -15,9 +15,12 @@ DURATION_MS_MAX: Final = 3_660 * DAY_MS  # ten years
 EVENTS: Final = (*EVENT_TYPES, "alert.resolved")
 SPANS_MAX: Final = 8
 """Durations of one timer: a reminder 30 days, 7 days and a day before is three."""
-ON_KEYS: Final = ("transition", "to", "timer", "at", "after", "before", "gaps")
-_PLACES: Final = ON_KEYS[3:]
+ON_KEYS: Final = ("transition", "from", "to", "timer", "at", "after", "before", "gaps")
+_PLACES: Final = ON_KEYS[4:]
 """Keys of timers that say when."""
+BELOW: Final = "below"
+WAYS: Final = (BELOW, "above")
+"""What `from` may say instead of states: from a lower one, from a higher one."""
 CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -57,15 +60,34 @@ def trigger(reader: Reader) -> Trigger:
     if not isinstance(node, Mapping):
         return Trigger(events=_words(reader, "on", EVENTS, "there is no event type '{}'"))
     if "transition" in node.items:
-        inner = Reader(node, "a transition", ON_KEYS[:2])
-        dimension = word(inner, "transition", tuple(DIMENSIONS))
-        inner.need("to")
-        return Trigger(dimension=dimension, to=_words(inner, "to", DIMENSIONS[dimension], "unknown 'to' '{}'"))
+        return _transition(node)
     return _timer(mapping(node, "'on'"))
 
 
+def _transition(node: Mapping) -> Trigger:
+    reader = Reader(node, "a transition", ON_KEYS[:3])
+    dimension = word(reader, "transition", tuple(DIMENSIONS))
+    states = DIMENSIONS[dimension]
+    ends = _words(reader, "to", states, f"{dimension} has no state '{{}}'")
+    starts, way = states, reader.text("from") if isinstance(reader.get("from"), Scalar) else ""
+    if way in WAYS:
+        if dimension not in ORDERED:
+            raise fail(reader.need("from"), f"the states of {dimension} have no order", "name those it comes from")
+    elif reader.has("from"):
+        starts, way = _words(reader, "from", states, f"{dimension} has no state '{{}}'"), ""
+    steps = tuple((start, end) for start in starts for end in ends if _goes(states, start, end, way))
+    if not steps:
+        raise fail(node, "there is no such transition")
+    return Trigger(dimension=dimension, steps=steps)
+
+
+def _goes(states: tuple[str, ...], start: str, end: str, way: str) -> bool:
+    rise = states.index(end) - states.index(start)
+    return rise != 0 and (not way or (rise > 0) == (way == BELOW))
+
+
 def _timer(node: Mapping) -> Trigger:
-    reader = Reader(node, "'on'", ON_KEYS[2:])
+    reader = Reader(node, "'on'", ON_KEYS[3:])
     timer = word(reader, "timer", tuple(TIMERS))
     for key in _PLACES:
         if reader.has(key) != (key in TIMERS[timer]):

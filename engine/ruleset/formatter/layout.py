@@ -30,7 +30,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
         "on", "when", "then", "occasion", "hold", "expires", "caps", "budget", "consent", "quiet_hours",
         "group", "priority", "holdout", "score_max", "reversal", "threshold", "tests",
     ),
-    ("campaigns", "*", "on"): ("transition", "to", "timer", "at", "after", "before", "gaps"),
+    ("campaigns", "*", "on"): ("transition", "from", "to", "timer", "at", "after", "before", "gaps"),
     ("campaigns", "*", "then"): (
         "reward", "offer", "amount", "value", "most", "currency", "both", "channel", "choose", "send", "expires",
         "offers",
