@@ -58,16 +58,24 @@ def partition_factory(
     """A maker of partitions by shard number, all beginning under one rule set. Raises `RuleErrors`, `ConfigError`.
 
     Args:
-        library: begins with that rule set and finds those that control events name; None: that of `settings` alone.
+        library: begins with that rule set, and finds those and the models that control events name; None: that of
+            `settings` alone.
         backed: a state store stands behind.
         features_out: also render every declared feature of every event.
         trainer: where fraud models are trained, those of all shards; None: in the caller's time.
     """
     core = core_settings(settings)
     library = library or rule_library(settings)
-    first, rulesets = library.first, library.get
+    first, rulesets, models = library.first, library.get, library.models.get
     return lambda shard: Partition(
-        first, core, shard=shard, backed=backed, features_out=features_out, rulesets=rulesets, trainer=trainer
+        first,
+        core,
+        shard=shard,
+        backed=backed,
+        features_out=features_out,
+        rulesets=rulesets,
+        trainer=trainer,
+        models=models,
     )
 
 

@@ -1,4 +1,4 @@
-"""The rule sets of one process, put together: archive, library, watch of the directory, sign of life."""
+"""The rule sets and models of one process, put together: archives, library, watch of the directory, sign of life."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from engine import __version__
+from engine.adapters.redis_models import RedisModels
 from engine.adapters.redis_rules import RedisRules
 from engine.adapters.redis_workers import RedisWorkers
 from engine.bootstrap import build_redis_options
@@ -20,6 +21,7 @@ from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.workers import Worker
 from engine.resources import rules_directory
 from engine.ruleset import files
+from engine.service.model_orders import Orders
 from engine.service.outage import Outage
 from engine.service.reload import Reloader
 from engine.service.rule_sets import RuleLibrary
@@ -42,10 +44,12 @@ class RuleWatch:
     def __init__(
         self, settings: Settings, redis_url: str, library: RuleLibrary, metrics: Metrics, clock: Clock
     ) -> None:
-        """The archive and the registry are in the Redis of `redis_url`; `library` uses that archive from now on."""
+        """The archives and the registry are in the Redis of `redis_url`; `library` uses those archives from now on."""
         options, prefix = build_redis_options(settings), settings.redis.prefix
         self._archive = RedisRules(redis_url, prefix=prefix, options=options)
         library.archive = self._archive
+        self._models = RedisModels(redis_url, prefix=prefix, options=options)
+        library.models.archive = self._models
         self.registry = RedisWorkers(redis_url, prefix=prefix, options=options)
         self.library = library
         self._settings = settings.rules
@@ -75,6 +79,12 @@ class RuleWatch:
             self._tasks.append(loop.create_task(self._reloader.run()))
         self._tasks.append(loop.create_task(self._sign(in_force)))
 
+    def take_orders(self, announcer: Announcer) -> None:
+        """Also put what commands about models ask for among the events of the sole owner."""
+        outage = Outage("the orders about models", self._clock)
+        orders = Orders(self._models, announcer, clock=self._clock, outage=outage)
+        self._tasks.append(asyncio.get_running_loop().create_task(orders.run()))
+
     async def stop(self) -> None:
         """Stop watching, sign out, let go of every connection."""
         for task in self._tasks:
@@ -85,6 +95,7 @@ class RuleWatch:
                 await self.registry.sign_out(self._name)
         await self.registry.close()
         await self._archive.close()
+        await self._models.close()
 
     async def _sign(self, in_force: InForce) -> None:
         while True:

@@ -132,6 +132,7 @@ class _Server:
                         answering.start()
                     if isinstance(decider, SoleOwner):
                         self._rules.start(lambda: decider.rulesets, decider)
+                        self._rules.take_orders(decider)
                         self._start_ticks(decider, stack)
                         ends = start_snapshots(self._settings, store, self._metrics.snapshot, self._redis_url)
                         stack.push_async_callback(ends)
@@ -221,6 +222,7 @@ class _Server:
             outage=store_outage,
             source=lambda offset: {"journal": self._settings.redis.prefix, "shard": SHARD, "offset": offset},
             rule_sets=self._rules.library,
+            models=self._rules.library.models,
             partitions=NO_LOG,
             answer_ttl_s=self._settings.redis.answer_ttl_ms // 1000,
             commit_bytes_max=batch.commit_bytes_max,

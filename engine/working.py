@@ -164,6 +164,7 @@ class _Worker:
             on_fatal=self._life.fail,
             topic=self._options.events,
             rule_sets=self._rules.library if self._rules is not None else None,
+            models=self._rules.library.models if self._rules is not None else None,
             partitions=partitions,
             limits=BatchLimits(batch.events_max, batch.bytes_max, 4 * batch.events_max, batch.commit_bytes_max),
             relay_entries_max=batch.outbox_entries_max,

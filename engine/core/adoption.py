@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.core.damage import model_refused
 from engine.core.effects import Output
 from engine.core.instants import parse_time
 from engine.core.judging import Judge
@@ -72,6 +73,7 @@ class InForce:
         settings, backed: as in `Partition`.
         rulesets: finds others by their hash.
         trainer: where the fraud model is trained; None: in the caller's time.
+        models: finds snapshots of fraud models by their hash.
 
     Attributes:
         ruleset, judge: the rules at work.
@@ -89,6 +91,7 @@ class InForce:
         rulesets: Callable[[str], RuleSet | None],
         shard: int = 0,
         trainer: Trainer | None = None,
+        models: Callable[[str], bytes | None] = lambda model: None,
     ) -> None:
         self.shards = 1
         self.layout: bytes | None = None
@@ -97,6 +100,7 @@ class InForce:
         self._settings = settings
         self._backed = backed
         self._rulesets = rulesets
+        self._models = models
         self._workshop = Workshop(settings.snapshot_every, settings.learning, trainer or Inline(), backed)
         self.restore({})
 
@@ -151,6 +155,7 @@ class InForce:
                 try:
                     adopted.outputs += [(placed.position, output) for output in handle(self, placed.event)]
                 except _Refused as refused:
+                    adopted.outputs += [(placed.position, output) for output in self._alarmed(placed.event, refused)]
                     adopted.rejects.append(reject(placed.position, placed.record, refused.reason, refused.detail))
         return adopted
 
@@ -192,6 +197,37 @@ class InForce:
         self.ruleset, self._plan = found, plan
         self.judge = Judge(found, models, self._settings.weights)
         return []
+
+    def unknown_models(self, controls: Sequence[Placed]) -> list[str]:
+        """The snapshots that control events name and that are not at hand."""
+        named = dict.fromkeys(p.event.model for p in controls if isinstance(p.event, events.ControlModel))
+        return [model for model in named if model is not None and self._models(model) is None]
+
+    def _model(self, event: events.ControlModel) -> list[Output]:
+        """Another snapshot serves, or what is learned does again."""
+        fraud = self.judge.models.fraud
+        if fraud is None:
+            raise _Refused(reasons.UNUSABLE_MODEL, f"rule set {self.ruleset.hash} has no fraud model")
+        if event.mode == "follow":
+            fraud.follow()
+            return []
+        if event.model is None:
+            raise _Refused(reasons.UNKNOWN_MODEL, f"mode {event.mode} names no model")
+        data = self._models(event.model)
+        if data is None:
+            raise _Refused(reasons.UNKNOWN_MODEL, f"the archive has no model {event.model}")
+        try:
+            fraud.pin(data) if event.mode == "pin" else fraud.install(data)
+        except ValueError as error:
+            raise _Refused(reasons.UNUSABLE_MODEL, str(error)) from None
+        return []
+
+    def _alarmed(self, event: events.Control, refused: _Refused) -> list[Output]:
+        """Somebody believes that another model serves now: they are told."""
+        if not isinstance(event, events.ControlModel):
+            return []
+        version = self.judge.models.version or "no model"
+        return [model_refused(event.event_id, self._shard, refused.detail, version, parse_time(event.event_time))]
 
     def _list(self, event: events.ControlList) -> list[Output]:
         try:
@@ -237,6 +273,7 @@ def in_force(head: Mapping[bytes, bytes]) -> str | None:
 _HANDLERS: Final[dict[type[events.Control], Callable[[InForce, Any], list[Output]]]] = {
     events.ControlRules: InForce._rules,
     events.ControlRulesRefused: InForce._refused,
+    events.ControlModel: InForce._model,
     events.ControlList: InForce._list,
     events.ControlSnooze: InForce._snooze,
 }

@@ -61,6 +61,7 @@ class Effects:
         labels: what became known of payments: `fraud` and `legitimate` labels that were news, `repeated` ones and those
             of `unknown` payments, which have no effect, and decisions that `matured`.
         learning: the fraud model after the batch; None where there is none.
+        models: snapshots of the fraud model, as bytes, that were published or found in the state: for the archive.
         touches: by home, what the batch does to entities at home in other shards; their rows are indexes of records.
         explanations: by index of the record, why its decision came out as it did, as JSON; where asked for.
     """
@@ -78,5 +79,6 @@ class Effects:
     observed: dict[str, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     learning: Learning | None = None
+    models: list[bytes] = field(default_factory=list)
     explanations: dict[int, bytes] = field(default_factory=dict)
     touches: dict[int, Touches] = field(default_factory=dict)

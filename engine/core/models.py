@@ -210,6 +210,10 @@ class Models:
             ordinary(plain),
         )
 
+    def untold(self) -> list[bytes]:
+        """Snapshots for the archive: see `FraudModel.untold`."""
+        return self.fraud.untold() if self.fraud is not None else []
+
     def learning(self, now_ms: int) -> Learning | None:
         """How the fraud model stands at a time; None where there is none."""
         fraud = self.fraud

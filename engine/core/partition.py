@@ -21,6 +21,7 @@ from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
 from engine.core.instants import parse_time
 from engine.core.label_desk import LabelDesk
+from engine.core.models import Models
 from engine.core.observers import Observers
 from engine.core.rewards import Rewards
 from engine.core.settings import CoreSettings
@@ -49,6 +50,7 @@ class Partition:
         features_out: also render every declared feature of every accepted event (`Effects.features`).
         rulesets: finds a rule set that control events or stored state name, by its hash; None where it is not at hand.
         trainer: where the fraud model is trained; None: in the caller's time.
+        models: finds the snapshots of fraud models that control events name, by their hash, as `rulesets` does.
 
     Attributes:
         probe: told the name of each stage as it ends (`STAGES`), and "begin" before the first: for whoever has a clock.
@@ -64,12 +66,13 @@ class Partition:
         features_out: bool = False,
         rulesets: Callable[[str], RuleSet | None] = lambda ruleset: None,
         trainer: Trainer | None = None,
+        models: Callable[[str], bytes | None] = lambda model: None,
     ) -> None:
         self.shard = shard
         self._settings = settings
         self._backed = backed
         self._features_out = features_out
-        self._force = InForce(ruleset, settings, backed, rulesets, shard, trainer)
+        self._force = InForce(ruleset, settings, backed, rulesets, shard, trainer, models)
         self.probe: Callable[[str], None] = _ignore
         self.restore({})
 
@@ -82,6 +85,11 @@ class Partition:
     def ruleset_hash(self) -> str:
         """Its content hash."""
         return self._force.ruleset.hash
+
+    @property
+    def models(self) -> Models:
+        """The models at work."""
+        return self._force.judge.models
 
     def spread(self, shards: int) -> None:
         """There are so many shards, which share entities: said once, before the first `restore`."""
@@ -158,6 +166,10 @@ class Partition:
         """Hashes of the rule sets that the batch puts in force and that are not at hand: to be made so, if they exist,
         before `missing`. One that still is not then is refused, and the old one stays."""
         return self._force.unknown(decoded.controls)
+
+    def unknown_models(self, decoded: Decoded) -> list[str]:
+        """Likewise, hashes of the snapshots of fraud models."""
+        return self._force.unknown_models(decoded.controls)
 
     def missing(self, decoded: Decoded) -> list[bytes]:
         """State keys that `apply` needs and memory does not hold; `load` them first.
@@ -257,7 +269,8 @@ class Partition:
         effects.outputs = [output for _, output in parts]
         ops += [*self._observers.flush(), *self._desk.flush()]
         effects.labels, self._desk.counts = self._desk.counts, Counter()
-        effects.learning = self._force.judge.models.learning(self._clock.now)
+        effects.learning = self.models.learning(self._clock.now)
+        effects.models = self.models.untold()
         if self._backed:
             ops += [*self._force.ops(), *self._small.ops(decoded.rates)]
         effects.ops = b"".join(ops)
@@ -277,14 +290,13 @@ class Partition:
 
     def _faults(self) -> list[Output]:
         """Each fault of the models is told once, with the batch after it."""
-        problems = [problem for problem in self._force.judge.models.problems if problem not in self._told]
+        problems = [problem for problem in self.models.problems if problem not in self._told]
         self._told.update(problems)
         return faults(problems, self.shard, max(0, self._clock.now))
 
     def _tell_desk(self) -> None:
         """What the rule set in force keeps cases for."""
-        models = self._force.judge.models
-        self._desk.adopt(self._force.labelled, models.inputs, models.digest)
+        self._desk.adopt(self._force.labelled, self.models.inputs, self.models.digest)
 
     def _probed(self, stage: str) -> None:
         self.probe(stage)

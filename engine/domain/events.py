@@ -42,6 +42,9 @@ Listed: TypeAlias = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=LIST_VALUE_CHARS_MAX)]], Meta(max_length=LIST_CHANGES_MAX)
 ]
 Ruleset: TypeAlias = Annotated[str, Meta(description="Content hash of the rule set.", pattern="^[0-9a-f]{16}$(?!\n)")]
+ModelHash: TypeAlias = Annotated[
+    str, Meta(description="Content hash of the fraud model's snapshot: 32 letters.", pattern="^[a-p]{32}$(?!\n)")
+]
 Currency: TypeAlias = Annotated[
     str, Meta(description="ISO 4217 code, upper case.", extra_json_schema={"pattern": "^[A-Z]{3}$"})
 ]
@@ -266,6 +269,19 @@ class ControlRulesRefused(Control, tag="control.rules_refused", kw_only=True, fr
     errors: Annotated[
         list[Annotated[str, Meta(max_length=512)]], Meta(description="What is wrong with it.", max_length=10)
     ]
+
+
+class ControlModel(Control, tag="control.model", kw_only=True, frozen=True):
+    """Which snapshot of the fraud model serves from here on."""
+
+    mode: Annotated[
+        Literal["start", "pin", "follow"],
+        Meta(
+            description="`start`: publish `model` and go on learning from it. `pin`: serve exactly `model` and nothing "
+            "newer until `follow`; learning goes on behind it. `follow`: serve what is learned."
+        ),
+    ]
+    model: ModelHash | None = None
 
 
 class ControlSnooze(Control, tag="control.snooze", kw_only=True, frozen=True):

@@ -41,6 +41,8 @@ INVALID_RATES: Final = "invalid_rates"
 CARD_NUMBER_IN_CONTROL: Final = "card_number_in_control"
 UNKNOWN_RULESET: Final = "unknown_ruleset"
 UNUSABLE_RULESET: Final = "unusable_ruleset"
+UNKNOWN_MODEL: Final = "unknown_model"
+UNUSABLE_MODEL: Final = "unusable_model"
 LIST_FULL: Final = "list_full"
 SNOOZES_FULL: Final = "snoozes_full"
 
@@ -81,6 +83,8 @@ MEANINGS: Final[dict[str, str]] = {
     CARD_NUMBER_IN_CONTROL: "a value of control.list or control.snooze reads as a card number; it would match nothing",
     UNKNOWN_RULESET: "control.rules names a rule set that the archive does not have; the one in force stays",
     UNUSABLE_RULESET: "control.rules names a rule set that does not fit the state of the shard; the one in force stays",
+    UNKNOWN_MODEL: "control.model names a snapshot that the archive does not have, or none; what serves stays",
+    UNUSABLE_MODEL: "control.model names a snapshot that does not fit the shard's fraud model; what serves stays",
     LIST_FULL: "control.list would make a list longer than 100,000 entries, or more than 1,000 lists",
     SNOOZES_FULL: "control.snooze would be one more than 10,000",
 }

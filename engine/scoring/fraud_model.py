@@ -19,9 +19,10 @@ from engine.scoring.fraud_storage import ClockRecord, FraudStorage
 from engine.scoring.fraud_types import HOUR_MS, FraudReasons, FraudScores, LearnerSettings
 from engine.scoring.learners import registry
 from engine.scoring.packing import pack_inputs, unpack_inputs
+from engine.scoring.publishing import Published
 from engine.scoring.rank import Rank
 from engine.scoring.rows import LabelledRows
-from engine.scoring.snapshot import Snapshot, TrainingJob, load, work
+from engine.scoring.snapshot import WHAT, Snapshot, TrainingJob, load, work
 from engine.scoring.tails import bounded
 from engine.scoring.training_set import TrainingSet
 
@@ -68,24 +69,29 @@ class FraudModel:
         self._rows = TrainingSet(len(inputs), self._learner.memory_days, backed=backed)
         self._rank = Rank(settings.rank_memory)
         self._clock = ClockRecord()
-        self._snapshot: Snapshot | None = None
         self._pending: Handle[Snapshot | None] | None = None
         self._storage = FraudStorage(self._identity, backed=backed)
+        self._published = Published(self._storage)
 
     @property
     def ready(self) -> bool:
         """Whether the next payment gets a score."""
-        return self._snapshot is not None
+        return self.snapshot is not None
 
     @property
     def version(self) -> str:
-        """Short name of what is published, by content, such as `gbt1-7f3a21c0`; `gbt1-none` before that."""
-        return self._snapshot.version if self._snapshot is not None else f"{self._learner.code}-none"
+        """Short name of what serves, by content, such as `gbt1-7f3a21c0`; `gbt1-none` before there is anything."""
+        return self.snapshot.version if self.snapshot is not None else f"{self._learner.code}-none"
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What is published; None before there is enough to learn from."""
-        return self._snapshot
+        """What serves: pinned, or else published last; None before there is enough to learn from."""
+        return self._published.serving
+
+    @property
+    def pinned(self) -> bool:
+        """Whether what serves is pinned."""
+        return self._published.pinned is not None
 
     @property
     def rows(self) -> int:
@@ -110,16 +116,17 @@ class FraudModel:
         if x.ndim != 2 or x.shape[1] != len(self.inputs) or x.dtype != np.float32 or not x.flags.c_contiguous:
             wanted = f"C-contiguous float32 (n, {len(self.inputs)})"
             raise ValueError(f"inputs {x.dtype} of shape {x.shape}; {wanted} expected")
-        if self._snapshot is None:
+        serving = self.snapshot
+        if serving is None:
             return FraudScores(*(np.full(len(x), np.nan) for _ in range(3)))
-        margin = self._snapshot.predictor.margins(x)
+        margin = serving.predictor.margins(x)
         margin += self._settings.plain_weight * bounded(plain)
         margin += self._settings.labelled_weight * bounded(labelled)
         probability, rank = np.empty(len(x)), np.empty(len(x))
         start = 0
         while start < len(x):  # the distribution is stored after a fixed number of decisions, however they are cut
             part = slice(start, start + self._storage.until_rank)
-            probability[part], rank[part], codes = self._rank.finish(margin[part], self._snapshot.curve)
+            probability[part], rank[part], codes = self._rank.finish(margin[part], serving.curve)
             self._storage.ranked(codes, self._rank)
             start += len(codes)
         return FraudScores(probability, margin, rank)
@@ -191,18 +198,9 @@ class FraudModel:
     def _hand_in(
         self, fresh: tuple[LabelledRows, ...], rows: tuple[LabelledRows, ...] | None, boundary_ms: int
     ) -> None:
-        s = self._settings
-        job = TrainingJob(
-            self._learner,
-            self._identity,
-            self._snapshot,
-            boundary_ms,
-            fresh,
-            rows,
-            s.frauds_min,
-            s.known_min,
-            (s.plain_weight, s.labelled_weight),
-        )
+        s, before = self._settings, self._published.line
+        enough, weights = (s.frauds_min, s.known_min), (s.plain_weight, s.labelled_weight)
+        job = TrainingJob(self._learner, self._identity, before, boundary_ms, fresh, rows, *enough, weights)
         self._pending = self._trainer.submit(partial(work, job))
 
     def _adopt_by(self, hour_ms: int | None) -> None:
@@ -220,29 +218,56 @@ class FraudModel:
             del self._storage.problems[:-PROBLEMS_MAX]
         self._pending, self._clock.pending_ms = None, None
         if made is not None:
-            self._publish(made)
-
-    def _publish(self, made: Snapshot) -> None:
-        before, self._snapshot = self._snapshot, made
-        self._storage.published(made.data, before.data if before is not None else None)
+            self._published.publish(made)
 
     def install(self, data: bytes) -> str:
-        """Publish a snapshot that was made elsewhere or earlier, now; learning goes on from it. Returns its version.
+        """Publish a snapshot that was made elsewhere or earlier, now; learning goes on from it, and nothing is pinned
+        any more. Returns its version.
+
+        Raises `ValueError`, changing nothing, where it is damaged, of another configuration, or knows labels of more
+        than a day after the shard's clock: learning would wait until the clock had come there.
+        """
+        made = load(data, self._learner, self._identity)
+        hour_ms = self._clock.hour_ms
+        if hour_ms is not None and made.boundary_ms > hour_ms + DAY_MS:
+            raise ValueError(f"{WHAT} is of {rfc3339(made.boundary_ms)}, and this shard has come to {rfc3339(hour_ms)}")
+        self._published.publish(made)
+        self._published.pin(None)
+        self._clock.pending_ms, self._pending = None, None  # what is being learned is of what was published before
+        return self.version
+
+    def pin(self, data: bytes) -> str:
+        """Serve exactly this snapshot until `follow`; learning goes on behind it. Returns its version.
 
         Raises `ValueError`, changing nothing, where it is damaged or of another configuration.
         """
-        self._publish(load(data, self._learner, self._identity))
-        self._clock.pending_ms, self._pending = None, None  # what is being learned is of what was published before
+        self._published.pin(load(data, self._learner, self._identity))
         return self.version
+
+    def follow(self) -> None:
+        """Serve what has been learned, and what will be."""
+        self._published.pin(None)
+
+    def untold(self) -> list[bytes]:
+        """Snapshots, as bytes, that were published or found in the state since the last call: for the archive."""
+        return self._published.untold()
+
+    def conclude(self) -> Snapshot | None:
+        """Learn all that is known now, as at the next boundary of a day: for the end of a history. What serves then."""
+        if self._clock.hour_ms is not None:
+            end_ms = (self._clock.hour_ms // DAY_MS + 1) * DAY_MS
+            self.advance(end_ms)
+            self.advance(end_ms + self._settings.adopt_after_ms)
+        return self.snapshot
 
     def reasons(self, row: Matrix, plain: float, labelled: float) -> FraudReasons:
         """What moved the margin of one payment: `score`'s arguments for it, `row` float32 `(inputs,)`.
 
         Raises `ValueError` before the model is ready.
         """
-        if self._snapshot is None:
+        if self.snapshot is None:
             raise ValueError("the fraud model gives no reasons before it gives scores")
-        parts = self._snapshot.predictor.parts(row)
+        parts = self.snapshot.predictor.parts(row)
         evidence = bounded(np.array([plain, labelled]))
         weights = self._settings.plain_weight, self._settings.labelled_weight
         return FraudReasons(parts.base, parts.inputs, float(weights[0] * evidence[0]), float(weights[1] * evidence[1]))
@@ -262,7 +287,7 @@ class FraudModel:
             return
         self._storage.problems += self._rows.restore(head)
         read = partial(load, learner=self._learner, identity=self._identity)
-        self._snapshot = self._storage.restored_snapshot(head, read)
+        self._published.restore(head, read)
         pending_ms = self._clock.pending_ms
         if pending_ms is not None:
             fresh = self._rows.since(self._clock.before_ms, pending_ms)

@@ -5,6 +5,7 @@
 | `hfraud/identity` | digest of learner, settings and names of the inputs |
 | `hfraud/clock` | hour, boundaries, what is pending, decisions counted and drawn |
 | `hfraud/snapshot`, `hfraud/before` | what is published, and what was before it |
+| `hfraud/pinned` | what serves instead of what is published, while a version is pinned |
 | `hfraud/rank`, `hfraud/ranked` | the distribution of margins, and bins counted since |
 | `hfraud/rows/<day>` | labelled rows (`engine.scoring.training_set`) |
 | `hfraud/quarantined`, `hfraud/quarantined/rows/<day>` | what could not be read |
@@ -29,6 +30,7 @@ HEAD_IDENTITY: Final = HEAD_FRAUD + b"identity"
 HEAD_CLOCK: Final = HEAD_FRAUD + b"clock"
 HEAD_SNAPSHOT: Final = HEAD_FRAUD + b"snapshot"
 HEAD_BEFORE: Final = HEAD_FRAUD + b"before"
+HEAD_PINNED: Final = HEAD_FRAUD + b"pinned"
 HEAD_RANK: Final = HEAD_FRAUD + b"rank"
 HEAD_RANKED: Final = HEAD_FRAUD + b"ranked"  # u16 LE each
 HEAD_QUARANTINED: Final = HEAD_FRAUD + b"quarantined"
@@ -124,6 +126,11 @@ class FraudStorage:
                 self._ops.append(pack(Op(SET, HEAD_BEFORE, before)))
             self._ops.append(pack(Op(SET, HEAD_SNAPSHOT, data)))
 
+    def pinned(self, data: bytes | None) -> None:
+        """A snapshot serves until further notice; None: no longer."""
+        if self._backed:
+            self._ops.append(pack(Op(DELETE, HEAD_PINNED, b"") if data is None else Op(SET, HEAD_PINNED, data)))
+
     def ops(self, clock: ClockRecord) -> list[bytes]:
         """State operations for what changed since the last call."""
         if not self._backed:
@@ -187,7 +194,16 @@ class FraudStorage:
                 return snapshot
         return None
 
+    def restored_pin(self, head: Mapping[bytes, bytes], load: Callable[[bytes], Snapshot]) -> Snapshot | None:
+        """What was pinned; None where nothing was, or where it is damaged: what is published serves then."""
+        if HEAD_PINNED in head:
+            try:
+                return load(head[HEAD_PINNED])
+            except ValueError as error:
+                self._aside("pinned snapshot", HEAD_PINNED, head[HEAD_PINNED], error)
+        return None
+
     def forget(self) -> list[bytes]:
         """State operations that delete these keys. What was put aside stays."""
-        keys = HEAD_IDENTITY, HEAD_CLOCK, HEAD_SNAPSHOT, HEAD_BEFORE, HEAD_RANK, HEAD_RANKED
+        keys = HEAD_IDENTITY, HEAD_CLOCK, HEAD_SNAPSHOT, HEAD_BEFORE, HEAD_PINNED, HEAD_RANK, HEAD_RANKED
         return [pack(Op(DELETE, key, b"")) for key in keys]

@@ -1,6 +1,7 @@
 """What the fraud model publishes: immutable, versioned, checksummed, and a pure function of what it was made from."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,6 +17,57 @@ from engine.scoring.tally import BINS, Floats, counted, curve_of, nothing
 
 MAGIC: Final = b"SFM2"
 ARRAYS: Final = 7  # of a blob
+SNAPSHOT_BYTES_MAX: Final = 64 << 20
+"""Of a snapshot that comes from elsewhere. Those of the default learner have 0.2 MB."""
+
+WHAT: Final = "fraud model snapshot"
+_IDENTITY: Final = re.compile(r"(\w{1,16}) over (\d{1,4}): ")
+_LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+
+
+def model_hash(data: bytes) -> str:
+    """The name of a snapshot in the archive and in control events: 32 letters from a to p, by content.
+
+    A digest of 16 bytes, a letter for each half of one. No digits: in the log they might read as a card number.
+    """
+    return hashlib.blake2b(data, digest_size=16).hexdigest().translate(_LETTERS)
+
+
+class Description(NamedTuple):
+    """What a snapshot says of itself.
+
+    Attributes:
+        model: its name by content (`model_hash`).
+        version: what decisions name, such as `gbt1-7f3a21c0`.
+        boundary_ms: it knows labels that had arrived by then, event time.
+        known, frauds: payments that its rows stood for, and how many rows were frauds.
+        inputs: how many it takes.
+    """
+
+    model: str
+    version: str
+    boundary_ms: int
+    known: float
+    frauds: int
+    inputs: int
+
+
+def describe(data: bytes) -> Description:
+    """Read a snapshot as far as no configuration is needed for it. Raises `ValueError` where it is damaged."""
+    if len(data) > SNAPSHOT_BYTES_MAX:
+        raise ValueError(f"{WHAT} has {len(data):,} bytes; at most {SNAPSHOT_BYTES_MAX:,} are taken")
+    arrays = blob.read(MAGIC, data, WHAT)
+    told = _IDENTITY.match(arrays[0].tobytes().decode("utf-8", "replace")) if len(arrays) == ARRAYS else None
+    if told is None:
+        raise ValueError(f"{WHAT} does not say which learner made it")
+    boundary_ms, frauds = blob.expect(arrays[1], "<i8", (2,), WHAT).tolist()
+    known = float(blob.expect(arrays[2], "<f8", (2,), WHAT)[0])
+    return Description(model_hash(data), version_of(told[1], data), boundary_ms, known, frauds, int(told[2]))
+
+
+def version_of(code: str, data: bytes) -> str:
+    """What decisions name: the learner's code and a short digest of the content."""
+    return f"{code}-{hashlib.blake2b(data, digest_size=4).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +167,12 @@ def made(
         np.frombuffer(predictor.dump(), np.uint8),
     ]
     data = blob.write(MAGIC, arrays)
-    version = f"{learner.code}-{hashlib.blake2b(data, digest_size=4).hexdigest()}"
-    return Snapshot(predictor, tally, curve, boundary_ms, known, frauds, data, version)
+    return Snapshot(predictor, tally, curve, boundary_ms, known, frauds, data, version_of(learner.code, data))
 
 
 def load(data: bytes, learner: Learner, identity: str) -> Snapshot:
     """The snapshot of these bytes. Raises `ValueError` where they are damaged or of another configuration."""
-    what = "fraud model snapshot"
+    what = WHAT
     arrays = blob.read(MAGIC, data, what)
     if len(arrays) != ARRAYS or arrays[0].tobytes() != identity.encode():
         raise ValueError(f"{what} belongs to another configuration: its learner, settings or inputs differ")

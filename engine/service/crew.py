@@ -11,7 +11,7 @@ from engine.service.assignment import Assignment
 from engine.service.backoff import WAIT_MAX_S, Backoff
 from engine.service.batching import BatchLimits
 from engine.service.lane import IDLE_ACKNOWLEDGE_S, Lane
-from engine.service.machine import PartitionMachine, RuleSets
+from engine.service.machine import ModelShelf, PartitionMachine, RuleSets
 from engine.service.outage import Outage
 from engine.service.relay import QUEUED_ENTRIES_MAX, Relay
 from engine.service.shard import ANSWER_TTL_S, BatchOutcome, Shard
@@ -37,6 +37,7 @@ class Crew:
         new_partition: makes the state machine of a shard, empty.
         store, log, sink, clock: the ports.
         rule_sets: where the partitions' rule sets are fetched from; None where they need none but their own.
+        models: where the snapshots of fraud models come from and go to; None: nowhere.
         random: numbers in [0, 1) for the jitter of waits.
         topic: name of the input topic, for the `source` of dead letters.
         partitions: how many partitions that topic has; a shard whose state was made under another count is refused.
@@ -59,6 +60,7 @@ class Crew:
     random: Callable[[], float]
     on_fatal: Callable[[BaseException], None]
     rule_sets: RuleSets | None = None
+    models: ModelShelf | None = None
     topic: str = "payments.events"
     partitions: int = 1
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -119,6 +121,7 @@ class Crew:
             outage=self.store_outage,
             source=lambda offset: {"topic": self.topic, "partition": number, "offset": offset},
             rule_sets=self.rule_sets,
+            models=self.models,
             partitions=self.partitions,
             answer_ttl_s=self.answer_ttl_s,
             commit_bytes_max=self.limits.commit_bytes_max,

@@ -15,6 +15,16 @@ class RuleSets(Protocol):
         """Have the rule set of a hash at hand; None where nobody knows it. Raises `StoreUnavailable`."""
 
 
+class ModelShelf(Protocol):
+    """Where fraud models come from and go to (`engine.service.model_library.ModelLibrary`)."""
+
+    async def fetch(self, model: str) -> object | None:
+        """Have the snapshot of a hash at hand; None where nobody knows it. Raises `StoreUnavailable`."""
+
+    async def add(self, shard: int, snapshots: Sequence[bytes]) -> None:
+        """Archive what a shard has published. Raises `StoreUnavailable`."""
+
+
 class PartitionMachine(Protocol):
     """The deterministic state machine of one shard (`engine.core.partition.Partition`); no I/O, no clock.
 
@@ -57,6 +67,9 @@ class PartitionMachine(Protocol):
 
     def unknown(self, decoded: Any) -> list[str]:
         """Hashes of the rule sets that a batch names and that are not at hand; to be fetched before `missing`."""
+
+    def unknown_models(self, decoded: Any) -> list[str]:
+        """Likewise, hashes of the snapshots of fraud models."""
 
     def missing(self, decoded: Any) -> list[bytes]:
         """State keys that must be loaded before `apply`. Adopts the control events of the batch."""

@@ -12,7 +12,7 @@ from engine.core.effects import OUTPUT_KINDS, Effects, Output
 from engine.core.partition import Partition
 from engine.ports.store import Commit, StateStore
 from engine.service.ahead import ahead
-from engine.service.machine import RuleSets
+from engine.service.machine import ModelShelf, RuleSets
 
 Batch = tuple[int, Decoded, Callable[[int], dict[str, Any]]]
 
@@ -95,6 +95,7 @@ async def replay(
     *,
     store: StateStore | None = None,
     rule_sets: RuleSets | None = None,
+    models: ModelShelf | None = None,
     events_max: int = 1_000,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Report:
@@ -106,6 +107,7 @@ async def replay(
         sink: takes the outputs.
         store: keeps the state; the replay goes on from what it holds. In memory without one.
         rule_sets: where the rule sets come from that the history puts in force; None where it changes none.
+        models: where the snapshots of fraud models come from that it names, and where those go that are published.
         events_max: events of a micro-batch.
         progress: told how many more records are done.
     """
@@ -122,11 +124,14 @@ async def replay(
     # Decoding runs ahead in memory only: with a store, the rates in force are stored with the batch they belong to.
     for records, decoded, source in ahead(batches) if store is None else batches:
         await _fetch(rule_sets, partition.unknown(decoded))
+        await _fetch(models, partition.unknown_models(decoded))
         if store is not None:
             keys = partition.missing(decoded)
             while keys:
                 keys = partition.load(keys, await store.load(partition.shard, keys))
         effects = partition.apply(decoded, source)
+        if models is not None:
+            await models.add(partition.shard, effects.models)
         if store is not None:
             following = max(offset, 0) + records
             await store.commit(Commit(partition.shard, offset, following, effects.ops))
@@ -142,11 +147,11 @@ async def replay(
     return report
 
 
-async def _fetch(rule_sets: RuleSets | None, named: Iterable[str]) -> None:
-    """Have the rule sets at hand that are named, where they are known."""
-    if rule_sets is not None:
-        for ruleset in named:
-            await rule_sets.fetch(ruleset)
+async def _fetch(source: RuleSets | ModelShelf | None, named: Iterable[str]) -> None:
+    """Have the rule sets or models at hand that are named, where they are known."""
+    if source is not None:
+        for name in named:
+            await source.fetch(name)
 
 
 def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int, offset: int | None) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.compiler import content_hash
 from engine.ruleset.errors import RuleErrors
 from engine.ruleset.ruleset import RuleSet
+from engine.service.model_library import ModelLibrary
 
 COMPILED_MAX: Final = 16
 """Rule sets held compiled, besides the first: what the shards of one process have in force, and the last few changes.
@@ -45,6 +46,7 @@ class RuleLibrary:
     Attributes:
         first: the rule set this process started with; a new shard begins under it.
         archive: where rule sets outlive the process; it may be named after the library is made, and before it is used.
+        models: the fraud models of the process, likewise.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RuleLibrary:
         """
         self.first = first
         self.archive = archive
+        self.models = ModelLibrary()
         self._trial = trial
         self._held: OrderedDict[str, RuleSet] = OrderedDict()
 

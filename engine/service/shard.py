@@ -14,7 +14,7 @@ from engine.ports.store import Commit, Fenced, Head, StateStore, StoreMisconfigu
 from engine.service import journal, marks
 from engine.service.backoff import Backoff
 from engine.service.batching import COMMIT_BYTES_MAX, CommitTooBig, commit_bytes
-from engine.service.machine import PartitionMachine, RuleSets, Source
+from engine.service.machine import ModelShelf, PartitionMachine, RuleSets, Source
 from engine.service.neighbours import Neighbours
 from engine.service.outage import Outage, until_it_works
 from engine.service.outbox import Entry, encode
@@ -56,10 +56,11 @@ class Shard:
 
     1. Wait until the relay has room, so that a slow sink slows the intake.
     2. Decode the records.
-    3. Fetch the rule sets that the batch names. Nothing has changed so far. Then adopt its control events, and load the
-       state it touches under what is in force now and the memory does not hold.
+    3. Fetch the rule sets and models that the batch names. Nothing has changed so far. Then adopt its control events,
+       and load the state it touches under what is in force now and the memory does not hold.
     4. Apply: the memory is ahead of the store until the commit.
-    5. Frame the outputs and build the commit: operations, offset, outbox entry, what the relay has acknowledged,
+    5. Archive the models that were published: what a commit holds can be named by whoever sees it. Again does no harm.
+       Frame the outputs and build the commit: operations, offset, outbox entry, what the relay has acknowledged,
        answers and replies for those who wait.
     6. Commit, fenced by the stored offset and by the lineage, which names the commits that led there. `Fenced`:
        somebody else owns or owned the shard, or the store went back, so the memory is dropped, and the caller opens the
@@ -82,13 +83,15 @@ class Shard:
         outage: Outage,
         source: Callable[[int], Source],
         rule_sets: RuleSets | None = None,
+        models: ModelShelf | None = None,
         partitions: int = 1,
         answer_ttl_s: int = ANSWER_TTL_S,
         commit_bytes_max: int = COMMIT_BYTES_MAX,
     ) -> None:
         """`partitions` of the topic; `NO_LOG` where there is none: the input is journalled with its effects then, and
         what became of each record is in `BatchOutcome.outcomes` instead of being published. `rule_sets` is where the
-        partition's come from; None where it needs none but its own.
+        partition's come from; None where it needs none but its own. `models` is where the snapshots of its fraud model
+        come from and go to; None: nowhere.
         """
         self.number = number
         self.relay = relay
@@ -99,6 +102,7 @@ class Shard:
         self._outage = outage
         self._source = source
         self._rule_sets = rule_sets
+        self._models = models
         self._answer_ttl_s = answer_ttl_s
         self._commit_bytes_max = commit_bytes_max
         self._partitions = partitions
@@ -163,8 +167,9 @@ class Shard:
             if not self._partitions:
                 journal.mend(decoded, records)
             unknown = self._partition.unknown(decoded)
+            models = self._partition.unknown_models(decoded)
             decoded_s = self._clock.now_s()
-        await self._fetch(unknown)  # 3
+        await self._fetch(unknown, models)  # 3
         try:
             await self._neighbours.fill(decoded, partial(self._faults, records))
         except TornState as torn:
@@ -181,8 +186,9 @@ class Shard:
                 decoded, lambda index: self._source(records[index].offset), to_explain(records)
             )
             applied_s = self._clock.now_s()
+        await self._archive(effects.models)  # 5
         kept = b"" if self._partitions else journal.encode(journal.keep(decoded, [record.value for record in records]))
-        commit, entry, told = await self._build(records, effects, kept)  # 5
+        commit, entry, told = await self._build(records, effects, kept)
         if commit_bytes(commit) > self._commit_bytes_max and len(records) > 1:
             self.forget()
             raise CommitTooBig(self.number, len(records), commit_bytes(commit), self._commit_bytes_max)
@@ -356,8 +362,15 @@ class Shard:
     async def _read_head(self) -> Head:
         return await self._persist(lambda: self._store.open(self.number))
 
-    async def _fetch(self, rulesets: Sequence[str]) -> None:
-        """Have rule sets at hand, where anybody knows them."""
+    async def _archive(self, snapshots: Sequence[bytes]) -> None:
+        if self._models is not None and snapshots:
+            await self._persist(partial(self._models.add, self.number, snapshots))
+
+    async def _fetch(self, rulesets: Sequence[str], models: Sequence[str] = ()) -> None:
+        """Have rule sets and models at hand, where anybody knows them."""
+        if self._models is not None:
+            for model in models:
+                await self._persist(partial(self._models.fetch, model))
         if self._rule_sets is not None:
             for ruleset in rulesets:
                 await self._persist(partial(self._rule_sets.fetch, ruleset))

@@ -51,6 +51,9 @@ class WithoutRules:
     def unknown(self, decoded: Any) -> list[str]:
         return []
 
+    def unknown_models(self, decoded: Any) -> list[str]:
+        return []
+
     def spread(self, shards: int) -> None:
         pass
 
