@@ -253,7 +253,7 @@ def test_evidence_moves_the_margin_and_reasons_add_up() -> None:
     x, _ = payments(3, 40)
     zero = np.zeros(40)
     bare = life.model.score(x, zero, np.full(40, np.nan)).margin
-    for plain, labelled, more in ((5.0, 0.0, 1.0), (0.0, -3.0, -0.6), (np.inf, np.nan, 1.0), (2.0, 1.0, 0.6)):
+    for plain, labelled, more in ((5.0, 0.0, 1.75), (0.0, -3.0, -1.05), (np.inf, np.nan, 1.75), (2.0, 1.0, 1.05)):
         moved = life.model.score(x, zero + plain, zero + labelled).margin
         np.testing.assert_allclose(moved - bare, more, atol=1e-12)
         reasons = life.model.reasons(x[0], plain, labelled)
