@@ -78,7 +78,9 @@ def verify(rewards: Iterable[Reward], expected: Mapping[Account, Mapping[str, De
         account[entry.bucket] += delta
         if account[entry.bucket] < 0:
             _fault(proof, entry, f"{entry.bucket} {entry.kind} of the customer fall to {account[entry.bucket]}")
-    _compare(proof, expected)
+    _debts(proof)
+    if expected is not None:
+        compare(proof, expected)
     return proof
 
 
@@ -101,26 +103,24 @@ def _lot(
         _fault(proof, entry, f"{entry.bucket} of the lot falls to {held[entry.bucket]}")
 
 
-def _compare(proof: Proof, expected: Mapping[Account, Mapping[str, Decimal]] | None) -> None:
-    """Balances of the entries with those of the state, and no debt beside what could pay it."""
-    nothing = dict.fromkeys(BUCKETS, Decimal(0))
+def _debts(proof: Proof) -> None:
+    """No debt beside what could pay it."""
     for account, sums in proof.balances.items():
         if sums["debt"] > 0 and sums["active"] > 0:
             owed = f"owes {sums['debt']} {account[1]} beside {sums['active']} active"
             proof.faults.append(Fault(account[0], "", "", owed))
-    for account in sorted({*proof.balances, *expected}) if expected is not None else ():
-        entries, state = proof.balances.get(account, nothing), (expected or {}).get(account, nothing)
+
+
+def compare(proof: Proof, expected: Mapping[Account, Mapping[str, Decimal]]) -> None:
+    """Put down as faults where balances of the entries are not those that the state has."""
+    nothing = dict.fromkeys(BUCKETS, Decimal(0))
+    for account in sorted({*proof.balances, *expected}):
+        entries, state = proof.balances.get(account, nothing), expected.get(account, nothing)
         for bucket in BUCKETS:
             if entries[bucket] != state[bucket]:
                 what = f"{bucket} {account[1]} {account[2]}".rstrip()
-                proof.faults.append(
-                    Fault(
-                        account[0],
-                        "",
-                        "",
-                        f"{what}: entries add up to {entries[bucket]}, the state has {state[bucket]}",
-                    )
-                )
+                told = f"{what}: entries add up to {entries[bucket]}, the state has {state[bucket]}"
+                proof.faults.append(Fault(account[0], "", "", told))
 
 
 def _account(entry: Reward) -> Account:

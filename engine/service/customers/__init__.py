@@ -1,0 +1,1 @@
+"""What the store holds of customers, for those who ask: the people who help them, and themselves."""
