@@ -32,8 +32,8 @@ class LearnerSettings:
     adopt_after_ms: int = HOUR_MS
     frauds_min: int = 20
     known_min: float = 2_000.0
-    plain_weight: float = 0.35
-    labelled_weight: float = 0.35
+    plain_weight: float = 0.25
+    labelled_weight: float = 0.25
     rank_memory: int = 10_000
 
 
