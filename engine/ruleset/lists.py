@@ -2,9 +2,9 @@
 
 import ipaddress
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from engine.ruleset.functions.texts import to_number
 
 VALUES_MAX: Final = 100_000
 _MAPPED: Final = 0xFFFF  # the first 96 bits of ::ffff:0:0/96, an IPv4 address written as an IPv6 one
+
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=16_384)
@@ -65,20 +67,7 @@ class ValueList:
 
     def has_text(self, text: str) -> bool:
         """Whether a text is on the list."""
-        if text in self.texts:
-            return True
-        if not self.networks:
-            return False
-        found = address(text)
-        if found is None:
-            return False
-        version, number = found
-        bits = 32 if version == 4 else 128
-        return any(
-            number >> (bits - length) in numbers
-            for (of_version, length), numbers in self.networks.items()
-            if of_version == version
-        )
+        return text in self.texts or any(number in held for held, number in _around(text, self.networks))
 
 
 class ListState:
@@ -111,18 +100,7 @@ class ListState:
         """Whether a text is on the list for an event of that time."""
         if time_ms < self.added.get(text, -math.inf) or text in self._kept:
             return True
-        if not self.networks:
-            return False
-        found = address(text)
-        if found is None:
-            return False
-        version, number = found
-        bits = 32 if version == 4 else 128
-        return any(
-            time_ms < numbers.get(number >> (bits - length), -math.inf)
-            for (of_version, length), numbers in self.networks.items()
-            if of_version == version
-        )
+        return any(time_ms < ends.get(number, -math.inf) for ends, number in _around(text, self.networks))
 
     @cached_property
     def _texts(self) -> frozenset[str]:
@@ -205,6 +183,18 @@ def unusable(declared: ValueList, text: str) -> str:
     except ValueError as fault:
         return str(fault)
     return ""
+
+
+def _around(text: str, networks: Mapping[tuple[int, int], T]) -> Iterator[tuple[T, int]]:
+    """Of each prefix length of an address's version: what is held of it, and the number of the network around the
+    address; nothing for other texts."""
+    found = address(text) if networks else None
+    if found is not None:
+        version, number = found
+        bits = 32 if version == 4 else 128
+        for (of_version, length), held in networks.items():
+            if of_version == version:
+                yield held, number >> (bits - length)
 
 
 def _entry(text: str) -> tuple[int, int, int] | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.ruleset import ir
 from engine.ruleset.build import FALSE
@@ -29,6 +29,21 @@ HOLD_MS_DEFAULT: Final = 14 * DAY_MS
 HOLDOUT_MAX: Final = 0.5
 VERSION_MAX: Final = 10_000
 
+Gift = tuple[Reward | None, tuple[OfferSpec, ...], str, str]
+"""A reward or offers, how one of them is chosen, when it is sent."""
+NOTHING: Final[Gift] = (None, (), "", "")
+
+
+class Does(NamedTuple):
+    """What a campaign does, and when."""
+
+    trigger: Trigger
+    when: ir.Node
+    reward: Reward | None
+    offers: tuple[OfferSpec, ...]
+    choose: str
+    send: str
+
 
 def read_campaign(
     name: str, reader: Reader, scope: Scope, uses_of: UsesOf, case: CaseReader, faults: Faults
@@ -36,14 +51,30 @@ def read_campaign(
     """A campaign and whether it is enabled. What is wrong with it goes to `faults`, all of it."""
     take, known = faults.take, len(faults.found)
     scope = replace(scope, place="a campaign", customer=CUSTOMER_KINDS)
-    trigger = take(lambda: trigger_of(reader), Trigger())
-    when = take(lambda: _when(reader, scope), FALSE)
-    reward, offers, choose, send = take(lambda: _then(reader, scope), (None, (), "", ""))
+    does = Does(
+        take(lambda: trigger_of(reader), Trigger()),
+        take(lambda: condition(Text(reader.scalar("when")), scope), FALSE),
+        *take(lambda: _then(reader, scope), NOTHING),
+    )
     sound = len(faults.found) == known
+    campaign = _stated(name, reader, does, uses_of, faults)
+    if sound:
+        tests = take(lambda: tests_in_files.written(reader), [])
+        found = [take(partial(tests_in_files.read, test, does.trigger, case), None) for test in tests]
+        campaign = replace(campaign, tests=tuple(test for test in found if test is not None))
+    if len(faults.found) == known:
+        take(lambda: possible.check(campaign, reader), None)
+    return campaign, take(lambda: reader.flag("enabled", True), True)
+
+
+def _stated(name: str, reader: Reader, does: Does, uses_of: UsesOf, faults: Faults) -> Campaign:
+    """All that it says, as yet without its tests."""
+    take = faults.take
+    trigger, when, reward, offers, choose, send = does
     trees = [when, reward.amount] if reward is not None else [when]
     uses = {name: place for tree in trees for name, place in uses_of(tree).items()}
     first, last = take(lambda: validity(reader), (None, None))
-    campaign = Campaign(
+    return Campaign(
         id=name,
         version=take(lambda: reader.whole("version", 1, 1, VERSION_MAX), 1),
         description=take(lambda: reader.text("description", ""), ""),
@@ -76,20 +107,9 @@ def read_campaign(
         file=reader.node.source.name,
         line=reader.node.line + 1,
     )
-    if sound:
-        tests = take(lambda: tests_in_files.written(reader), [])
-        found = [take(partial(tests_in_files.read, test, trigger, case), None) for test in tests]
-        campaign = replace(campaign, tests=tuple(test for test in found if test is not None))
-        take(lambda: possible.check(campaign, reader), None)
-    return campaign, take(lambda: reader.flag("enabled", True), True)
 
 
-def _when(reader: Reader, scope: Scope) -> ir.Node:
-    node = reader.scalar("when")
-    return condition(Text(node), scope)
-
-
-def _then(reader: Reader, scope: Scope) -> tuple[Reward | None, tuple[OfferSpec, ...], str, str]:
+def _then(reader: Reader, scope: Scope) -> Gift:
     found = mapping(reader.need("then"), "'then'")
     if "reward" in found.items:
         return gives.reward(found, scope), (), "", "now"
