@@ -86,6 +86,18 @@ def rule_sets_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def models_argument(parser: argparse.ArgumentParser) -> None:
+    """`--models`, for every command that replays a history which may say which fraud model serves."""
+    parser.add_argument(
+        "--models",
+        type=directory,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where the fraud models are that the history names: files *.model, as `steward models export` writes them",
+    )
+
+
 def directory(text: str) -> Path:
     """An argument type: a directory that exists."""
     path = Path(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from engine.commands.common import (
     Unusable,
     directory,
+    models_argument,
     rule_sets_argument,
     settings,
     settings_arguments,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.adapters.files import Chunk, Mapping
     from engine.commands.progress import Progress
     from engine.config import Settings
+    from engine.ports.models import ModelArchive
     from engine.ports.rules import RuleArchive
     from engine.ports.store import StateStore
     from engine.service.replay import Report
@@ -37,6 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=kinds)
     parser.add_argument("--rules", type=directory, metavar="DIR", help="rules directory (the shipped one)")
     rule_sets_argument(parser)
+    models_argument(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"write the outputs and {REPORT} here")
     parser.add_argument("--features", action="store_true", help="also write features.ndjson, a line an accepted event")
     parser.add_argument(
@@ -69,11 +72,12 @@ def run(args: argparse.Namespace) -> int:
     from engine.adapters.files import OutputError, SourceError
     from engine.commands.progress import Progress
     from engine.core.adoption import UnknownRuleSet
+    from engine.service.model_files import ModelFilesError
 
     try:
         with usable_rules(), Progress(quiet=args.quiet) as progress:
             report = asyncio.run(_replay(args, loaded, progress))
-    except (SourceError, OutputError, UnknownRuleSet) as error:
+    except (SourceError, OutputError, UnknownRuleSet, ModelFilesError) as error:
         raise Unusable(f"steward replay: {error}") from error
     text = json.dumps(report.as_dict(), indent=2)
     if args.out is not None:
@@ -87,6 +91,7 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
     from engine.adapters.files import DirectorySink, read_mapping
     from engine.adapters.trainer_thread import ThreadTrainer
     from engine.partitions import partition_factory, rule_library
+    from engine.service.model_files import ModelFiles
     from engine.service.replay import replay
     from engine.service.rule_directories import RuleDirectories
     from engine.warm_up import warm_up
@@ -99,8 +104,9 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
     )
     warm_up(new_partition(0))  # so that the report's seconds are those of the history
     async with AsyncExitStack() as stack:
-        store, archive = await _backing(loaded, stack) if args.redis is not None else (None, None)
+        store, archive, models = await _backing(loaded, stack) if args.redis is not None else (None, None, None)
         library.archive = RuleDirectories(args.rule_sets, archive)
+        library.models.archive = ModelFiles(args.models, models)
         await library.start()  # before a shard in that store begins under it
         sink = DirectorySink(args.out, args.features)
         stack.callback(sink.close)
@@ -110,13 +116,15 @@ async def _replay(args: argparse.Namespace, loaded: "Settings", progress: "Progr
             sink,
             store=store,
             rule_sets=library,
+            models=library.models,
             events_max=batch,
             progress=progress.events,
         )
 
 
-async def _backing(loaded: "Settings", stack: AsyncExitStack) -> "tuple[StateStore, RuleArchive]":
-    """The state store and the archive of rule sets in the Redis of the settings."""
+async def _backing(loaded: "Settings", stack: AsyncExitStack) -> "tuple[StateStore, RuleArchive, ModelArchive]":
+    """The state store and the archives of rule sets and models in the Redis of the settings."""
+    from engine.adapters.redis_models import RedisModels
     from engine.adapters.redis_rules import RedisRules
     from engine.bootstrap import build_redis_options, build_store
 
@@ -125,7 +133,9 @@ async def _backing(loaded: "Settings", stack: AsyncExitStack) -> "tuple[StateSto
     await store.start()
     archive = RedisRules(loaded.redis.url, prefix=loaded.redis.prefix, options=build_redis_options(loaded))
     stack.push_async_callback(archive.close)
-    return store, archive
+    models = RedisModels(loaded.redis.url, prefix=loaded.redis.prefix, options=build_redis_options(loaded))
+    stack.push_async_callback(models.close)
+    return store, archive, models
 
 
 def chunks_of(

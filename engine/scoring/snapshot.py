@@ -143,7 +143,8 @@ def _judged(before: Snapshot, fresh: LabelledRows, job: TrainingJob) -> Floats:
     margin = before.predictor.margins(unpack_inputs(fresh.inputs))
     for weight, evidence in zip(job.evidence, (fresh.plain, fresh.labelled), strict=True):
         margin += weight * bounded(evidence.astype(np.float64))
-    return counted(before.tally, job.boundary_ms - before.boundary_ms, margin, fresh.fraud, fresh.weight)
+    since_ms = max(0, job.boundary_ms - before.boundary_ms)  # what was started with may be of later days
+    return counted(before.tally, since_ms, margin, fresh.fraud, fresh.weight)
 
 
 def made(

@@ -19,6 +19,10 @@ MAGIC: Final = b"BTM1"
 FRAUDS_MIN: Final = 20  # a memory with fewer learns from all rows instead
 KNOWN_MIN: Final = 1_000.0  # payments that have to become known before a memory is refitted
 GROWTH_REFIT: Final = 1.5  # a memory that holds so many times what it was fitted to is refitted out of turn
+SHRUNK_REFIT: Final = 0.5
+"""A memory that holds less than this share of what it was fitted to is not refitted while that fit is still within the
+memory's days: after a start from another history, or a gap in the stream, little would replace much."""
+
 FLOOD_SHARE: Final = 0.5  # of the rows of a memory may be frauds; of more the newest
 SHARE_MIN: Final = 0.001
 ARRAYS_FIXED, ARRAYS_EACH = 2, 6  # of a blob
@@ -169,7 +173,7 @@ class BoostedTrees:
         return Mixture(self.identity, fitted, losses, task.boundary_ms)
 
     def _judged(self, known: Mixture, task: Task) -> NDArray[np.float64]:
-        losses = hedge.fade(known.losses, (task.boundary_ms - known.boundary_ms) / DAY_MS)
+        losses = hedge.fade(known.losses, max(0, task.boundary_ms - known.boundary_ms) / DAY_MS)
         if not task.fresh.n:
             return losses
         margins = known.each(unpack_inputs(task.fresh.inputs))
@@ -213,7 +217,11 @@ def _due(expert: Expert, before: Fitted, known: float, task: Task) -> bool:
     fresh = task.rows.take(task.rows.arrived_ms > before.fitted_ms)
     if float(fresh.weight.sum()) < KNOWN_MIN:
         return False
-    return task.boundary_ms - before.fitted_ms >= expert.every_days * DAY_MS or known >= GROWTH_REFIT * before.known
+    if known >= GROWTH_REFIT * before.known:
+        return True
+    days = (task.boundary_ms - before.fitted_ms) / DAY_MS
+    shrunk = known < SHRUNK_REFIT * before.known
+    return days >= (expert.memory_days if shrunk else expert.every_days)
 
 
 def choose(rows: LabelledRows, expert: Expert, seed: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
