@@ -14,9 +14,9 @@ from engine.core.observers import Observers
 from engine.core.small_state import HEAD_CLOCK
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
-from engine.domain.ops import APPEND, DELETE, KEY_HEAD, unpack
 from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.ruleset import Frame, RuleSet
+from tests.core.stored import Store
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -58,20 +58,6 @@ def event(number: int, kind: str, time_ms: int, customer: int = 0, **fields: Any
     if kind.startswith("payment."):
         body = {"payment_id": f"p{number}", "amount": 10, "currency": "EUR", **body}
     return body
-
-
-class Store(dict[bytes, bytes]):
-    """Applies operations; knows the keys of the head."""
-
-    def take(self, ops: bytes) -> None:
-        for op in unpack(ops):
-            if op.kind == DELETE:
-                self.pop(op.key, None)
-            else:
-                self[op.key] = (self.get(op.key, b"") if op.kind == APPEND else b"") + op.value
-
-    def head(self) -> dict[bytes, bytes]:
-        return {key: value for key, value in self.items() if key.startswith(KEY_HEAD)}
 
 
 @dataclass

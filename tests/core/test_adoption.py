@@ -31,7 +31,7 @@ from tests.core.adoption_world import (
     encoded,
     histories,
 )
-from tests.core.test_partition import Store
+from tests.core.stored import Store, step
 
 TINY = CoreSettings(entities_max=2, customers_max=1)
 
@@ -56,14 +56,7 @@ def stored(records: Sequence[bytes | None], size: int, restart_every: int) -> tu
             if number:  # a batch that is begun and never committed leaves nothing behind
                 partition.missing(partition.decode(records[start:end]))
             partition.restore(store.head())
-        decoded = partition.decode(records[start:end])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, [store.get(key) for key in keys])
-        effects = partition.apply(decoded, lambda index, start=start: {"offset": start + index})
-        store.apply(effects.ops)
-        partition.evict()
-        outputs += effects.outputs
+        outputs += step(partition, store, records[start:end], start).outputs
     return outputs, store
 
 
@@ -239,7 +232,7 @@ def test_a_list_that_is_as_declared_again_leaves_no_key() -> None:
         record = {"type": "control.list", "event_id": "l", "event_time": T0, "name": "blocked", **change}
         decoded = machine.decode([encoded(record)])
         assert machine.missing(decoded) == []
-        store.apply(machine.apply(decoded, source).ops)
+        store.take(machine.apply(decoded, source).ops)
         assert (HEAD_LIST + b"blocked" in store) == ("add" in change)
 
 
@@ -266,7 +259,7 @@ def test_a_detector_stays_where_it_means_the_same_and_else_begins_anew(after: st
         keys = machine.missing(decoded)
         machine.load(keys, [store.get(key) for key in keys])
         effects = machine.apply(decoded, source)
-        store.apply(effects.ops)
+        store.take(effects.ops)
         machine.restore(store.head())
         scores += [json.loads(body)["scores"]["anomaly"] is not None for _, body in effects.decisions]
     assert scores[39] is True

@@ -12,7 +12,7 @@ from engine.generator.stream import generate
 from engine.partitions import core_settings
 from engine.ruleset import RuleSet, compile
 from engine.ruleset.degraded import DegradedRules
-from tests.core.rig import Store
+from tests.core.stored import Store
 
 CORE = core_settings(load({}))
 NOW_MS = 1_800_000_000_000

@@ -13,7 +13,7 @@ from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.ruleset import compile
 from tests.core.label_world import BY, HORIZON, MATURITY, RULES, Oracle, history, records
-from tests.core.test_partition import Store
+from tests.core.stored import Store, step
 
 RULESET = compile({"rules.yaml": RULES})
 CORE = CoreSettings(labels=LabelSettings(MATURITY, HORIZON))
@@ -39,13 +39,7 @@ def stored(values: Sequence[bytes], cuts: Sequence[int], restart_every: int) -> 
         if number % restart_every == 0:
             partition = Partition(RULESET, SMALL, features_out=True)
             partition.restore(store.head())
-        decoded = partition.decode(values[start:end])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, [store.get(key) for key in keys])
-        effects = partition.apply(decoded, lambda index: {"offset": index})
-        store.apply(effects.ops)
-        partition.evict()
+        effects = step(partition, store, values[start:end], start)
         lines += effects.features
         counts.update(effects.labels)
     return lines, counts, store

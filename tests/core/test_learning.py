@@ -21,7 +21,7 @@ from engine.ports.store import Commit
 from engine.ruleset import RuleSet, compile
 from engine.scoring.half_space_trees import HalfSpaceTrees
 from engine.scoring.rank import Rank
-from tests.core.rig import Store
+from tests.core.stored import Store
 
 INPUTS = 3
 EVERY = 7

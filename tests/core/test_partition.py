@@ -12,12 +12,12 @@ import pytest
 
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
-from engine.domain.ops import APPEND, DELETE, KEY_HEAD, unpack
 from engine.generator import Settings, generate
 from engine.resources import rules_directory
 from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.files import read
 from engine.ruleset.ruleset import RuleSet
+from tests.core.stored import Store, step
 
 EVENTS = 4_000
 STREAM = Settings(seed=11, customers=80, rate=4_000.0, fraud_rate=0.05, late_share=0.02, duplicate_share=0.02)
@@ -57,20 +57,6 @@ def run(ruleset: RuleSet, records: list[bytes | None], size: int) -> list[object
     return outputs
 
 
-class Store(dict[bytes, bytes]):
-    """The simplest store there can be."""
-
-    def apply(self, ops: bytes) -> None:
-        for op in unpack(ops):
-            if op.kind == DELETE:
-                self.pop(op.key, None)
-            else:
-                self[op.key] = (self.get(op.key, b"") if op.kind == APPEND else b"") + op.value
-
-    def head(self) -> dict[bytes, bytes]:
-        return {key: value for key, value in self.items() if key.startswith(KEY_HEAD)}
-
-
 def run_backed(ruleset: RuleSet, records: list[bytes | None], size: int, restart_every: int) -> list[object]:
     """Against a store, with a cold restart every so many batches and a small cache."""
     store, outputs = Store(), []
@@ -79,14 +65,7 @@ def run_backed(ruleset: RuleSet, records: list[bytes | None], size: int, restart
         if batch % restart_every == 0:
             partition = Partition(ruleset, CoreSettings(entities_max=50, customers_max=50))
             partition.restore(store.head())
-        decoded = partition.decode(records[start : start + size])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, [store.get(key) for key in keys])
-        effects = partition.apply(decoded, lambda i, start=start: source(start + i))
-        store.apply(effects.ops)
-        partition.evict()
-        outputs += effects.outputs
+        outputs += step(partition, store, records[start : start + size], start).outputs
     return outputs
 
 

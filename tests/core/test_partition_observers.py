@@ -16,7 +16,8 @@ from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.files import read
 from engine.ruleset.ruleset import RuleSet
 from tests.core.rig import DAY, HOUR, MINUTE, event
-from tests.core.test_partition import STREAM, Store
+from tests.core.stored import Store, step
+from tests.core.test_partition import STREAM
 
 START = 1_760_000_000_000
 WATCHING = """
@@ -73,14 +74,7 @@ def stored(ruleset: RuleSet, records: Sequence[bytes | None], size: int, restart
         if number % restart_every == 0:
             partition = Partition(ruleset, CoreSettings(entities_max=50, customers_max=50))
             partition.restore(store.head())
-        decoded = partition.decode(records[start:end])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, [store.get(key) for key in keys])
-        effects = partition.apply(decoded, lambda i, start=start: {"offset": start + i})
-        store.apply(effects.ops)
-        partition.evict()
-        outputs += effects.outputs
+        outputs += step(partition, store, records[start:end], start).outputs
     return outputs
 
 
