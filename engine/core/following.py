@@ -85,7 +85,7 @@ class Following:
 
     def tick(self, now: int, effects: Effects) -> list[Output]:
         """The clock has come to `now` without an event."""
-        fired = self._fire(self._timers.take(now), [now], effects)
+        fired = self._fire(self._timers.take(now, WATCH_ENDS), [now], effects)
         return list(chain.from_iterable(outputs for *_, outputs in fired))
 
     def take_in(
@@ -94,7 +94,7 @@ class Following:
         """Take in the rows of a batch; `clock` is where it stands after each. Returns alerts with the row they stand
         before, in order."""
         ends: dict[int, list[Timer]] = {}
-        for timer in self._timers.take(int(clock[-1])):
+        for timer in self._timers.take(int(clock[-1]), WATCH_ENDS):
             ends.setdefault(hashes(timer.owner)[0], []).append(timer)
         fired: list[Fired] = []
         for follower in followers:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.decisions import DecisionWriter, Weights
+from engine.core.decisions import DecisionWriter, Weights, blend
 from engine.core.effects import Effects, Output
 from engine.core.fraud_reasons import fraud_reasons
 from engine.core.identities import identities
@@ -18,6 +18,7 @@ from engine.core.models import Models, Scored
 from engine.core.snoozes import Snoozes
 from engine.core.warming import Warming
 from engine.domain.rates import Rates
+from engine.engagement.ledger.ledger import REFUSED
 from engine.features.columns import Columns
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
@@ -67,6 +68,7 @@ class Judge:
         self.ruleset = ruleset
         self.models = models
         self._writer = DecisionWriter(ruleset, weights)
+        self._weights = weights
 
     def score(self, columns: Columns, values: Matrix) -> Scored:
         """What the models say of decisions, learning as they go."""
@@ -104,6 +106,19 @@ class Judge:
                 effects.explanations[place] = _encode(told)
         why = {int(at): fraud_reasons(self.models, scored, int(at)) for at in np.flatnonzero(verdicts.outcome)}
         return self._writer.write(frame, verdicts, why, degraded, places, effects, self.models.version, rows.seen)
+
+    def doubts(self, frame: Frame, verdicts: Verdicts, judged: NDArray[np.intp]) -> dict[int, int]:
+        """Those of the events `judged` that are not approved: the blended risk in hundredths, 1 to 100, or `REFUSED`
+        where they are declined."""
+        some = np.flatnonzero(verdicts.outcome)
+        if not len(some):
+            return {}
+        nothing = np.full(len(verdicts.outcome), np.nan)
+        scores = [known if known is not None else nothing for known in (frame.score_anomaly, frame.score_fraud)]
+        risks = blend(verdicts.points[some], scores[0][some], scores[1][some], self._weights)
+        whole = np.maximum(1, np.rint(100 * risks)).astype(np.int64)
+        found = np.where(verdicts.outcome[some] == _DECLINE, REFUSED, whole)
+        return dict(zip(judged[some].tolist(), found.tolist(), strict=True))
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:
         """How often each rule hit, for metrics."""
@@ -144,9 +159,10 @@ def decide(ruleset: RuleSet, hits: Hits, columns: Columns, snoozes: Snoozes) -> 
     return ruleset.decide(Hits(hits.matrix, hits.canaries, snoozed) if snoozed else hits)
 
 
-def declined(verdicts: Verdicts, judged: NDArray[np.intp]) -> set[int]:
-    """Those of the events `judged` that are to be declined."""
-    return set(judged[verdicts.outcome == _DECLINE].tolist())
+def declined(verdicts: Verdicts) -> NDArray[np.bool_]:
+    """Which of the events are to be declined."""
+    found: NDArray[np.bool_] = verdicts.outcome == _DECLINE
+    return found
 
 
 def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame | None) -> Frame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.core.clock import ShardClock
 from engine.core.cooldowns import Cooldowns
 from engine.core.effects import Effects, Output
-from engine.core.following import Follower, Following
+from engine.core.following import WATCH_ENDS, Follower, Following
 from engine.core.seen import Seen, Snoozed, raised
 from engine.core.timers import NO_TIMER, Timers
 from engine.core.watches import Watches, hashes
@@ -36,6 +36,9 @@ class Observers:
         clock: of the shard. Ticks move it here; events have moved it before they come here.
         backed: a state store stands behind.
         lateness_ms: the allowed lateness.
+
+    Attributes:
+        timers: of the shard; those of other kinds are their owners' to take, before these rows come here.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Observers:
     ) -> None:
         self._late = lateness_ms
         self._clock = clock
-        self._timers = Timers(backed=backed, stored=head.get(HEAD_TIMERS, b""))
+        self.timers = self._timers = Timers(backed=backed, stored=head.get(HEAD_TIMERS, b""))
         self._cooldowns = Cooldowns(head.get(HEAD_COOLDOWNS, b""))
         self._watches = Watches(backed=backed)
         self._following = Following(self._timers, self._watches, lateness_ms)
@@ -89,7 +92,7 @@ class Observers:
         return self._ending()
 
     def _ending(self) -> list[bytes]:
-        ending = dict.fromkeys(timer.owner for timer in self._timers.due(self._reach))
+        ending = dict.fromkeys(timer.owner for timer in self._timers.due(self._reach) if timer.kind == WATCH_ENDS)
         return [key for of in ending for key in self._watches.missing(*_one(hashes(of)))]
 
     def evict(self, watches_max: int) -> None:

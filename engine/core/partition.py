@@ -19,17 +19,17 @@ from engine.core.damage import faults
 from engine.core.dead_letters import dead_letters
 from engine.core.decode import Decoded, Decoder
 from engine.core.effects import Effects, Output
+from engine.core.engagement import Engagement
 from engine.core.instants import parse_time
 from engine.core.label_desk import LabelDesk
 from engine.core.models import Models
 from engine.core.observers import Observers
-from engine.core.rewards import Rewards
 from engine.core.settings import CoreSettings
 from engine.core.small_state import SmallState
 from engine.core.stages import Stages, Stretch
 from engine.core.stretches import cut, hours
 from engine.domain.events import ControlTick
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE
+from engine.domain.ops import KEY_ADMISSION, KEY_FEATURE
 from engine.domain.trainer import Trainer
 from engine.ruleset.ruleset import RuleSet
 
@@ -128,9 +128,18 @@ class Partition:
         self._decoder = Decoder(self._small.rates)
         self._force.restore(head)
         self._admission = Admission(settings.admission, backed=self._backed)
-        self._rewards = Rewards(settings.earn, backed=self._backed)
         lateness_ms = settings.admission.lateness_ms
         self._observers = Observers(self.ruleset, head, self._clock, backed=self._backed, lateness_ms=lateness_ms)
+        self._engagement = Engagement(
+            self.ruleset,
+            settings,
+            self._small.rates,
+            head,
+            self._clock,
+            self._observers.timers,
+            shard=(self.shard, self._force.shards),
+            backed=self._backed,
+        )
         self._desk = LabelDesk(
             settings.labels,
             head,
@@ -142,7 +151,7 @@ class Partition:
         self._tell_desk()
         self._stages = Stages(
             self._force,
-            self._rewards,
+            self._engagement,
             self._observers,
             self._desk,
             shard=self.shard,
@@ -182,8 +191,8 @@ class Partition:
         keys = [
             *self._admission.missing(columns),
             *self._force.features.missing(columns),
-            *self._rewards.missing(columns),
             *self._observers.missing(columns, reach),
+            *self._engagement.missing(columns, decoded.controls, reach),
         ]
         wanted = self._desk.missing(columns, reach)
         return keys + (wanted or self._touched())
@@ -198,14 +207,13 @@ class Partition:
         rooms: tuple[tuple[bytes, Callable[[list[bytes], list[bytes | None]], None]], ...] = (
             (KEY_ADMISSION, lambda names, held: self._admission.load(names, held, self._first)),
             (KEY_FEATURE, self._force.features.load),
-            (KEY_CUSTOMER, self._rewards.load),
         )
         for prefix, load in rooms:
             picked = [i for i, key in enumerate(keys) if key[:1] == prefix]
             if picked:
                 load([keys[i] for i in picked], [values[i] for i in picked])
         further = self._touched() if self._desk.load(keys, values) else []
-        return further + self._observers.load(keys, values)
+        return further + self._observers.load(keys, values) + self._engagement.load(keys, values)
 
     def _touched(self) -> list[bytes]:
         """State keys that the label rows need which the batch may come to make, once their cases are known."""
@@ -221,7 +229,7 @@ class Partition:
         """Bound what is held in memory. After a commit, never between `missing` and `apply`."""
         self._admission.evict(self._settings.customers_max)
         self._force.features.evict(self._settings.entities_max)
-        self._rewards.evict(self._settings.customers_max)
+        self._engagement.evict(self._settings.customers_max)
         self._observers.evict(self._settings.customers_max)
 
     def apply(
@@ -255,7 +263,8 @@ class Partition:
         effects.duplicates = decoded.index[admitted.duplicate].tolist()
         effects.accepted = columns.n + len(decoded.controls) - len(adopted.rejects)
         effects.late = int(np.count_nonzero(columns.late))
-        parts = self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
+        parts = self._engagement.controls(decoded.controls, self._clock.now)
+        parts += self._observers.tick(_ticks(decoded), effects) + dead_letters(rejects, source) + adopted.outputs
         parts += [(0, output) for output in self._faults()]
         self.probe("admit")
         if columns.n:
@@ -267,7 +276,7 @@ class Partition:
                 parts += self._stages.run(batch.part(start, end), ops, effects)
         parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
         effects.outputs = [output for _, output in parts]
-        ops += [*self._observers.flush(), *self._desk.flush()]
+        ops += [*self._engagement.flush(), *self._observers.flush(), *self._desk.flush()]
         effects.labels, self._desk.counts = self._desk.counts, Counter()
         effects.learning = self.models.learning(self._clock.now)
         effects.models = self.models.untold()
@@ -285,6 +294,7 @@ class Partition:
             self._adopted = decoded, self._force.adopt(decoded.controls)
             if self.ruleset is not before:
                 self._observers.adopt(self.ruleset)
+                self._engagement.adopt(self.ruleset)
                 self._tell_desk()
         return self._adopted[1]
 

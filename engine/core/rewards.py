@@ -49,9 +49,17 @@ def account_key(customer_id: str) -> bytes:
 
 def ledger_rows(columns: Columns) -> list[int]:
     """Rows that may move a ledger: settlements, refunds, chargebacks."""
+    return _rows_of(columns, _SETTLED, _REFUNDED, _CHARGEBACK)
+
+
+def reversal_rows(columns: Columns) -> list[int]:
+    """Rows that may take back what was granted: refunds, chargebacks."""
+    return _rows_of(columns, _REFUNDED, _CHARGEBACK)
+
+
+def _rows_of(columns: Columns, *types: int) -> list[int]:
     kind = columns.string("type")
-    moves = (kind == np.uint64(_SETTLED)) | (kind == np.uint64(_REFUNDED)) | (kind == np.uint64(_CHARGEBACK))
-    rows: list[int] = np.flatnonzero(moves).tolist()
+    rows: list[int] = np.flatnonzero(np.logical_or.reduce([kind == np.uint64(one) for one in types])).tolist()
     return rows
 
 
@@ -68,11 +76,11 @@ class Rewards:
         self._backed = backed
         self._accounts: dict[bytes, Account] = {}
 
-    def missing(self, columns: Columns) -> list[bytes]:
-        """Keys of accounts that this batch needs and memory does not hold."""
+    def missing(self, columns: Columns, rows: Sequence[int]) -> list[bytes]:
+        """Keys of accounts that rows of this batch need and memory does not hold."""
         if not self._backed:
             return []
-        wanted = dict.fromkeys(account_key(columns.events[row].customer_id) for row in ledger_rows(columns))
+        wanted = dict.fromkeys(account_key(columns.events[row].customer_id) for row in rows)
         return [key for key in wanted if key not in self._accounts]
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:

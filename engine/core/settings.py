@@ -13,6 +13,15 @@ from engine.scoring.fraud_model import LearnerSettings
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignSettings:
+    """`holdout`: share of customers who get no campaign at all, to compare with, 0 to 1; 0 for none. `salt`: of the
+    draw; another one holds out others."""
+
+    holdout: float = 0.0
+    salt: str = "steward"
+
+
+@dataclass(frozen=True, slots=True)
 class CoreSettings:
     """Settings of the pure core; the same settings, rule set and records give the same outputs.
 
@@ -23,6 +32,7 @@ class CoreSettings:
         rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
         clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
         labels: when payments count as legitimate, how long labels are waited for, which chargebacks are fraud.
+        campaigns: holdouts of campaigns.
         learning: how fraud models learn; learner and seed are the rule set's.
         anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. An anomaly score is no
             probability, so it only nudges; a rule that names `score.anomaly` decides.
@@ -38,6 +48,7 @@ class CoreSettings:
     earn: BaseEarnSettings = field(default_factory=BaseEarnSettings)
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     clock_jump_ms: int = 8 * 86_400_000
+    campaigns: CampaignSettings = field(default_factory=CampaignSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     learning: LearnerSettings = field(default_factory=LearnerSettings)
     anomaly_weight: float = 0.2

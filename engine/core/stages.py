@@ -11,13 +11,13 @@ from engine.core.adoption import InForce
 from engine.core.clock import UNSET
 from engine.core.drift_alerts import drift_alert
 from engine.core.effects import Effects, Output
+from engine.core.engagement import Engagement
 from engine.core.judging import Rows, declined, seen_by
 from engine.core.known import Known
 from engine.core.label_desk import Decided, LabelDesk
 from engine.core.models import Models
 from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
-from engine.core.rewards import Rewards, ledger_rows
 from engine.core.stretches import STRETCH_MS
 from engine.core.wanted import Wanted
 from engine.domain.rates import Rates
@@ -74,7 +74,7 @@ class Stages:
 
     Args:
         force: what is in force.
-        rewards, observers, desk: of the shard.
+        engagement, observers, desk: of the shard.
         shard: its number.
         features_out: also render every declared feature of every event.
         probe: told the name of each stage as it ends.
@@ -83,7 +83,7 @@ class Stages:
     def __init__(
         self,
         force: InForce,
-        rewards: Rewards,
+        engagement: Engagement,
         observers: Observers,
         desk: LabelDesk,
         *,
@@ -92,7 +92,7 @@ class Stages:
         probe: Callable[[str], None],
     ) -> None:
         self._force = force
-        self._rewards = rewards
+        self._engagement = engagement
         self._observers = observers
         self._desk = desk
         self._shard = shard
@@ -108,6 +108,7 @@ class Stages:
         known, alarms = self._begin(int(stretch.labels_ms[0]))
         event_id, place = stretch.columns.events[0].event_id, stretch.positions[0]
         parts: Parts = [(place, drift_alert(alarm, self._shard, event_id)) for alarm in alarms]
+        parts += [(place, output) for output in self._engagement.begin(int(stretch.labels_ms[0]))]
         for start, end in pairwise([0, *self._desk.cuts(stretch.columns), stretch.columns.n]):
             part = stretch.part(start, end)
             arrived = self._desk.arrive(part.columns, part.labels_ms)
@@ -165,12 +166,10 @@ class Stages:
             columns, matrix, stretch.masked, positions, lists, stretch.rates, stretch.explain,
             force.features.shared_rows(),
         )  # fmt: skip
-        parts, refused, judged = self._judge(rows, stretch.labels_ms, effects)
-        # In row order, whatever the batch: a payment that settled before it was declined has earned.
-        for row in sorted({*refused, *ledger_rows(columns)}):
-            moved, outputs = self._rewards.move(columns, row, declined=row in refused)
-            ops.append(moved)
-            parts += [(positions[row], output) for output in outputs]
+        parts, doubts, judged = self._judge(rows, stretch.labels_ms, effects)
+        parts += self._engagement.rows(
+            columns, stretch.clock, positions, doubts, lambda some: seen_by(force.ruleset, rows, some, judged), ops
+        )
         self._probe("engage")
         before, after = self._observers.observe(
             columns,
@@ -194,13 +193,13 @@ class Stages:
 
     def _judge(
         self, rows: Rows, labels_ms: NDArray[np.int64], effects: Effects
-    ) -> tuple[Parts, set[int], Frame | None]:
-        """Score and decide the rows that carry a decision. Returns their outputs, the rows that were declined, and what
-        the rules saw; None where there is no such row."""
+    ) -> tuple[Parts, dict[int, int], Frame | None]:
+        """Score and decide the rows that carry a decision. Returns their outputs, the rows that were not approved and
+        how risky they looked, and what the rules saw; None where there is no such row."""
         force, columns = self._force, rows.columns
         judged = np.flatnonzero(columns.decides)
         if len(judged) == 0:
-            return [], set(), None
+            return [], {}, None
         everything = len(judged) == columns.n
         picked = columns if everything else columns.take(judged)
         values = rows.matrix if everything else rows.matrix[:, judged]
@@ -213,7 +212,7 @@ class Stages:
         verdicts = force.judge.verdicts(frame, force.snoozes)
         self._probe("rules")
         parts = force.judge.write(frame, verdicts, scored, judged, rows, force.warming, effects)
-        refused = declined(verdicts, judged)
-        self._desk.keep(Decided(picked, judged, np.isin(judged, list(refused)), scored), columns, labels_ms)
+        doubts = force.judge.doubts(frame, verdicts, judged)
+        self._desk.keep(Decided(picked, judged, declined(verdicts), scored), columns, labels_ms)
         self._probe("decide")
-        return parts, refused, frame
+        return parts, doubts, frame

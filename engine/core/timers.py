@@ -117,11 +117,15 @@ class Timers:
         if bucket in self._held:
             heapq.heappush(self._heap, timer)
 
-    def take(self, up_to_ms: int) -> list[Timer]:
-        """Take the timers that are due by then out of memory, in order: they fire."""
-        found = []
+    def take(self, up_to_ms: int, kind: int | None = None) -> list[Timer]:
+        """Take the timers, of one kind only where it is given, that are due by then out of memory, in order: they fire."""
+        found: list[Timer] = []
+        others: list[Timer] = []
         while self._heap and self._heap[0].due_ms <= up_to_ms:
-            found.append(heapq.heappop(self._heap))
+            timer = heapq.heappop(self._heap)
+            (found if kind in (None, timer.kind) else others).append(timer)
+        for timer in others:
+            heapq.heappush(self._heap, timer)
         for bucket, fired in Counter([timer.due_ms // BUCKET_MS for timer in found]).items():
             self._left[bucket] -= fired
             if not self._left[bucket]:

@@ -169,6 +169,18 @@ class Customer:
         """Consent is given or withdrawn, purpose by purpose."""
         self.consent = dict(sorted({**self.consent, **consent}.items())[:FORGET_CONSENTS])
 
+    def unrank(self, population: Population) -> None:
+        """Count this customer no more."""
+        ranks = population.recency, population.frequency, population.money
+        for rank, old in zip(ranks, self.ranked or (), strict=False):
+            rank.move(old, None)
+        self.ranked = None
+
+    def become(self, other: "Customer") -> None:
+        """Be another customer from now on: all of this one is forgotten."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
     # What follows
 
     def facts(self, now_ms: int, population: Population) -> Facts:

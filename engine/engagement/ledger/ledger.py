@@ -89,7 +89,7 @@ class Ledger:
 
     def settle(self, payment: int, minor: int, now: int) -> bool:
         """A payment has settled. False where it had before. Grants of it come next, then `reclaim`."""
-        entry = self.payments.get(payment, Payment())
+        entry = self._entry(payment, now)
         if entry.settled or payment in self.done or (entry.blocked and _old(entry, now)):
             return False
         self._know(payment, replace(entry, seen_ms=now), settled=minor)
@@ -121,7 +121,7 @@ class Ledger:
         if entry is None or not entry.settled or not entry.refunded:
             return []
         moved: list[Movement] = []
-        for number in self._earned.get(payment, ()):
+        for number in sorted(self._earned.get(payment, ())):
             lot = self.lots[number]
             if lot.closed and _old(entry, now):
                 continue  # it may have been forgotten
@@ -287,7 +287,7 @@ class Ledger:
         if reference in self.done:
             return []
         self._note(DONE, reference)
-        entry = self.payments.get(payment, Payment(seen_ms=now))
+        entry = self._entry(payment, now)
         self._know(payment, entry, refunded=refunded(entry))
         return self.reclaim(payment, now, reference)
 
@@ -324,6 +324,13 @@ class Ledger:
         movement = Movement(op, number, self.lots[number].moves + 1, amount, now, reference)
         self._note(MOVED, *movement)
         return movement
+
+    def _entry(self, payment: int, now: int) -> Payment:
+        """What is known of a payment; nothing of one that was heard of before the horizon and never settled."""
+        entry = self.payments.get(payment)
+        if entry is None or (_old(entry, now) and not (entry.settled or entry.blocked)):
+            return Payment(seen_ms=now)
+        return entry
 
     def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
         entry = replace(entry, **changed)  # type: ignore[arg-type]
@@ -375,7 +382,9 @@ class Ledger:
         heappush(self._timeline, (lot.terms.available_ms, number))
 
     def _judged(self, payment: int, risk: int, now: int) -> None:
-        entry = self.payments.get(payment) or Payment(seen_ms=now)
+        entry = self._entry(payment, now)
+        if payment in self.done or ((entry.settled or entry.blocked) and _old(entry, now)):
+            return  # it is over, and may have been forgotten
         self.payments[payment] = replace(entry, blocked=True) if risk == REFUSED else replace(entry, risk=risk)
 
     def _redeemed(self, redemption: int, now: int, parts: dict[int, int]) -> None:

@@ -13,11 +13,13 @@ from engine.ruleset.campaigns.model import Campaign
 
 @dataclass(slots=True)
 class Budget:
-    """`lease`: what this shard may give; `reserved`: promised, but may still be taken back; `spent`: gone."""
+    """`lease`: what this shard may give; `reserved`: promised, but may still be taken back; `spent`: gone. `part`: what
+    the campaign's file gave of the lease; the rest was moved here."""
 
     lease: int = 0
     reserved: int = 0
     spent: int = 0
+    part: int = 0
 
     @property
     def left(self) -> int:
@@ -32,11 +34,15 @@ class Budgets:
     of: dict[str, Budget] = field(default_factory=dict)
 
     def adopt(self, campaigns: list[Campaign], shard: int, shards: int) -> None:
-        """Give each campaign with a budget this shard's part, once; the first shards get what does not divide."""
+        """Give each campaign with a budget this shard's part; the first shards get what does not divide. Where the
+        file has another budget than before, the lease changes by the difference; what is promised stays promised."""
         for campaign in campaigns:
             if campaign.budget is not None:
                 whole, rest = divmod(campaign.budget.minor, shards)
-                self.of.setdefault(key_of(campaign), Budget(whole + (shard < rest)))
+                budget = self.of.setdefault(key_of(campaign), Budget())
+                part = whole + (shard < rest)
+                budget.lease += part - budget.part
+                budget.part = part
 
     def reserve(self, campaign: Campaign, minor: int) -> bool:
         """Promise so much. False, and nothing is promised, where it is not there."""
@@ -71,7 +77,7 @@ class Budgets:
 
     def dump(self) -> Any:
         """As stored."""
-        return {key: (b.lease, b.reserved, b.spent) for key, b in self.of.items()}
+        return {key: (b.lease, b.reserved, b.spent, b.part) for key, b in self.of.items()}
 
     @classmethod
     def load(cls, stored: Any) -> "Budgets":

@@ -4,6 +4,7 @@ In force, condition, payment not refused, consent, silence after a bad answer, o
 The first that says no ends it. What is granted carries its business key, so a repeat grants nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import add_months, next_minute, period, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries, lot_number
-from engine.engagement.ledger.lots import KINDS, Terms
+from engine.engagement.ledger.lots import ACTIVATE, KINDS, REVERSE_PENDING, Movement, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offers import Open
@@ -23,8 +24,8 @@ from engine.ruleset.campaigns.conditions import Conditions, units
 from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.row import Row
 
-RISKY: Final = 50
-"""Hundredths of risk from which a payment's rewards are held twice as long."""
+DOUBTED_HOLD: Final = 2
+"""Times the hold, for payments that were not simply approved."""
 TRUSTED_DAYS: Final = 365
 TRUSTED_HOLD: Final = 0.5
 """Of the hold, for customers of a year who never had a chargeback."""
@@ -73,6 +74,15 @@ class Granting:
     conditions: Conditions
     rules: Rules = field(default_factory=Rules)
     budgets: Budgets = field(default_factory=Budgets)
+    _known: dict[str, Campaign] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Know campaigns by what lots and offers name."""
+        self._known = {key_of(campaign): campaign for campaign in self.campaigns}
+
+    def of(self, key: str) -> Campaign | None:
+        """The campaign of an id and version, None where it is not in force."""
+        return self._known.get(key)
 
     def grant(self, customer_id: str, customer: Customer, due: Due) -> list[Made]:
         """What a campaign gives a customer now: entries or an offer, or nothing."""
@@ -98,6 +108,22 @@ class Granting:
             _draw(self.rules.salt, "all", customer_id) < self.rules.holdout
             or _draw(self.rules.salt, key_of(campaign), customer_id) < campaign.holdout
         )
+
+    def moved(self, customer: Customer, moved: Sequence[Movement]) -> None:
+        """Movements of lots settle what was promised of budgets: what becomes active is spent, what is taken back
+        before that can be promised again."""
+        for movement in moved if self.budgets.of else ():
+            settle = _SETTLES.get(movement.op)
+            if settle is not None:
+                terms = customer.ledger.lots[movement.lot].terms
+                key = f"{terms.campaign}:{terms.version}"
+                settle(self.budgets, key, self._cost(self._known.get(key), movement.amount))
+
+    def _cost(self, campaign: Campaign | None, units: int) -> int:
+        """What so many units of a campaign's reward cost its budget; 0 where it has none, or is not in force."""
+        if campaign is None or campaign.budget is None or campaign.reward is None:
+            return 0
+        return units * self._worth(campaign) if campaign.reward.kind == "coupon" else units
 
     def exponent_of(self, currency: str) -> int:
         """Of a currency, the base currency's where it is not known."""
@@ -129,7 +155,7 @@ class Granting:
         assert reward is not None
         exponent = self.exponent_of(reward.currency)
         whole = units(reward, amount, exponent)
-        cost = whole if campaign.budget is not None and reward.kind != "coupon" else self._worth(campaign)
+        cost = self._cost(campaign, whole)
         if whole <= 0 or not self.budgets.reserve(campaign, cost):
             return []
         terms = Terms(
@@ -170,8 +196,8 @@ class Granting:
         offer_id = output_id("offer", key_of(campaign), customer_id, f"{number:016x}", spec.id)
         one = Open(offer_id, campaign.id, campaign.version, spec.id, send_ms, send_ms + spec.expires_ms, due.payment,
                    campaign.consent, 0 if held else cost, held)  # fmt: skip
-        if not held:
-            customer.offers.issue(one)
+        for old in customer.offers.issue(one) if not held else ():
+            self.budgets.release(f"{old.campaign}:{old.version}", old.minor)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         return [(due.at_ms, offer_of(one, spec, customer_id, "issued", propensity, held, why))]
 
@@ -189,8 +215,8 @@ class Granting:
     def _hold(self, campaign: Campaign, customer: Customer, due: Due) -> int:
         """How long a reward is held: longer for a risky payment, shorter for a trusted customer."""
         payment = customer.ledger.payments.get(due.payment)
-        if payment is not None and payment.risk >= RISKY:
-            return 2 * campaign.hold_ms
+        if payment is not None and payment.risk:
+            return DOUBTED_HOLD * campaign.hold_ms
         tenure = (due.at_ms - customer.registered_ms) / 86_400_000
         trusted = customer.registered_ms > 0 and tenure >= TRUSTED_DAYS and customer.states.of("lifecycle") == "loyal"
         return int(campaign.hold_ms * TRUSTED_HOLD) if trusted else campaign.hold_ms
@@ -224,6 +250,9 @@ def offer_of(
         holdout=held,
         why=why,
     )
+
+
+_SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 
 
 def _occasion(campaign: Campaign, customer: Customer, due: Due) -> str:

@@ -24,6 +24,7 @@ class Happening:
         currency, method, category: as in the event, "" where missing.
         reference: hash of the refund or redemption; 0 for none.
         outcome: of the decision on it, "" where it carries none; score: blended, 0 to 1.
+        consent: by purpose, as the event has it; None where it has none.
     """
 
     event_id: str
@@ -40,6 +41,7 @@ class Happening:
     reference: int = 0
     outcome: str = ""
     score: float = 0.0
+    consent: dict[str, bool] | None = None
 
 
 def row_of_nothing(rows: int, time_ms: int) -> Row:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from engine.domain.fields import NUMBER_INDEX
 from engine.domain.ids import output_id
-from engine.domain.outputs import Lifecycle
+from engine.domain.outputs import Alert, Lifecycle, Reason
 from engine.domain.times import rfc3339
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
@@ -19,11 +19,11 @@ from engine.engagement.customer.names import value_of
 from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
-from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.occasions import next_occasion
 from engine.engagement.marketing.offers import Open
+from engine.ruleset.campaigns.model import OfferSpec
 from engine.ruleset.row import Row
 
 TIMER: Final = "timer"
@@ -49,7 +49,7 @@ class Marketing:
     features: int = 0
     refused: int = 0
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
-    _transitions: dict[tuple[str, str], list[int]] = field(init=False, default_factory=dict)
+    _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
     _timers: list[int] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,8 +57,8 @@ class Marketing:
         for place, campaign in enumerate(self.granting.campaigns):
             for name in campaign.trigger.events:
                 self._events.setdefault(name, []).append(place)
-            for state in campaign.trigger.to:
-                self._transitions.setdefault((campaign.trigger.dimension, state), []).append(place)
+            for step in campaign.trigger.steps:
+                self._transitions.setdefault((campaign.trigger.dimension, *step), []).append(place)
             if campaign.trigger.timer:
                 self._timers.append(place)
 
@@ -118,15 +118,21 @@ class Marketing:
         if happening.outcome == "decline":
             customer.ledger.block(happening.payment, happening.time_ms)
         elif happening.outcome != "approve":
-            customer.ledger.suspect(happening.payment, round(FULL_RISK * happening.score), happening.time_ms)
+            risk = max(1, round(FULL_RISK * happening.score))
+            customer.ledger.suspect(happening.payment, risk, happening.time_ms)
 
     def _settled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
-        if not customer.ledger.settle(happening.payment, happening.minor, happening.time_ms):
+        now = max(customer.clock_ms, happening.time_ms)
+        if not customer.ledger.settle(happening.payment, happening.minor, now):
             return None
         second = happening.time_ms // SECOND_MS * SECOND_MS
         paid = Paid(second, happening.payment, happening.base_minor, 0, happening.method, happening.category,
                     happening.currency)  # fmt: skip
         made = customer.pay(paid, self.population)
+        entry = customer.ledger.payments[happening.payment]
+        if entry.refunded:  # before it settled
+            back = happening.base_minor * min(entry.refunded, entry.settled) // entry.settled
+            made += customer.refund(happening.payment, back, now, self.population)
         return self._transitions_of(customer_id, customer, made, happening.event_id)
 
     def _given_back(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
@@ -146,13 +152,18 @@ class Marketing:
 
     def _labelled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """A payment turned out to be fraud: all it earned is taken back."""
-        entry = customer.ledger.payments.get(happening.payment)
-        if happening.row.text("label") != "fraud" or entry is None:
+        if happening.row.text("label") != "fraud":
             return []
-        now = max(customer.clock_ms, happening.time_ms)
-        customer.ledger.block(happening.payment, now)
-        moved = customer.ledger.charge_back(happening.payment, happening.reference, entry.settled, now)
-        return self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
+        now, ledger = max(customer.clock_ms, happening.time_ms), customer.ledger
+        entry = ledger.payments.get(happening.payment)
+        if entry is None and happening.payment in ledger.done:
+            return []  # long over
+        ledger.block(happening.payment, now)
+        settled = ledger.payments[happening.payment].settled
+        moved = ledger.charge_back(happening.payment, happening.reference, settled, now) if settled else []
+        made = self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
+        about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
+        return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         text = happening.row.text
@@ -161,7 +172,20 @@ class Marketing:
         customer.country = text("country") or customer.country
         customer.birth = text("birth_date") or customer.birth
         customer.referrer = text("referrer_id") or customer.referrer
-        return []
+        if not happening.consent:
+            return []
+        return self.consented(customer_id, customer, happening.consent, max(customer.clock_ms, happening.time_ms))
+
+    def _erased(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        """The customer leaves: offers are withdrawn, what is left is taken back, and of all that was known only
+        business keys and debts stay, under the digest of the id."""
+        now, why = max(customer.clock_ms, happening.time_ms), "the account was erased"
+        made = self._withdraw(customer_id, customer, customer.offers.unsent(), now, why)
+        made += self._entries(customer_id, customer, customer.ledger.close(now), _cause(happening, why))
+        customer.unrank(self.population)
+        customer.become(Customer(ledger=customer.ledger.keys_only(), clock_ms=customer.clock_ms,
+                                 timer_ms=customer.timer_ms))  # fmt: skip
+        return made
 
     def _answered(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         kind, score = happening.row.text("kind"), happening.row.numbers[_SCORE]
@@ -169,7 +193,9 @@ class Marketing:
             now = max(customer.clock_ms, happening.time_ms)
             if customer.answer(kind, score, now):
                 muted = [one for one in customer.offers.unsent() if one.purpose]
-                return self._withdraw(customer_id, customer, muted, now, "a bad answer: marketing is silent")
+                why = "a bad answer: marketing is silent"
+                return [(now, service_case(customer_id, happening, kind, score)),
+                        *self._withdraw(customer_id, customer, muted, now, why)]  # fmt: skip
         return []
 
     def consented(self, customer_id: str, customer: Customer, consent: dict[str, bool], now_ms: int) -> list[Made]:
@@ -221,17 +247,19 @@ class Marketing:
             made.append((one.at_ms, moved))
             row = self._row(customer, one.at_ms)
             occasion = f"{one.dimension}:{one.end}:{one.at_ms}"
-            places = self._transitions.get((one.dimension, one.end), ())
+            places = self._transitions.get((one.dimension, one.start, one.end), ())
             made += self._run(customer_id, customer, [Due(p, one.at_ms, event_id, occasion, row) for p in places])
         return made
 
     def _send(self, customer_id: str, customer: Customer, at_ms: int) -> list[Made]:
         """Look once more at offers whose time has come: those whose ground is gone are withdrawn, the rest go out."""
         made: list[Made] = []
+        for one in customer.offers.over(at_ms):
+            self.granting.budgets.release(f"{one.campaign}:{one.version}", one.minor)
         for one in customer.offers.due(at_ms):
             if one.purpose and (not customer.consent.get(one.purpose) or customer.muted(at_ms)):
                 made += self._withdraw(customer_id, customer, [one], at_ms, "no consent at the time to send")
-            elif one.payment and customer.ledger.payments[one.payment].blocked:
+            elif one.payment in customer.ledger.payments and customer.ledger.payments[one.payment].blocked:
                 made += self._withdraw(customer_id, customer, [one], at_ms, "its payment was refused")
             else:
                 customer.offers.sent(one)
@@ -242,13 +270,15 @@ class Marketing:
         for one in some:
             customer.offers.take(one.offer_id)
             self.granting.budgets.release(f"{one.campaign}:{one.version}", one.minor)
-            campaign = next((c for c in self.granting.campaigns if key_of(c) == f"{one.campaign}:{one.version}"), None)
-            spec = next((s for s in campaign.offers if s.id == one.spec), None) if campaign is not None else None
-            if spec is not None:
-                made.append((at_ms, offer_of(one, spec, customer_id, "withdrawn", None, False, why)))
+            campaign = self.granting.of(f"{one.campaign}:{one.version}")
+            specs = campaign.offers if campaign is not None else ()
+            gone = OfferSpec(one.spec, one.spec, "", "", 0)  # its campaign is not in force any more
+            spec = next((spec for spec in specs if spec.id == one.spec), gone)
+            made.append((at_ms, offer_of(one, spec, customer_id, "withdrawn", None, False, why)))
         return made
 
     def _entries(self, customer_id: str, customer: Customer, moved: list[Movement], cause: Cause) -> list[Made]:
+        self.granting.moved(customer, moved)
         exponent = self.granting.rules.exponent
         cash = [m for m in moved if customer.ledger.lots[m.lot].terms.kind == CASHBACK]
         if not cash:
@@ -280,6 +310,20 @@ def entry_id_of(customer_id: str, transition: Lifecycle) -> str:
     return output_id("lifecycle", customer_id, transition.dimension, transition.to, transition.at)
 
 
+def service_case(customer_id: str, happening: Happening, kind: str, score: float) -> Alert:
+    """A bad answer: somebody should call."""
+    return Alert(
+        alert_id=output_id("alert", "feedback", customer_id, happening.event_id),
+        kind="operations",
+        severity="low",
+        event_id=happening.event_id,
+        customer_id=customer_id,
+        title=f"a bad answer: {kind} {score:g}",
+        reasons=[Reason("BAD_ANSWER", "", f"{kind} {score:g}; marketing to this customer is silent for 14 days")],
+        suggested_action="ask the customer what went wrong",
+    )
+
+
 def _cause(happening: Happening, why: str) -> Cause:
     return Cause(happening.event_id, happening.payment_id or happening.event_id, why)
 
@@ -291,7 +335,12 @@ _HANDLERS: Final[dict[str, Callable[[Marketing, str, Customer, Happening], list[
     "label.assigned": Marketing._labelled,
     "account.registered": Marketing._account,
     "account.updated": Marketing._account,
+    "account.consent_changed": Marketing._account,
+    "account.erased": Marketing._erased,
     "feedback.submitted": Marketing._answered,
     "points.redeemed": Marketing._redeemed,
     "offer.redeemed": Marketing._taken,
 }
+
+HANDLED: Final = frozenset(_HANDLERS)
+"""Types of event that change a customer's record, whatever campaigns there are."""

@@ -51,12 +51,16 @@ class Offers:
         return min((one.expires_ms if one.sent else one.send_ms for one in self.of.values()), default=NEVER)
 
     def due(self, now_ms: int) -> list[Open]:
-        """Those whose time to be sent has come, in order. Those that are over are forgotten."""
+        """Those whose time to be sent has come, in order."""
         found = [one for one in self.of.values() if not one.sent and one.send_ms <= now_ms]
-        for one in list(self.of.values()):
-            if one.sent and one.expires_ms <= now_ms:
-                del self.of[one.offer_id]
         return sorted(found, key=lambda one: (one.send_ms, one.offer_id))
+
+    def over(self, now_ms: int) -> list[Open]:
+        """Those that nobody used while they stood. They are forgotten."""
+        found = [one for one in self.of.values() if one.sent and one.expires_ms <= now_ms]
+        for one in found:
+            del self.of[one.offer_id]
+        return found
 
     def sent(self, offer: Open) -> None:
         """It goes out."""

@@ -1,0 +1,268 @@
+"""Campaigns at work in a shard: its customers' records, their timers, and what the shard knows of all of them.
+
+What a customer does is taken in row by row; what time brings to those who do nothing comes at the full hour of the
+shard's clock, before the first event of it. Each customer has one timer that counts, always at a full hour: it only
+wakes. What is due is in the record, so that a timer too many changes nothing.
+"""
+
+import heapq
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.clock import UNSET, ShardClock
+from engine.core.customers import Customers, Record, customer_key, is_customer
+from engine.core.effects import Output
+from engine.core.happenings import Concerning, happening, output
+from engine.core.instants import parse_time
+from engine.core.stretches import STRETCH_MS
+from engine.core.timers import Timer, Timers
+from engine.domain.events import Control, ControlAlertResolved
+from engine.domain.fields import STRING_INDEX
+from engine.domain.ops import KEY_HEAD, SET, Op, pack
+from engine.engagement.customer.codec import Stored
+from engine.engagement.customer.customer import Population
+from engine.engagement.customer.states import NEVER
+from engine.engagement.ledger.ledger import REFUSED, judged
+from engine.engagement.marketing.budgets import Budgets
+from engine.engagement.marketing.granting import Granting, Rules
+from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
+from engine.engagement.marketing.marketing import Marketing
+from engine.engagement.models.ranks import Ranks
+from engine.features.columns import Columns
+from engine.ruleset.ruleset import Frame, RuleSet
+
+HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
+HEAD_BUDGETS: Final = KEY_HEAD + b"budgets"
+
+WAKES: Final = 2
+"""Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
+
+RESOLVED: Final = "alert.resolved"
+_PAYMENT: Final = STRING_INDEX["payment_id"]
+_RANKS: Final = ("recency", "frequency", "money")
+
+Parts = list[tuple[int, Output]]
+
+
+class Campaigning:
+    """See the module.
+
+    Args:
+        rules: what is the operator's to say.
+        head: the small state of the shard.
+        clock, timers: of the shard.
+        lateness_ms: the allowed lateness.
+        backed: a state store stands behind.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        head: Mapping[bytes, bytes],
+        clock: ShardClock,
+        timers: Timers,
+        *,
+        lateness_ms: int,
+        backed: bool,
+    ) -> None:
+        self._rules = rules
+        self._clock, self._timers = clock, timers
+        self._late = lateness_ms
+        self._backed = backed
+        self._customers = Customers(backed=backed)
+        stored = head.get(HEAD_BUDGETS)
+        self._budgets = Budgets() if stored is None else Budgets.load(msgspec.msgpack.decode(stored))
+        self._population = population_of(head)
+        self._saved = {HEAD_POPULATION: _pack(self._population), HEAD_BUDGETS: stored or _budgets(self._budgets)}
+        self._reach = UNSET
+        self._touched: dict[bytes, tuple[Record, str]] = {}
+
+    def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
+        """Another rule set is in force: budgets, counters and what was granted stay."""
+        self._budgets.adopt(ruleset.campaigns, shard, shards)
+        granting = Granting(ruleset.campaigns, ruleset.conditions, self._rules, self._budgets)
+        self._marketing = Marketing(granting, self._population, len(ruleset.rows))
+        self._concerning = Concerning(ruleset.campaigns)
+
+    @property
+    def refused(self) -> int:
+        """Redemptions of more than there was, so far."""
+        return self._marketing.refused
+
+    # State
+
+    def missing(self, columns: Columns, controls: Sequence[Control], reach: int) -> list[bytes]:
+        """Keys of records that a batch needs, if the clock comes as far as `reach` with it."""
+        self._reach = reach
+        if not self._backed:
+            return []
+        events = columns.events
+        keys = [customer_key(events[row].customer_id) for row in self._concerning.rows(columns).tolist()]
+        keys += [customer_key(event.customer_id) for event in controls if _resolves(event)]
+        return self._customers.missing([*keys, *self._waking()])
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
+        """Take stored records into memory, once the timers are. Returns the keys of those whom loaded timers wake."""
+        for key, value in zip(keys, values, strict=True):
+            if is_customer(key):
+                self._customers.load(key, value)
+        return self._customers.missing(self._waking()) if self._backed else []
+
+    def _waking(self) -> list[bytes]:
+        return [timer.owner for timer in self._timers.due(self._reach) if timer.kind == WAKES]
+
+    def evict(self, customers_max: int) -> None:
+        """Bound what is held in memory."""
+        self._customers.evict(customers_max)
+
+    def flush(self) -> list[bytes]:
+        """Packed operations that store what a batch changed."""
+        changed = self._customers.changed
+        ops = self._customers.flush(max(self._clock.now, 0))
+        if not (changed and self._backed):
+            return ops
+        for key, value in ((HEAD_POPULATION, _pack(self._population)), (HEAD_BUDGETS, _budgets(self._budgets))):
+            if value != self._saved[key]:
+                self._saved[key] = value
+                ops.append(pack(Op(SET, key, value)))
+        return ops
+
+    # Time
+
+    def wake(self, up_to_ms: int, now: int) -> list[Output]:
+        """Everything that is due by a full hour, for those with a timer by then. `now`: where the clock stands."""
+        made: list[Made] = []
+        due = self._timers.take(up_to_ms, WAKES)
+        while due:
+            timer = heapq.heappop(due)
+            record = self._customers.change(timer.owner)
+            customer, customer_id = record.customer, timer.payload.decode()
+            if customer.timer_ms != timer.due_ms:
+                continue  # another counts
+            customer.timer_ms = NEVER
+            made += self._marketing.advance(customer_id, customer, timer.due_ms)
+            if not self._backed:
+                customer.ledger.forget(timer.due_ms)
+            self._set(record, customer_id, timer.due_ms, now, due, up_to_ms)
+        return [output(one) for one in made]
+
+    def _set(self, record: Record, customer_id: str, at_ms: int, now: int, due: list[Timer], up_to_ms: int) -> None:
+        """Set the customer's timer, where none is set that is early enough; one that is due joins `due`."""
+        next_ms = self._marketing.next_due(record.customer)
+        if next_ms >= NEVER:
+            return
+        hour = max(-(-next_ms // STRETCH_MS), at_ms // STRETCH_MS + 1) * STRETCH_MS
+        if hour < record.customer.timer_ms:
+            record.customer.timer_ms = hour
+            timer = Timer(hour, WAKES, record.key, customer_id.encode())
+            if hour <= up_to_ms:
+                heapq.heappush(due, timer)
+            else:
+                self._timers.schedule(timer, now)
+
+    def settle(self, now: int) -> None:
+        """After some rows: set the timers of whom they concerned. `now`: the clock after them."""
+        for record, customer_id in self._touched.values():
+            record.touched = False
+            self._set(record, customer_id, now, now, [], UNSET)
+        self._touched = {}
+
+    # Events
+
+    def rows(
+        self,
+        columns: Columns,
+        clock: NDArray[np.int64],
+        positions: Sequence[int],
+        doubts: Mapping[int, int],
+        frame: Callable[[NDArray[np.intp]], Frame],
+    ) -> Parts:
+        """Take in accepted rows, in order.
+
+        Args:
+            columns: the rows.
+            clock: after each of them, int64 `(n,)`.
+            positions: index of each row's record in the batch as received.
+            doubts: rows whose decision was no plain approval: how risky they looked, 1 to 100, or `REFUSED`.
+            frame: what rules see of the given rows.
+        """
+        parts: Parts = []
+        some = self._concerning.rows(columns)
+        places = {row: place for place, row in enumerate(some.tolist())}
+        batch = frame(some).batch() if places else None
+        for row in sorted({*places, *doubts}) if doubts else places:
+            event = columns.events[row]
+            if row in doubts and event.payment_id:
+                now = clock.item(row)
+                seen_ms = max(now, min(columns.time_ms.item(row), now + self._late))
+                fact = judged(columns.strings.item(_PAYMENT, row), doubts[row], seen_ms)
+                self._customers.note(customer_key(event.customer_id), fact)
+            if row in places and batch is not None:
+                now = clock.item(row)
+                told = happening(columns, row, batch.row(places[row]), now + self._late)
+                made = self._take(event.customer_id, told, now)
+                parts += [(positions[row], output(one)) for one in made]
+        if places:
+            self.settle(clock.item(-1))
+        return parts
+
+    def _take(self, customer_id: str, told: Happening, now: int) -> list[Made]:
+        """Take in what happens to a customer, after time has come up to it."""
+        record, made = self._customers.change(customer_key(customer_id)), list[Made]()
+        customer = record.customer
+        if record.touched or now > customer.timer_ms - STRETCH_MS:
+            made = self._marketing.advance(customer_id, customer, now)
+        else:  # nothing is due before its timer
+            customer.clock_ms = max(customer.clock_ms, now)
+        made += self._marketing.event(customer_id, customer, told)
+        if told.type == "account.erased":
+            record.stored = Stored()  # what was stored goes
+        record.touched = True
+        self._touched[record.key] = record, customer_id
+        return made
+
+    def resolved(self, event: Control, now: int) -> list[Output]:
+        """An alert was found to be wrong: tell the customer's campaigns, where the customer is known here."""
+        if not _resolves(event) or now == UNSET:
+            return []
+        assert isinstance(event, ControlAlertResolved) and event.customer_id is not None
+        record = self._customers.at_hand(customer_key(event.customer_id))
+        if record is None or not record.known:
+            return []
+        time_ms = min(parse_time(event.event_time), now + self._late)
+        row = row_of_nothing(self._marketing.features, time_ms)
+        told = Happening(event.event_id, RESOLVED, time_ms, row, payment_id=event.payment_id or "")
+        made = self._take(event.customer_id, told, now)
+        self.settle(now)
+        return [output(one) for one in made]
+
+
+def _resolves(event: Control) -> bool:
+    """Whether somebody was suspected for nothing, and it says who."""
+    return isinstance(event, ControlAlertResolved) and event.resolution == "legitimate" and bool(event.customer_id)
+
+
+def population_of(head: Mapping[bytes, bytes]) -> Population:
+    """What the shard knows of all its customers."""
+    population = Population()
+    if HEAD_POPULATION in head:
+        parts = msgspec.msgpack.decode(zlib.decompress(head[HEAD_POPULATION]))
+        for name, stored in zip(_RANKS, parts, strict=True):
+            setattr(population, name, Ranks(stored))
+    return population
+
+
+def _pack(population: Population) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode([getattr(population, name).dump() for name in _RANKS]), 1)
+
+
+def _budgets(budgets: Budgets) -> Any:
+    return msgspec.msgpack.encode(budgets.dump())
+
+
+__all__ = ["REFUSED", "WAKES", "Campaigning"]

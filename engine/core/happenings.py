@@ -1,0 +1,104 @@
+"""Events as engagement sees them: which rows of a batch concern a customer's record, and what they say."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.effects import Output
+from engine.domain.fields import STRING_INDEX
+from engine.domain.hashing import hash64
+from engine.domain.ids import output_id
+from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
+from engine.engagement.marketing.happening import Happening, Made
+from engine.engagement.marketing.marketing import HANDLED, entry_id_of
+from engine.features.columns import Columns, event_type
+from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.row import Row
+
+_ODD: Final = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
+_MASK: Final = 2**64 - 1
+_PAYMENT, _REFUND, _EVENT, _REDEMPTION = (
+    STRING_INDEX[name] for name in ("payment_id", "refund_id", "event_id", "redemption_id")
+)
+_REFERENCES: Final[Mapping[str, tuple[int, int]]] = {
+    "payment.refunded": (_PAYMENT, _REFUND),
+    "payment.chargeback": (_PAYMENT, _REFUND),
+    "label.assigned": (_PAYMENT, _PAYMENT),
+    "points.redeemed": (_REDEMPTION, _REDEMPTION),
+}
+"""Fields that a business key is made of. Where the second is missing, the event stands for itself."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Concerning:
+    """The types of event that concern customers' records: those that change them, and those that campaigns wait for."""
+
+    def __init__(self, campaigns: Iterable[Campaign]) -> None:
+        names = {*HANDLED, *(name for campaign in campaigns for name in campaign.trigger.events)}
+        self._types = np.array(sorted(hash64(name) for name in names), np.uint64)
+
+    def rows(self, columns: Columns) -> NDArray[np.intp]:
+        """Rows of such a type."""
+        types = columns.string("type")
+        places = np.minimum(np.searchsorted(self._types, types), len(self._types) - 1)
+        return np.flatnonzero(self._types[places] == types)
+
+
+def happening(columns: Columns, row: int, seen: Row, latest_ms: int) -> Happening:
+    """A row of a batch as campaigns are told it.
+
+    Args:
+        columns: the batch.
+        row: which.
+        seen: the same as conditions see it.
+        latest_ms: a time after that is not believed.
+    """
+    event = columns.events[row]
+    kind, exponent = event_type(event), columns.base_exponent.item(row)
+    minor = columns.minor.item(row)
+    return Happening(
+        event_id=event.event_id,
+        type=kind,
+        time_ms=min(columns.time_ms.item(row), latest_ms),
+        row=seen,
+        payment=columns.strings.item(_PAYMENT, row),
+        payment_id=event.payment_id or "",
+        minor=minor,
+        base_minor=columns.base_minor.item(row) if exponent >= 0 else minor,
+        currency=event.currency or "",
+        method=event.method or "",
+        category=event.merchant_category or "",
+        reference=_reference(columns, row, kind),
+        consent=event.consent,
+    )
+
+
+def _reference(columns: Columns, row: int, kind: str) -> int:
+    """Hash of the business key: the kind and two fields; 0 for events that have none."""
+    fields = _REFERENCES.get(kind)
+    if fields is None:
+        return 0
+    first, second = (columns.strings.item(field, row) for field in fields)
+    second = second or columns.strings.item(_EVENT, row)
+    return ((hash64(kind) * _ODD + first) * _ODD + second) & _MASK or 1
+
+
+def output(made: Made) -> Output:
+    """What engagement made, as it is put out."""
+    time_ms, what = made
+    return Output(_KINDS[type(what)], what.customer_id.encode(), _identity(what), time_ms, _encode(what))
+
+
+_KINDS: Final = {Reward: "reward", Offer: "offer", Lifecycle: "lifecycle", Alert: "alert"}
+
+
+def _identity(what: Reward | Offer | Lifecycle | Alert) -> str:
+    if isinstance(what, Reward):
+        return what.entry_id
+    if isinstance(what, Offer):
+        return what.offer_id if what.status == "issued" else output_id("offer", what.offer_id, what.status)
+    return what.alert_id if isinstance(what, Alert) else entry_id_of(what.customer_id, what)
