@@ -253,9 +253,10 @@ def test_evidence_moves_the_margin_and_reasons_add_up() -> None:
     x, _ = payments(3, 40)
     zero = np.zeros(40)
     bare = life.model.score(x, zero, np.full(40, np.nan)).margin
-    for plain, labelled, more in ((5.0, 0.0, 1.75), (0.0, -3.0, -1.05), (np.inf, np.nan, 1.75), (2.0, 1.0, 1.05)):
+    weight = LearnerSettings().plain_weight
+    for plain, labelled, nats in ((5.0, 0.0, 5.0), (0.0, -3.0, -3.0), (np.inf, np.nan, 5.0), (2.0, 1.0, 3.0)):
         moved = life.model.score(x, zero + plain, zero + labelled).margin
-        np.testing.assert_allclose(moved - bare, more, atol=1e-12)
+        np.testing.assert_allclose(moved - bare, weight * nats, atol=1e-12)
         reasons = life.model.reasons(x[0], plain, labelled)
         assert abs(reasons.base + reasons.inputs.sum() + reasons.plain + reasons.labelled - moved[0]) < 1e-9
 
