@@ -357,7 +357,7 @@ def test_forgetting_leaves_nothing_stored(calm: Lived) -> None:
 
 def test_a_snapshot_made_elsewhere_can_be_installed(calm: Lived) -> None:
     other = model()
-    other.advance(START_MS)
+    other.advance(START_MS + 9 * DAY_MS)
     assert other.install(calm.head[HEAD_BEFORE]) == other.version != "gbt1-none"
     assert other.ready
     version = other.version
