@@ -24,16 +24,11 @@ from engine.partitions import core_settings
 from engine.ports.desk import BacktestOrder, Unusable
 from engine.ports.workers import Worker
 from engine.ruleset import compile
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.desk import ShardDesk
-from engine.service.marks import NO_LOG
-from engine.service.outage import Outage
-from engine.service.relay import Relay
 from engine.service.rule_sets import RuleLibrary
-from engine.service.shard import Shard
-from engine.service.sole import SoleOwner
 from engine.telemetry.metrics import Metrics
+from tests.support.owners import sole_owner
 
 NOW_MS = 1_800_000_000_000
 RULES = {
@@ -64,39 +59,15 @@ class Bench:
     """An API over one shard, its partition a real one."""
 
     def __init__(self, keys: tuple[ApiKey, ...], histories: Path | None) -> None:
-        settings, clock = load({}), SystemClock()
+        core, metrics = core_settings(load({})), Metrics()
         self.store, self.sink, self.registry = MemoryStore(), MemorySink(), MemoryWorkers()
         self.library = RuleLibrary(MemoryRules(), compile(RULES))
-        core, fatal, metrics = core_settings(settings), [], Metrics()
-        relay = Relay(
-            0,
-            self.sink,
-            clock=clock,
-            backoff=Backoff(lambda: 0.0),
-            outage=Outage("sink", clock),
-            on_fatal=fatal.append,
-        )
-        self.owner = SoleOwner(
-            Shard(
-                0,
-                Partition(self.library.first, core, rulesets=self.library.get),
-                self.store,
-                relay,
-                clock=clock,
-                backoff=Backoff(lambda: 0.0),
-                outage=Outage("store", clock),
-                source=lambda offset: {"offset": offset},
-                rule_sets=self.library,
-                partitions=NO_LOG,
-            ),
-            lambda: self.store.answer(0, b"probe"),
-            limits=BatchLimits(),
-            clock=clock,
-            store_outage=Outage("store", clock),
-            on_batch=metrics.batch,
-            on_fatal=fatal.append,
-        )
-        self.fatal = fatal
+        self.fatal: list[BaseException] = []
+        machine = Partition(self.library.first, core, rulesets=self.library.get)
+        self.owner = sole_owner(
+            machine, self.store, self.sink, self.fatal, clock=SystemClock(), limits=BatchLimits(),
+            on_batch=metrics.batch, shard={"rule_sets": self.library},
+        )  # fmt: skip
         desk = ShardDesk(
             self.store,
             self.library,

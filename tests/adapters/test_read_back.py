@@ -19,15 +19,10 @@ from engine.core.settings import CoreSettings
 from engine.ports.copies import Manifest, Piece
 from engine.ports.sync import SyncResult
 from engine.ruleset import compile
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
-from engine.service.marks import NO_LOG
-from engine.service.outage import Outage
-from engine.service.relay import Relay
-from engine.service.shard import Shard
 from engine.service.snapshots import restore, take
-from engine.service.sole import SoleOwner
 from tests.adapters.stores import Backend
+from tests.support.owners import sole_owner
 
 RULES = """
 models: {anomaly: {detector: half_space_trees, trees: 3, height: 3, window: 5, seed: 1, inputs: [part]}}
@@ -73,16 +68,9 @@ class Life:
         self.base = self.copies._keys.base(0)
         self.sink = MemorySink()
         self.fatal: list[BaseException] = []
-        clock, backoff = SystemClock(), Backoff(lambda: 0.0)
-        relay = Relay(0, self.sink, clock=clock, backoff=backoff, outage=Outage("s", clock), on_fatal=self.fatal.append)
-        machine = Partition(RULESET, CoreSettings(snapshot_every=7))
-        shard = Shard(
-            0, machine, self.store, relay, clock=clock, backoff=backoff, outage=Outage("store", clock),
-            source=lambda offset: {"journal": "t", "shard": 0, "offset": offset}, partitions=NO_LOG,
-        )  # fmt: skip
-        self.owner = SoleOwner(
-            shard, lambda: self.store.answer(0, b""), limits=BatchLimits(events_max=9), clock=clock,
-            store_outage=Outage("store", clock), on_batch=lambda outcome: None, on_fatal=self.fatal.append,
+        self.owner = sole_owner(
+            Partition(RULESET, CoreSettings(snapshot_every=7)), self.store, self.sink, self.fatal, clock=SystemClock(),
+            limits=BatchLimits(events_max=9), source=lambda offset: {"journal": "t", "shard": 0, "offset": offset},
             kept=self.store,
         )  # fmt: skip
 

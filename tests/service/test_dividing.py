@@ -1,7 +1,5 @@
 """No commit is larger than it may be, and nothing else changes for it."""
 
-import asyncio
-
 import pytest
 
 from engine.adapters.clocks import ManualClock
@@ -10,17 +8,13 @@ from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.ports.store import Commit, Fenced
 from engine.ruleset import compile
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits, commit_bytes
 from engine.service.deadline import Deadline
 from engine.service.dividing import process
-from engine.service.marks import NO_LOG
-from engine.service.outage import Outage
-from engine.service.relay import Relay
-from engine.service.shard import BatchOutcome, Shard
-from engine.service.sole import SoleOwner
+from engine.service.shard import BatchOutcome
 from tests.service.parts import FlakyStore, Parts, event, records
 from tests.support.counting import replay
+from tests.support.owners import sole_owner
 
 SIZE_MAX = 2_000
 RULES = """
@@ -74,16 +68,9 @@ async def test_another_owner_between_two_parts_is_noticed() -> None:
 async def test_a_sole_owner_answers_every_part() -> None:
     store, sink, clock, fatal = FlakyStore(), MemorySink(), ManualClock(), []
     outcomes: list[BatchOutcome] = []
-    backoff = Backoff(lambda: 0.5)
-    relay = Relay(0, sink, clock=clock, backoff=backoff, outage=Outage("sink", clock), on_fatal=fatal.append)
-    machine = Partition(compile({"a.yaml": RULES}), CoreSettings())
-    shard = Shard(
-        0, machine, store, relay, clock=clock, backoff=backoff, outage=Outage("store", clock),
-        source=lambda offset: {"offset": offset}, partitions=NO_LOG, commit_bytes_max=SIZE_MAX,
-    )  # fmt: skip
-    owner = SoleOwner(
-        shard, lambda: asyncio.sleep(0), limits=BatchLimits(), clock=clock, store_outage=Outage("store", clock),
-        on_batch=outcomes.append, on_fatal=fatal.append,
+    owner = sole_owner(
+        Partition(compile({"a.yaml": RULES}), CoreSettings()), store, sink, fatal, clock=clock, limits=BatchLimits(),
+        on_batch=outcomes.append, shard={"commit_bytes_max": SIZE_MAX},
     )  # fmt: skip
     owner.start()
     events = [payment(n) for n in range(39)]

@@ -21,15 +21,11 @@ from engine.ruleset import compile, files
 from engine.ruleset.compiler import content_hash
 from engine.ruleset.errors import RuleErrors
 from engine.service import journal
-from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
-from engine.service.marks import NO_LOG
 from engine.service.outage import Outage
-from engine.service.relay import Relay
 from engine.service.reload import Reloader
 from engine.service.rule_sets import RuleLibrary
-from engine.service.shard import Shard
-from engine.service.sole import SoleOwner
+from tests.support.owners import sole_owner
 
 NOW_MS = 1_800_000_000_000
 RELOADS = 1_000
@@ -67,35 +63,10 @@ class Running:
         clock, self.fatal = SystemClock(), []
         self.store, self.sink, self.archive = MemoryStore(), MemorySink(), MemoryRules()
         self.library = RuleLibrary(self.archive, compile(files.read(directory)))
-        relay = Relay(
-            0,
-            self.sink,
-            clock=clock,
-            backoff=Backoff(lambda: 0.0),
-            outage=Outage("sink", clock),
-            on_fatal=self.fatal.append,
-        )
-        shard = Shard(
-            0,
-            Partition(self.library.first, CORE, rulesets=self.library.get),
-            self.store,
-            relay,
-            clock=clock,
-            backoff=Backoff(lambda: 0.0),
-            outage=Outage("store", clock),
-            source=lambda offset: {"offset": offset},
-            rule_sets=self.library,
-            partitions=NO_LOG,
-        )
-        self.owner = SoleOwner(
-            shard,
-            lambda: self.store.answer(0, b"probe"),
-            limits=BatchLimits(events_max=16),
-            clock=clock,
-            store_outage=Outage("store", clock),
-            on_batch=lambda outcome: None,
-            on_fatal=self.fatal.append,
-        )
+        self.owner = sole_owner(
+            Partition(self.library.first, CORE, rulesets=self.library.get), self.store, self.sink, self.fatal,
+            clock=clock, limits=BatchLimits(events_max=16), shard={"rule_sets": self.library},
+        )  # fmt: skip
         self.reloader = Reloader(
             lambda: files.read(directory),
             self.library,

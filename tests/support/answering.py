@@ -17,14 +17,10 @@ from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
 from engine.service.degraded import DegradedDecider
 from engine.service.given import GivenAnswers
-from engine.service.marks import NO_LOG
-from engine.service.outage import Outage
-from engine.service.relay import Relay
 from engine.service.rule_sets import RuleLibrary
-from engine.service.shard import Shard
-from engine.service.sole import SoleOwner
 from engine.service.standing import StandingReader
 from tests.support.http import FlakyStore
+from tests.support.owners import sole_owner
 
 NOW_MS = 1_800_000_000_000
 CLOCK = SystemClock()
@@ -58,32 +54,11 @@ class Answering:
 
     def __post_init__(self) -> None:
         self.library = RuleLibrary(MemoryRules(), compile({"a.yaml": RULES}))
-        outage = Outage("the state store", CLOCK)
-        sink_outage = Outage("the sink", CLOCK)
-        relay = Relay(0, self.sink, clock=CLOCK, backoff=backoff(), outage=sink_outage, on_fatal=self.fatal.append)
-        shard = Shard(
-            0,
-            Partition(self.library.first, CORE, rulesets=self.library.get),
-            self.store,
-            relay,
-            clock=CLOCK,
-            backoff=backoff(),
-            outage=outage,
-            source=lambda offset: {"offset": offset},
-            rule_sets=self.library,
-            partitions=NO_LOG,
-            answer_ttl_s=TTL_S,
-        )
-        self.owner = SoleOwner(
-            shard,
-            lambda: self.store.answer(0, b"probe"),
-            limits=BatchLimits(events_max=8, queued_events_max=self.queued_max),
-            clock=CLOCK,
-            store_outage=outage,
-            on_batch=lambda outcome: None,
-            on_fatal=self.fatal.append,
-            hasty=True,
-        )
+        self.owner = sole_owner(
+            Partition(self.library.first, CORE, rulesets=self.library.get), self.store, self.sink, self.fatal,
+            clock=CLOCK, backoff=backoff, limits=BatchLimits(events_max=8, queued_events_max=self.queued_max),
+            shard={"rule_sets": self.library, "answer_ttl_s": TTL_S}, hasty=True,
+        )  # fmt: skip
         self.reader = StandingReader(self.store, self.library, CORE, CLOCK)
         self.given = GivenAnswers(self.store, CLOCK, ttl_s=TTL_S, on_settled=self.settled.append)
         self.decider = DegradedDecider(self.owner, self.reader, self.given, clock=CLOCK, on_answer=self.answered.append)

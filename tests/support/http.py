@@ -17,13 +17,10 @@ from engine.config import ApiKey
 from engine.ports.store import Commit, Head, Place, StoreUnavailable
 from engine.service.backoff import Backoff
 from engine.service.batching import BatchLimits
-from engine.service.marks import NO_LOG
-from engine.service.outage import Outage
-from engine.service.relay import Relay
-from engine.service.shard import Shard
 from engine.service.sole import SoleOwner
 from engine.telemetry.metrics import Metrics
 from tests.support.judging import JudgingPartition
+from tests.support.owners import sole_owner
 
 
 class FlakyStore(MemoryStore):
@@ -90,28 +87,11 @@ def make_owner(store: FlakyStore, sink: MemorySink, queued_max: int, fatal: list
     def backoff() -> Backoff:
         return Backoff(lambda: 0.0, first_s=0.01, max_s=0.02)
 
-    outage = Outage("the state store", clock)
-    relay = Relay(0, sink, clock=clock, backoff=backoff(), outage=Outage("the sink", clock), on_fatal=fatal.append)
-    shard = Shard(
-        0,
-        JudgingPartition(),
-        store,
-        relay,
-        clock=clock,
-        backoff=backoff(),
-        outage=outage,
-        source=lambda offset: {"journal": "test", "offset": offset},
-        partitions=NO_LOG,
-    )
-    return SoleOwner(
-        shard,
-        lambda: store.answer(0, b"probe"),
+    return sole_owner(
+        JudgingPartition(), store, sink, fatal, clock=clock, backoff=backoff,
         limits=BatchLimits(events_max=8, queued_events_max=queued_max),
-        clock=clock,
-        store_outage=outage,
-        on_batch=lambda outcome: None,
-        on_fatal=fatal.append,
-    )
+        source=lambda offset: {"journal": "test", "offset": offset},
+    )  # fmt: skip
 
 
 @asynccontextmanager
