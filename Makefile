@@ -33,8 +33,8 @@ format: setup ## let ruff sort imports and mend what it can
 schemas: setup ## write schemas/ from the types and the loader's tables
 	@$(BIN)/python -m engine.domain.schema schemas/ && $(BIN)/python -m engine.ruleset.schema schemas/
 
-catalogue: setup ## write docs/rules-catalogue/ from the rule files and the measured figures
-	@$(BIN)/python -m load_tests.rules_catalogue
+catalogue: setup ## write docs/rules-catalogue/ and docs/campaigns-catalogue/ from the files and the measured figures
+	@$(BIN)/python -m load_tests.rules_catalogue && $(BIN)/python -m load_tests.campaigns_catalogue
 
 bench: servers ## run the benchmarks of load_tests/ and print their table
 	@$(BIN)/python -m load_tests $(ARGS)
