@@ -196,6 +196,7 @@ class _Reader:
         self.numbers: dict[str, float] = {}
 
     def row(self) -> Row:
+        """The row of the event. Raises `Refused` with what is wrong with it."""
         self._unknown()
         for name in REQUIRED[self.kind]:
             if name not in self.document:

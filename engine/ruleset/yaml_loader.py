@@ -196,6 +196,7 @@ class _Builder:
         return Scalar(self.source, start.line, start.column, place, value, raw, style, start.index, end.index)
 
     def plain(self, event: Any, raw: str) -> None | bool | int | float | str:
+        """What a text without quotes means: a word of YAML's, a number, or the text. Raises `RuleError`."""
         if raw in _WORDS:
             return _WORDS[raw]
         if _NOT_NUMBERS.fullmatch(raw):

@@ -64,7 +64,8 @@ class Deployment:
     """Shards over one store, taken by hand."""
 
     def __init__(self, shards: int, store: StateStore | None = None) -> None:
-        self.store = store or MemoryStore()
+        self.memory = MemoryStore()
+        self.store = store or self.memory
         self.sink = MemorySink()
         self.fatal: list[BaseException] = []
         self.crew = Crew(
@@ -82,6 +83,15 @@ class Deployment:
     def shard(self, number: int) -> Shard:
         return self.crew.shard(number)
 
+    async def opened(self, number: int) -> Shard:
+        shard = self.shard(number)
+        await shard.open()
+        return shard
+
+    def logs(self) -> sharing.Held:
+        """What all logs together hold."""
+        return sharing.touches(*sharing.stored(self.memory, self.crew.partitions))
+
     async def process(self, shard: Shard, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
         """The decisions on events in one batch."""
         first = max(0, shard.next_offset)
@@ -98,6 +108,16 @@ def payment(number: int, customer: str, ip: str = "192.0.2.1", **fields: Any) ->
     }  # fmt: skip
 
 
+def crowd(count: int) -> list[dict[str, Any]]:
+    """Payments of three customers at four addresses and five merchants."""
+    return [payment(i, f"a{i % 3}", ip=f"192.0.2.{i % 4}", merchant_id=f"m{i % 5}") for i in range(count)]
+
+
+def logs_of_one(bodies: Sequence[dict[str, Any]]) -> sharing.Held:
+    """What the logs of one shard hold after the same events."""
+    return sharing.touches(*sharing.alone([[json.dumps(body).encode() for body in bodies]]))
+
+
 def saw(decision: dict[str, Any]) -> dict[str, Any]:
     """`seen` of a decision, by name."""
     return dict(zip(seen_names(SETS[decision["ruleset"]]), decision["seen"], strict=True))
@@ -106,9 +126,7 @@ def saw(decision: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("shards", [2, 4, 8])
 async def test_a_batch_sees_what_any_shard_committed_before_it(shards: int) -> None:
     deployment = Deployment(shards)
-    owned = [deployment.shard(number) for number in range(shards)]
-    for shard in owned:
-        await shard.open()
+    owned = [await deployment.opened(number) for number in range(shards)]
     number = 0
     for turn in range(12):
         shard = owned[turn * 5 % shards]
@@ -130,8 +148,7 @@ async def test_a_batch_sees_what_any_shard_committed_before_it(shards: int) -> N
 
 async def test_one_partition_says_nothing_of_what_it_saw() -> None:
     deployment = Deployment(1)
-    shard = deployment.shard(0)
-    await shard.open()
+    shard = await deployment.opened(0)
     [decision] = await deployment.process(shard, payment(0, "c"))
     await shard.relay.close()
     head = await deployment.store.open(0)
@@ -146,8 +163,7 @@ async def test_what_an_owner_left_is_delivered_before_the_next_loads() -> None:
     undelivered = first._neighbours.deliver
     first._neighbours.deliver = nothing  # type: ignore[method-assign]
     await deployment.process(first, *(payment(i, "a", ip=f"192.0.2.{i}") for i in range(6)))
-    again = deployment.shard(0)
-    await again.open()
+    again = await deployment.opened(0)
     await second.open()
     [decision] = await deployment.process(second, payment(9, "b"))
     assert saw(decision)["ip_7d"] == 2
@@ -164,23 +180,19 @@ async def nothing() -> None:
 
 async def test_a_source_that_goes_back_in_other_batches_touches_once() -> None:
     deployment = Deployment(2)
-    store = deployment.store
-    assert isinstance(store, MemoryStore)
-    source, other = deployment.shard(0), deployment.shard(1)
-    await source.open()
-    await other.open()
-    bodies = [payment(i, f"a{i % 3}", ip=f"192.0.2.{i % 4}", merchant_id=f"m{i % 5}") for i in range(24)]
+    source, other = await deployment.opened(0), await deployment.opened(1)
+    bodies = crowd(24)
     await deployment.process(source, *bodies[:8])
-    kept = copy_of(store, 0)
+    kept = copy_of(deployment.memory, 0)
     for start, end in ((8, 9), (9, 17), (17, 24)):
         await deployment.process(source, *bodies[start:end])
-    restore(store, 0, kept)
+    restore(deployment.memory, 0, kept)
     again = deployment.shard(0)
     assert await again.open() == 8
     for start, end in ((8, 15), (15, 20), (20, 24)):
         await deployment.process(again, *bodies[start:end])
-    want = sharing.touches(*sharing.alone([[json.dumps(body).encode() for body in bodies]]))
-    mine = sharing.touches(*sharing.stored(store, 2))
+    want = logs_of_one(bodies)
+    mine = deployment.logs()
     at_home_elsewhere = {name for name in want if int.from_bytes(name[-8:], "little") % 2 == 1}
     assert {name: mine[name] for name in at_home_elsewhere} == {name: want[name] for name in at_home_elsewhere}
     assert mine == want
@@ -190,75 +202,63 @@ async def test_a_source_that_goes_back_in_other_batches_touches_once() -> None:
 
 async def test_a_home_that_goes_back_is_given_again_what_it_lost() -> None:
     deployment = Deployment(2)
-    store = deployment.store
-    assert isinstance(store, MemoryStore)
-    source = deployment.shard(0)
-    await source.open()
-    bodies = [payment(i, f"a{i % 3}", ip=f"192.0.2.{i % 4}", merchant_id=f"m{i % 5}") for i in range(24)]
+    source = await deployment.opened(0)
+    bodies = crowd(24)
     await deployment.process(source, *bodies[:8])
-    kept = copy_of(store, 1)
+    kept = copy_of(deployment.memory, 1)
     for start, end in ((8, 9), (9, 17)):
         await deployment.process(source, *bodies[start:end])
-    restore(store, 1, kept)
+    restore(deployment.memory, 1, kept)
     await deployment.process(source, *bodies[17:])
-    want = sharing.touches(*sharing.alone([[json.dumps(body).encode() for body in bodies]]))
-    assert sharing.touches(*sharing.stored(store, 2)) == want
+    want = logs_of_one(bodies)
+    assert deployment.logs() == want
     await source.relay.close()
 
 
 async def test_a_home_that_lost_more_than_is_kept_is_complained_of(caplog: pytest.LogCaptureFixture) -> None:
     deployment = Deployment(2)
-    store = deployment.store
-    assert isinstance(store, MemoryStore)
-    source = deployment.shard(0)
-    await source.open()
+    source = await deployment.opened(0)
     bodies = [payment(i, "a", ip=f"192.0.2.{i}", merchant_id=f"m{i}") for i in range(30)]
     for start in range(0, 20, 5):
         await deployment.process(source, *bodies[start : start + 5])
         await deployment.crew.clock.sleep(60.0)
-    assert len((await store.open(0)).touches) <= 3  # what is delivered for long goes with a later commit
-    store._shards[1].state.clear()
-    store._shards[1].applied.clear()
+    assert len((await deployment.store.open(0)).touches) <= 3  # what is delivered for long goes with a later commit
+    deployment.memory._shards[1].state.clear()
+    deployment.memory._shards[1].applied.clear()
     await deployment.process(source, *bodies[20:])
     assert "no longer kept" in caplog.text
-    assert (await store.open(0)).touches
-    assert store._shards[1].applied == {0: 30}
+    assert (await deployment.store.open(0)).touches
+    assert deployment.memory._shards[1].applied == {0: 30}
     await source.relay.close()
 
 
 async def test_a_whole_store_that_goes_back_is_noticed_before_anything_is_delivered() -> None:
     """Were the last delivery taken, the home would believe that it has those before it."""
     deployment = Deployment(2)
-    store = deployment.store
-    assert isinstance(store, MemoryStore)
-    source, other = deployment.shard(0), deployment.shard(1)
-    await source.open()
-    await other.open()
-    bodies = [payment(i, f"a{i % 3}", ip=f"192.0.2.{i % 4}", merchant_id=f"m{i % 5}") for i in range(24)]
+    source, other = await deployment.opened(0), await deployment.opened(1)
+    bodies = crowd(24)
     await deployment.process(source, *bodies[:8])
-    kept = [copy_of(store, shard) for shard in (0, 1)]
+    kept = [copy_of(deployment.memory, shard) for shard in (0, 1)]
     await deployment.process(source, *bodies[8:16])
     deliver = source._neighbours.deliver
     source._neighbours.deliver = nothing  # type: ignore[method-assign]
     await deployment.process(source, *bodies[16:20])
     for shard in (0, 1):
-        restore(store, shard, kept[shard])
+        restore(deployment.memory, shard, kept[shard])
     with pytest.raises(Exception, match="expected offset 20, stored 8"):
         await deliver()
     source._neighbours.deliver = deliver  # type: ignore[method-assign]
     assert await source.open() == 8
     await deployment.process(source, *bodies[8:])
-    want = sharing.touches(*sharing.alone([[json.dumps(body).encode() for body in bodies]]))
-    assert sharing.touches(*sharing.stored(store, 2)) == want
+    want = logs_of_one(bodies)
+    assert deployment.logs() == want
     for shard_ in (source, other):
         await shard_.relay.close()
 
 
 async def test_a_shard_learns_the_layout_another_has_agreed_on_since() -> None:
     deployment = Deployment(2)
-    ahead, behind = deployment.shard(0), deployment.shard(1)
-    await ahead.open()
-    await behind.open()
+    ahead, behind = await deployment.opened(0), await deployment.opened(1)
     assert [saw(d)["ip_7d"] for d in await deployment.process(behind, payment(0, "b"))] == [1]
     switch = {"type": "control.rules", "event_id": "r", "event_time": T0, "ruleset": TWO.hash}
     decisions = await deployment.process(ahead, switch, *(payment(i, "a", amount=40) for i in range(1, 5)))
@@ -272,12 +272,11 @@ async def test_a_shard_learns_the_layout_another_has_agreed_on_since() -> None:
 
 async def test_state_under_another_layout_is_refused() -> None:
     deployment = Deployment(2)
-    store = deployment.store
-    assert isinstance(store, MemoryStore)
-    shard = deployment.shard(0)
-    await shard.open()
+    shard = await deployment.opened(0)
     await deployment.process(shard, payment(0, "a"))
-    store._layout = b'{"version":1,"groups":[{"by":["card"],"filters":[],"columns":[],"ages":false,"retired":false}]}'
+    deployment.memory._layout = (
+        b'{"version":1,"groups":[{"by":["card"],"filters":[],"columns":[],"ages":false,"retired":false}]}'
+    )
     with pytest.raises(LayoutsDiffer, match="another layout"):
         await deployment.shard(0).open()
     await shard.relay.close()
