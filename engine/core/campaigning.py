@@ -8,6 +8,7 @@ wakes. What is due is in the record, so that a timer too many changes nothing.
 import heapq
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -204,7 +205,7 @@ class Campaigning:
                 self._customers.note(customer_key(event.customer_id), fact)
             if row in places and batch is not None:
                 now = clock.item(row)
-                told = happening(columns, row, batch.row(places[row]), now + self._late)
+                told = happening(columns, row, partial(batch.row, places[row]), now + self._late)
                 made = self._take(event.customer_id, told, now)
                 parts += [(positions[row], output(one)) for one in made]
         if places:
@@ -236,7 +237,7 @@ class Campaigning:
             return []
         time_ms = min(parse_time(event.event_time), now + self._late)
         row = row_of_nothing(self._marketing.features, time_ms)
-        told = Happening(event.event_id, RESOLVED, time_ms, row, payment_id=event.payment_id or "")
+        told = Happening(event.event_id, RESOLVED, time_ms, lambda: row, row.text, payment_id=event.payment_id or "")
         made = self._take(event.customer_id, told, now)
         self.settle(now)
         return [output(one) for one in made]

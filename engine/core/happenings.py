@@ -1,6 +1,7 @@
 """Events as engagement sees them: which rows of a batch concern a customer's record, and what they say."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.effects import Output
-from engine.domain.fields import STRING_INDEX
+from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
@@ -31,6 +32,8 @@ _REFERENCES: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Fields that a business key is made of. Where the second is missing, the event stands for itself."""
 
+_NUMBERS: Final = {"feedback.submitted": NUMBER_INDEX["score"], "points.redeemed": NUMBER_INDEX["points"]}
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -48,13 +51,13 @@ class Concerning:
         return np.flatnonzero(self._types[places] == types)
 
 
-def happening(columns: Columns, row: int, seen: Row, latest_ms: int) -> Happening:
+def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: int) -> Happening:
     """A row of a batch as campaigns are told it.
 
     Args:
         columns: the batch.
         row: which.
-        seen: the same as conditions see it.
+        seen: gives the same as conditions see it.
         latest_ms: a time after that is not believed.
     """
     event = columns.events[row]
@@ -65,6 +68,8 @@ def happening(columns: Columns, row: int, seen: Row, latest_ms: int) -> Happenin
         type=kind,
         time_ms=min(columns.time_ms.item(row), latest_ms),
         row=seen,
+        text=partial(getattr, event),
+        number=columns.numbers.item(_NUMBERS.get(kind, 0), row),
         payment=columns.strings.item(_PAYMENT, row),
         payment_id=event.payment_id or "",
         minor=minor,

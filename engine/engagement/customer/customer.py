@@ -29,6 +29,7 @@ YEAR_DAYS: Final = 365.0
 RANKED_MIN: Final = 30
 """Fewer customers have no quantiles worth the name."""
 CYCLE_MONTHS: Final = 12
+MONTH_SPREAD_MS: Final = 7 * DAY_MS
 FORGET_CONSENTS: Final = 32
 
 
@@ -120,7 +121,8 @@ class Customer:
     def next_due(self, population: Population) -> int:
         """The first instant after the clock at which something happens by itself, or has to be looked at."""
         marks = [self.ledger.next_due(), self._next_window(), self._next_month()]
-        marks.append(max(self.states.next_due(self.facts(self.clock_ms, population)), self.clock_ms + 1))
+        facts = self.facts(self.clock_ms, population, looked=False)
+        marks.append(max(self.states.next_due(facts), self.clock_ms + 1))
         return min(marks)
 
     def look(self, now_ms: int, population: Population) -> list[Transition]:
@@ -183,9 +185,10 @@ class Customer:
 
     # What follows
 
-    def facts(self, now_ms: int, population: Population) -> Facts:
-        """What transitions look at."""
+    def facts(self, now_ms: int, population: Population, *, looked: bool = True) -> Facts:
+        """What transitions look at; without `looked`, what those look at that come with time."""
         history = self.history
+        member = looked or self.states.of("membership") != MEMBERSHIP[0]
         return Facts(
             registered_ms=self.registered_ms,
             first_ms=history.first_ms,
@@ -194,8 +197,8 @@ class Customer:
             gap_ms=history.gap_ms(),
             fades_ms=self._fades_ms(population),
             declined_ms=self.declined_ms,
-            value_rank=self.value_rank(population),
-            spend_12m=self.spend_12m(now_ms),
+            value_rank=self.value_rank(population) if looked else math.nan,
+            spend_12m=self.spend_12m(now_ms) if member else 0,
             cycle_ends_ms=self.cycle_ends_ms,
             tiers=population.tiers,
         )
@@ -277,12 +280,14 @@ class Customer:
         self.declined_ms = at_ms if halved else NEVER
 
     def _next_month(self) -> int:
-        """When a local month begins in which less is to be counted; never once nothing is."""
+        """When less is to be counted, some days into each local month; never once nothing is. The days differ between
+        customers, so that not all of them are looked at in the same minute."""
         if not self.history.months or max(self.history.months) <= self._month(self.clock_ms) - 12:
             return NEVER
-        today = local(self.clock_ms, self.zone).date()
-        year, month = divmod(today.year * 12 + today.month, 12)
-        return instant(today.replace(year=year, month=month + 1, day=1), 0, self.zone)
+        later = self.registered_ms % MONTH_SPREAD_MS
+        day = local(self.clock_ms - later, self.zone).date()
+        year, month = divmod(day.year * 12 + day.month, 12)
+        return instant(day.replace(year=year, month=month + 1, day=1), 0, self.zone) + later
 
     def _rank(self, now_ms: int, population: Population) -> None:
         """Count this customer with the values of now."""

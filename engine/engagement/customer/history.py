@@ -80,6 +80,9 @@ class History:
     last_ms: int = 0
     refund_ms: int = 0
     journal: list[tuple[object, ...]] = field(default_factory=list, compare=False)
+    _gap: int | None = field(default=None, compare=False)  # what was worked out since the last payment
+    _peak: tuple[str, int, float] | None = field(default=None, compare=False)
+    _hours: tuple[str, Counter[int]] | None = field(default=None, compare=False)
 
     def pay(self, paid: Paid, zone: str) -> None:
         """Take in a payment that has settled."""
@@ -103,7 +106,13 @@ class History:
 
     def _pay(self, paid: Paid, zone: str) -> None:
         insort(self.paid, paid)
+        old = self.paid[:-PAID_MAX]
         del self.paid[:-PAID_MAX]
+        self._gap = self._peak = None
+        if self._hours is not None:
+            of, hours = self._hours
+            hours[local(paid.time_ms, of).hour] += 1
+            hours.subtract(local(gone.time_ms, of).hour for gone in old)
         self.payments += 1
         self.minor += paid.minor
         self.first_ms = min(self.first_ms, paid.time_ms) if self.first_ms else paid.time_ms
@@ -116,8 +125,8 @@ class History:
         known = paid.category in month.categories or len(month.categories) < CATEGORIES_MAX
         category = paid.category if known else ""
         month.categories[category] = month.categories.get(category, 0) + 1
-        for old in sorted(self.months)[:-MONTHS_MAX]:
-            del self.months[old]
+        for over in sorted(self.months)[:-MONTHS_MAX]:
+            del self.months[over]
 
     def _refund(self, payment: int, minor: int, now_ms: int, zone: str) -> None:
         for place, paid in enumerate(self.paid):
@@ -140,17 +149,24 @@ class History:
 
     def gaps(self) -> list[int]:
         """Milliseconds between visits, oldest first, of the last `GAPS`."""
-        times = [paid.time_ms for paid in self.paid]
-        visits = [b - a for a, b in pairwise(times) if b - a >= GAP_MS_MIN]
-        return visits[-GAPS:]
+        visits: list[int] = []
+        for later, before in pairwise(reversed(self.paid)):
+            if later.time_ms - before.time_ms >= GAP_MS_MIN:
+                visits.append(later.time_ms - before.time_ms)
+                if len(visits) == GAPS:
+                    break
+        return visits[::-1]
 
     def gap_ms(self) -> int:
         """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
+        if self._gap is not None:
+            return self._gap
         gaps, mean = self.gaps(), 0.0
         weight = 0.0
         for gap in gaps:
             mean, weight = GAP_FADE * mean + gap, GAP_FADE * weight + 1.0
-        return int(mean / weight) if gaps else 0
+        self._gap = int(mean / weight) if gaps else 0
+        return self._gap
 
     def regularity(self) -> float:
         """How even the gaps are: 1 for all equal, 0 for as scattered as chance or more; NaN below three gaps."""
@@ -163,13 +179,17 @@ class History:
 
     def peak(self, zone: str) -> tuple[int, float]:
         """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""
-        hours = Counter(local(paid.time_ms, zone).hour for paid in self.paid)
-        total = sum(hours.values())
+        if self._peak is not None and self._peak[0] == zone:
+            return self._peak[1:]
+        if self._hours is None or self._hours[0] != zone:
+            self._hours = zone, Counter(local(paid.time_ms, zone).hour for paid in self.paid)
+        hours, total = self._hours[1], len(self.paid)
         if not total:
             return -1, float("nan")
         shares = [sum(hours[(hour + k) % 24] for k in range(PEAK_HOURS)) for hour in range(24)]
         best = max(range(24), key=lambda hour: (shares[hour], hours[hour], -hour))
-        return best, shares[best] / total
+        self._peak = zone, best, shares[best] / total
+        return self._peak[1:]
 
     def preferred(self) -> tuple[str, float]:
         """The method of most payments that name one and its share of them; ("", NaN) of none."""

@@ -6,7 +6,7 @@ state is held for a while before it is left again (`HOLD_MS`), and the way back 
 there, so nobody flaps between two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -51,6 +51,7 @@ class Row(NamedTuple):
     end: str
     when: str
     since: Callable[[Facts, int], int]
+    looked: bool = False  # it does not come with time: it holds whenever somebody looks, or it does not
 
 
 LOYAL_PAYMENTS: Final = 10
@@ -147,12 +148,12 @@ def _rank(low: float, high: float) -> Callable[[Facts, int], int]:
 
 
 VALUE_TIER: Final = (
-    Row("low", "mid", "worth more than 48 % of customers", _rank(LOW_OUT, HIGH_IN)),
-    Row("low", "high", "worth more than 80 %", _rank(HIGH_IN, 2.0)),
-    Row("mid", "high", "worth more than 80 %", _rank(HIGH_IN, 2.0)),
-    Row("mid", "low", "worth less than 60 %", _rank(-1.0, LOW_IN)),
-    Row("high", "low", "worth less than 60 %", _rank(-1.0, LOW_IN)),
-    Row("high", "mid", "worth less than 28 %", _rank(LOW_IN, HIGH_OUT)),
+    Row("low", "mid", "worth more than 48 % of customers", _rank(LOW_OUT, HIGH_IN), looked=True),
+    Row("low", "high", "worth more than 80 %", _rank(HIGH_IN, 2.0), looked=True),
+    Row("mid", "high", "worth more than 80 %", _rank(HIGH_IN, 2.0), looked=True),
+    Row("mid", "low", "worth less than 60 %", _rank(-1.0, LOW_IN), looked=True),
+    Row("high", "low", "worth less than 60 %", _rank(-1.0, LOW_IN), looked=True),
+    Row("high", "mid", "worth less than 28 %", _rank(LOW_IN, HIGH_OUT), looked=True),
 )
 
 MEMBERSHIP: Final = ("basic", "silver", "gold", "platinum")
@@ -179,7 +180,7 @@ def _demoted(place: int) -> Callable[[Facts, int], int]:
 
 
 MEMBERSHIPS: Final = tuple(
-    Row(start, end, f"twelve months earn {end}", _promoted(to))
+    Row(start, end, f"twelve months earn {end}", _promoted(to), looked=True)
     for place, start in enumerate(MEMBERSHIP)
     for to, end in enumerate(MEMBERSHIP)
     if to > place
@@ -189,12 +190,22 @@ MEMBERSHIPS: Final = tuple(
     for place in range(1, len(MEMBERSHIP))
 )  # fmt: skip
 
+
+def _by_start(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.start, []).append(row)
+    return found
+
+
 TABLES: Final[dict[str, tuple[Row, ...]]] = {
     "lifecycle": LIFECYCLE,
     "value_tier": VALUE_TIER,
     "activity": ACTIVITY,
     "membership": MEMBERSHIPS,
 }
+_ROWS: Final = {name: _by_start(rows) for name, rows in TABLES.items()}
+_TIMED: Final = {name: _by_start(row for row in rows if not row.looked) for name, rows in TABLES.items()}
 FIRST: Final = {"lifecycle": "prospect", "value_tier": "low", "activity": "potential", "membership": "basic"}
 HOLD_MS: Final = {"lifecycle": DAY_MS, "value_tier": 7 * DAY_MS, "activity": 0, "membership": 0}
 """How long a state is held at least. Activity is its definition and nothing else; a membership is earned and kept."""
@@ -246,11 +257,9 @@ class States:
         come with time, where `timed`."""
         state, since = self.now[dimension]
         first, found = NEVER, None
-        for row in TABLES[dimension]:
-            if row.start != state:
-                continue
+        for row in (_TIMED if timed else _ROWS)[dimension].get(state, ()):
             instant = row.since(facts, since)
-            if instant == NEVER or (timed and instant == NOW):
+            if instant == NEVER:
                 continue
             instant = max(instant, since + HOLD_MS[dimension]) if since else instant
             if instant < first:

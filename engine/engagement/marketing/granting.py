@@ -91,7 +91,7 @@ class Granting:
             return []
         occasion = _occasion(campaign, customer, due)
         number = lot_number(campaign.id, campaign.version, customer_id, occasion)
-        if number in customer.ledger.done:
+        if number in customer.ledger.done or _stays(number) in customer.ledger.done:
             return []
         room = customer.counts.room(campaign.id, campaign.caps, due.at_ms, customer.zone)
         held = self.held(campaign, customer_id)
@@ -176,6 +176,8 @@ class Granting:
         if not moved:
             self.budgets.release(key_of(campaign), cost)
             return []
+        if due.payment and campaign.occasion != "event":
+            customer.ledger.use(_stays(number))  # the lot's own key goes with its payment, for which it stands
         customer.counts.count(campaign.id, campaign.caps, amount, due.at_ms, customer.zone)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         cause = Cause(due.event_id, due.payment_id or occasion, why)
@@ -253,6 +255,11 @@ def offer_of(
 
 
 _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
+
+
+def _stays(number: int) -> int:
+    """The business key of a lot that another payment must not grant again, whenever the first is forgotten."""
+    return number ^ 0x5DEECE66D5DEECE6
 
 
 def _occasion(campaign: Campaign, customer: Customer, due: Due) -> str:

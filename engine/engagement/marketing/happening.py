@@ -1,5 +1,6 @@
 """What campaigns are told: an event, or that time has come to an instant; and what comes of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,20 +18,22 @@ class Happening:
 
     Attributes:
         event_id, type: of the event; time_ms: its event time.
-        row: the event as conditions see it, but for the customer.
+        row: gives the event as conditions see it, but for the customer; asked only where a campaign is.
+        text: the text of a field, None where it is missing; number: of feedback its score, of a redemption the points.
         payment: hash of the payment it is about, payment_id its text; 0 and "" for none.
         minor: amount in minor units of its own currency; base_minor: in those of the base currency, or its own where
             there is no rate; 0 for none.
         currency, method, category: as in the event, "" where missing.
         reference: hash of the refund or redemption; 0 for none.
-        outcome: of the decision on it, "" where it carries none; score: blended, 0 to 1.
         consent: by purpose, as the event has it; None where it has none.
     """
 
     event_id: str
     type: str
     time_ms: int
-    row: Row
+    row: Callable[[], Row]
+    text: Callable[[str], str | None]
+    number: float = float("nan")
     payment: int = 0
     payment_id: str = ""
     minor: int = 0
@@ -39,8 +42,6 @@ class Happening:
     method: str = ""
     category: str = ""
     reference: int = 0
-    outcome: str = ""
-    score: float = 0.0
     consent: dict[str, bool] | None = None
 
 

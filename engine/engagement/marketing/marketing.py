@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from engine.domain.fields import NUMBER_INDEX
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Reason
 from engine.domain.times import rfc3339
@@ -28,9 +27,6 @@ from engine.ruleset.row import Row
 
 TIMER: Final = "timer"
 SECOND_MS: Final = 1_000
-FULL_RISK: Final = 100
-_SCORE: Final = NUMBER_INDEX["score"]
-_POINTS: Final = NUMBER_INDEX["points"]
 
 
 @dataclass(slots=True)
@@ -101,25 +97,16 @@ class Marketing:
         if made is None:  # a repeat under another event id: no campaign either
             return []
         now = max(customer.clock_ms, happening.time_ms)
-        row = self._bound(happening.row, customer, now)
-        due = [
-            Due(place, now, happening.event_id, happening.payment_id or happening.event_id, row, happening.payment,
-                happening.payment_id)
-            for place in self._events.get(happening.type, ())
-        ]  # fmt: skip
-        made = made + self._run(customer_id, customer, due)
+        places = self._events.get(happening.type)
+        if places:
+            row = self._bound(happening.row(), customer, now)
+            why = happening.event_id, happening.payment_id or happening.event_id
+            due = [Due(place, now, *why, row, happening.payment, happening.payment_id) for place in places]
+            made = made + self._run(customer_id, customer, due)
         if happening.type == "payment.settled":
             moved = customer.ledger.reclaim(happening.payment, now)
             made += self._entries(customer_id, customer, moved, _cause(happening, "refunded before it settled"))
         return made
-
-    def decided(self, customer: Customer, happening: Happening) -> None:
-        """A payment was not simply approved: what it may earn depends on that."""
-        if happening.outcome == "decline":
-            customer.ledger.block(happening.payment, happening.time_ms)
-        elif happening.outcome != "approve":
-            risk = max(1, round(FULL_RISK * happening.score))
-            customer.ledger.suspect(happening.payment, risk, happening.time_ms)
 
     def _settled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
         now = max(customer.clock_ms, happening.time_ms)
@@ -152,7 +139,7 @@ class Marketing:
 
     def _labelled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """A payment turned out to be fraud: all it earned is taken back."""
-        if happening.row.text("label") != "fraud":
+        if happening.text("label") != "fraud":
             return []
         now, ledger = max(customer.clock_ms, happening.time_ms), customer.ledger
         entry = ledger.payments.get(happening.payment)
@@ -166,7 +153,7 @@ class Marketing:
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        text = happening.row.text
+        text = happening.text
         customer.zone = text("timezone") or customer.zone
         customer.locale = text("locale") or customer.locale
         customer.country = text("country") or customer.country
@@ -188,7 +175,7 @@ class Marketing:
         return made
 
     def _answered(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        kind, score = happening.row.text("kind"), happening.row.numbers[_SCORE]
+        kind, score = happening.text("kind"), happening.number
         if kind in ("nps", "csat") and score == score:
             now = max(customer.clock_ms, happening.time_ms)
             if customer.answer(kind, score, now):
@@ -205,7 +192,7 @@ class Marketing:
         return self._withdraw(customer_id, customer, lost, now_ms, "consent was withdrawn")
 
     def _redeemed(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        points = happening.row.numbers[_POINTS]
+        points = happening.number
         now = max(customer.clock_ms, happening.time_ms)
         whole = int(points) if points == points and points == int(points) else 0
         moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now)
@@ -215,7 +202,7 @@ class Marketing:
         return self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
 
     def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        one = customer.offers.take(happening.row.text("offer_id") or "")
+        one = customer.offers.take(happening.text("offer_id") or "")
         if one is not None:
             self.granting.budgets.spend(f"{one.campaign}:{one.version}", one.minor)
         return []

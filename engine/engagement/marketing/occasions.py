@@ -53,8 +53,10 @@ def _idle(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: in
 
 def _personal_hour(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
     history = customer.history
+    if len(history.paid) < PEAK_PAYMENTS or after_ms >= history.last_ms + PEAK_IDLE_MS:
+        return NONE
     hour, share = history.peak(customer.zone)
-    if len(history.paid) < PEAK_PAYMENTS or not share >= PEAK_SHARE:
+    if not share >= PEAK_SHARE:
         return NONE
     before = trigger.after_ms[0]
     earliest = max(after_ms + 1, customer.counts.next_room(campaign.id, campaign.caps, after_ms))

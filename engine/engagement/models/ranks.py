@@ -51,6 +51,7 @@ class Ranks:
             if len(stored) != _HEADER.size + 8 * BINS or _HEADER.unpack_from(stored) != (_MAGIC, BINS):
                 raise ValueError("these bytes are no ranks, or of another version")
             self._counts[:] = np.frombuffer(stored, "<i8", offset=_HEADER.size)
+        self._total = int(self._counts.sum())
 
     def dump(self) -> bytes:
         """As stored."""
@@ -59,14 +60,16 @@ class Ranks:
     @property
     def customers(self) -> int:
         """How many customers are ranked."""
-        return int(self._counts.sum())
+        return self._total
 
     def move(self, before: float | None, after: float | None) -> None:
         """A customer's value changes; None for not ranked (yet, or any more)."""
         if before is not None:
             self._counts[bin_of(before)] -= 1
+            self._total -= 1
         if after is not None:
             self._counts[bin_of(after)] += 1
+            self._total += 1
 
     def rank(self, value: float) -> float:
         """Share of customers below the value, 0 to 1, its own bin by half; NaN where nobody is ranked."""
