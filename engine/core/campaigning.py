@@ -45,6 +45,7 @@ WAKES: Final = 2
 
 RESOLVED: Final = "alert.resolved"
 _PAYMENT: Final = STRING_INDEX["payment_id"]
+_ACCOUNT: Final = ("account.registered", "account.updated")
 _RANKS: Final = ("recency", "frequency", "money")
 
 Parts = list[tuple[int, Output]]
@@ -88,7 +89,7 @@ class Campaigning:
         self._budgets.adopt(ruleset.campaigns, shard, shards)
         granting = Granting(ruleset.campaigns, ruleset.conditions, self._rules, self._budgets)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
-        self._concerning = Concerning(ruleset.campaigns)
+        self._concerning = Concerning(ruleset.campaigns, ruleset.conditions)
 
     @property
     def refused(self) -> int:
@@ -194,8 +195,9 @@ class Campaigning:
         """
         parts: Parts = []
         some = self._concerning.rows(columns)
-        places = {row: place for place, row in enumerate(some.tolist())}
-        batch = frame(some).batch() if places else None
+        batch = frame(some).batch() if len(some) else None
+        come = self._concerning.places(batch).tolist() if batch is not None else []
+        places = {some.item(place): place for place in come}
         for row in sorted({*places, *doubts}) if doubts else places:
             event = columns.events[row]
             if row in doubts and event.payment_id:
@@ -220,7 +222,11 @@ class Campaigning:
             made = self._marketing.advance(customer_id, customer, now)
         else:  # nothing is due before its timer
             customer.clock_ms = max(customer.clock_ms, now)
+        before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
+        fresh = not customer.registered_ms
         made += self._marketing.event(customer_id, customer, told)
+        if not (made or fresh) and before == (customer.zone, customer.birth, customer.consent):
+            return made  # nothing that time depends on has changed
         if told.type == "account.erased":
             record.stored = Stored()  # what was stored goes
         record.touched = True

@@ -38,13 +38,23 @@ class Record:
         touched: something has happened since their timer was set.
     """
 
-    __slots__ = ("customer", "key", "known", "stored", "touched")
+    __slots__ = ("_value", "customer", "key", "known", "stored", "touched")
 
     def __init__(self, key: bytes, value: bytes | None = None) -> None:
         self.key = key
-        self.customer, self.stored = load(value or b"") if value else (Customer(), Stored())
+        self.customer, self.stored = Customer(), Stored()
+        self._value = value or b""
         self.known = bool(value)
         self.touched = False
+
+    def read(self) -> None:
+        """Read what is stored, before the first use: of most customers that a batch could need, it needs nothing.
+
+        Raises `DamagedCustomer`.
+        """
+        if self._value:
+            self.customer, self.stored = load(self._value)
+            self._value = b""
 
 
 class Customers:
@@ -65,7 +75,7 @@ class Customers:
         return [key for key in dict.fromkeys(keys) if key not in self._held] if self._backed else []
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Take a stored record into memory; `None` for a new customer. Raises `DamagedCustomer`."""
+        """Take a stored record into memory; `None` for a new customer."""
         self._held[key] = Record(key, value)
 
     def at_hand(self, key: bytes) -> Record | None:
@@ -73,10 +83,11 @@ class Customers:
         return self._held.get(key)
 
     def change(self, key: bytes) -> Record:
-        """The record of a customer to whom something happens."""
+        """The record of a customer to whom something happens. Raises `DamagedCustomer`."""
         record = self._held.get(key)
         if record is None:
             record = self._held[key] = Record(key)
+        record.read()
         record.known = True
         self._changed[key] = record
         return record

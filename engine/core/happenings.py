@@ -1,6 +1,6 @@
 """Events as engagement sees them: which rows of a batch concern a customer's record, and what they say."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,8 @@ from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.marketing import HANDLED, entry_id_of
 from engine.features.columns import Columns, event_type
+from engine.ruleset.batch import Batch
+from engine.ruleset.campaigns.conditions import Conditions
 from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.row import Row
 
@@ -40,15 +42,37 @@ _encode: Final = msgspec.json.Encoder().encode
 class Concerning:
     """The types of event that concern customers' records: those that change them, and those that campaigns wait for."""
 
-    def __init__(self, campaigns: Iterable[Campaign]) -> None:
-        names = {*HANDLED, *(name for campaign in campaigns for name in campaign.trigger.events)}
-        self._types = np.array(sorted(hash64(name) for name in names), np.uint64)
+    def __init__(self, campaigns: Sequence[Campaign], conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._handled = _hashes(HANDLED)
+        waiting = [{*campaign.trigger.events} - HANDLED for campaign in campaigns]
+        self._waiting = [(place, _hashes(names)) for place, names in enumerate(waiting) if names]
+        self._types = _hashes(HANDLED.union(*waiting))
 
     def rows(self, columns: Columns) -> NDArray[np.intp]:
         """Rows of such a type."""
-        types = columns.string("type")
-        places = np.minimum(np.searchsorted(self._types, types), len(self._types) - 1)
-        return np.flatnonzero(self._types[places] == types)
+        return np.flatnonzero(_among(columns, self._types))
+
+    def places(self, batch: Batch) -> NDArray[np.intp]:
+        """Of rows of such a type those that come to something: not those that only campaigns wait for whose conditions
+        do not hold, whoever the customer is."""
+        found = _among(batch.columns, self._handled)
+        for place, types in self._waiting if not found.all() else ():
+            waits = ~found & _among(batch.columns, types)
+            if waits.any():
+                found |= waits & self._conditions.may(place, batch)
+        return np.flatnonzero(found)
+
+
+def _hashes(names: Iterable[str]) -> NDArray[np.uint64]:
+    return np.array(sorted(hash64(name) for name in names), np.uint64)
+
+
+def _among(columns: Columns, types: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Where an event is of one of some types, sorted, at least one."""
+    kind = columns.string("type")
+    found: NDArray[np.bool_] = types[np.minimum(np.searchsorted(types, kind), len(types) - 1)] == kind
+    return found
 
 
 def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: int) -> Happening:

@@ -116,7 +116,7 @@ class RuleSet:
         self._program = Program(self.rows, self.lists, hits)
         self._observing = Observing(self.rows, self.lists, self.observers)
         self.campaigns = list(campaigns)
-        self.conditions = Conditions(self._scalar, self.campaigns)
+        self.conditions = Conditions(self._scalar, vector, self.campaigns)
         self.read_by = read_by(self.observers, derived, self.campaigns)
         self._watched = needed(self.read_by, derived)
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]

@@ -3,22 +3,33 @@
 import math
 from collections.abc import Sequence
 
-from engine.ruleset import build
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.ruleset import build, ir
+from engine.ruleset.batch import Batch
+from engine.ruleset.build import TRUE
 from engine.ruleset.campaigns.model import CASHBACK, Campaign, Reward
 from engine.ruleset.row import Row
 from engine.ruleset.scalar import Scalar
+from engine.ruleset.vector import Vector
 
 
 class Conditions:
     """Conditions and amounts of campaigns, by their place among them."""
 
-    def __init__(self, scalar: Scalar, campaigns: Sequence[Campaign]) -> None:
+    def __init__(self, scalar: Scalar, vector: Vector, campaigns: Sequence[Campaign]) -> None:
+        self._may = [vector.condition(_of_events(campaign.when)) for campaign in campaigns]
         self._holds = [scalar.condition(campaign.when) for campaign in campaigns]
         self._amounts = [
             scalar.number(build.as_number(campaign.reward.amount)) if campaign.reward is not None else None
             for campaign in campaigns
         ]
         self._most = [campaign.reward.most if campaign.reward is not None else None for campaign in campaigns]
+
+    def may(self, place: int, batch: Batch) -> NDArray[np.bool_]:
+        """Where a campaign's condition may hold, whoever the customer is: bool `(n,)`."""
+        return self._may[place](batch)
 
     def holds(self, place: int, row: Row) -> bool:
         """Whether a campaign's condition holds."""
@@ -32,6 +43,13 @@ class Conditions:
             return 0.0
         most = self._most[place]
         return found if most is None else min(found, most)
+
+
+def _of_events(node: ir.Node) -> ir.Node:
+    """What a condition asks of the event alone, of the parts that have to hold together."""
+    parts = node.args if isinstance(node, ir.And) else (node,)
+    alone = [part for part in parts if not any(isinstance(inner, ir.Customer) for inner in ir.walk(part))]
+    return TRUE if not alone else alone[0] if len(alone) == 1 else ir.And(node.kind, tuple(alone))
 
 
 def units(reward: Reward, amount: float, exponent: int) -> int:
