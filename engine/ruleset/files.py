@@ -13,6 +13,8 @@ LIST_SUFFIX: Final = ".txt"
 """Of a file with the values of a list; one is read where some rule file has its name."""
 UNUSABLE: Final = "neither a file nor a link to one inside the rules directory; put the file itself here"
 
+LINKED: Final = "a directory that is read already, or a link out of the rules directory; put its files here"
+
 
 def read(directory: Path) -> dict[str, str]:
     """Names (relative, with `/`) to texts of every `*.yaml` and `*.yml` under `directory`, sorted by name.
@@ -20,8 +22,8 @@ def read(directory: Path) -> dict[str, str]:
     The files of lists (`*.txt`) that they name are among them.
 
     A single file is read as a directory that holds it alone. Hidden files and directories are left out. Raises
-    `RuleErrors` where nothing can be read, and where a rule file is a link out of the directory or no file at all: left
-    out silently, its rules would be missing and nobody would know.
+    `RuleErrors` where nothing can be read, and where a rule file or a directory is a link out of the directory, or what
+    should be a file is none: left out silently, its rules would be missing and nobody would know.
     """
     if directory.is_file():
         return {directory.name: _text(directory, directory.name, [BYTES_MAX])}
@@ -31,10 +33,9 @@ def read(directory: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     lists: dict[str, Path] = {}
     faults: list[RuleError] = []
-    for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
+    for path in _paths(directory, root, faults):
         relative = path.relative_to(directory)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix not in (*SUFFIXES, LIST_SUFFIX):
+        if path.suffix not in (*SUFFIXES, LIST_SUFFIX):
             continue
         if not path.is_file() or root not in path.resolve().parents:
             if path.suffix in SUFFIXES and (path.is_symlink() or not path.is_dir()):
@@ -54,6 +55,37 @@ def read(directory: Path) -> dict[str, str]:
     if len(found) + len(named) > FILES_MAX:
         raise RuleErrors([RuleError(str(directory), 0, 0, f"more than {FILES_MAX:,} rule files and list files")])
     return dict(sorted({**found, **{name: _text(path, name, room) for name, path in named.items()}}.items()))
+
+
+def _paths(directory: Path, root: Path, faults: list[RuleError]) -> list[Path]:
+    """What is in a directory and those below it, hidden ones left out, in order of name.
+
+    Links to directories are followed within the root, each directory once: so is a mounted ConfigMap made.
+    """
+    found: list[Path] = []
+    left, seen = [directory], {root}
+    while left:
+        here = left.pop()
+        try:
+            inside = sorted(here.iterdir())
+        except OSError as fault:
+            name = here.relative_to(directory).as_posix()
+            faults.append(RuleError(name, 0, 0, f"cannot be read: {fault.strerror}"))
+            continue
+        for path in inside:
+            if path.name.startswith("."):
+                continue
+            linked = path.is_symlink() and path.suffix not in SUFFIXES
+            if not path.is_dir() or (path.is_symlink() and not linked):
+                found.append(path)
+                continue
+            target = path.resolve()
+            if root not in target.parents or target in seen:
+                faults.append(RuleError(path.relative_to(directory).as_posix(), 0, 0, LINKED))
+                continue
+            seen.add(target)
+            left.append(path)
+    return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
 
 
 def _text(path: Path, name: str, room: list[int]) -> str:

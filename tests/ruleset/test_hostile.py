@@ -264,6 +264,31 @@ def test_links_inside_the_directory_are_followed(tmp_path: Path) -> None:
     assert files.read(tmp_path) == {"one.yaml": "rules: []"}
 
 
+def test_links_to_directories_inside_are_followed_once(tmp_path: Path) -> None:
+    """A ConfigMap with paths in folders has a link to each folder."""
+    (tmp_path / "..data" / "engagement" / "deep").mkdir(parents=True)
+    (tmp_path / "..data" / "engagement" / "deep" / "one.yaml").write_text("rules: []")
+    (tmp_path / "engagement").symlink_to("..data/engagement")
+    assert files.read(tmp_path) == {"engagement/deep/one.yaml": "rules: []"}
+
+
+@pytest.mark.parametrize(("name", "target"), [
+    ("out", "../elsewhere"), ("again", "real"), ("self", "."), ("up", "real/../.."), ("real/loop", ".."),
+    ("real/inner", "../real"),
+])  # fmt: skip
+def test_links_to_directories_that_lead_out_or_round_are_refused(tmp_path: Path, name: str, target: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "two.yaml").write_text("rules: []")
+    root = tmp_path / "rules"
+    (root / "real").mkdir(parents=True)
+    (root / "real" / "one.yaml").write_text("rules: []")
+    (root / name).symlink_to(target)
+    with pytest.raises(RuleErrors) as raised:
+        files.read(root)
+    [line] = raised.value.lines()
+    assert "a directory that is read already, or a link out of the rules directory" in line
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
