@@ -7,14 +7,15 @@ from typing import Any, Final
 from engine.domain.times import DAY_MS
 
 START_MS: Final = 20_000 * DAY_MS
-PAYMENTS: Final = 2_600
+PAYMENTS: Final = 4_800
 DAYS: Final = 6
 GAP_MS: Final = DAYS * DAY_MS // PAYMENTS
 RULES: Final = """
 models:
   anomaly: {detector: tails, memory: 500, inputs: [spent]}
-  fraud: {learner: LEARNER, inputs: [amount, spent, often], plain: [spent]}
+  fraud: {learner: LEARNER, inputs: [paid, spent, often], plain: [spent]}
 features:
+  - {name: paid, expr: amount}
   - {name: spent, agg: sum, of: amount, by: customer, window: 24h}
   - {name: often, agg: count, by: customer, window: 24h}
 rules:
@@ -28,12 +29,12 @@ def rules(learner: str = "logistic") -> str:
     return RULES.replace("LEARNER", learner)
 
 
-def payment(number: int, seed: int = 1, **fields: Any) -> dict[str, Any]:
+def payment(number: int, seed: int = 1, gap_ms: int = GAP_MS, **fields: Any) -> dict[str, Any]:
     """One of them; every eighth is a fraud of a greater amount."""
     draw = random.Random(f"{seed} {number}")
     amount = draw.randrange(200, 900) if fraudulent(number) else draw.randrange(5, 120)
     return {
-        "type": "payment.requested", "event_id": f"e{number}", "event_time": START_MS + number * GAP_MS,
+        "type": "payment.requested", "event_id": f"e{number}", "event_time": START_MS + number * gap_ms,
         "payment_id": f"p{number}", "customer_id": f"c{draw.randrange(60)}", "amount": amount, "currency": "EUR",
         **fields,
     }  # fmt: skip
@@ -44,12 +45,12 @@ def fraudulent(number: int) -> bool:
     return number % 8 == 3
 
 
-def history(seed: int = 1, payments: int = PAYMENTS) -> list[bytes]:
-    """Payments, and the labels of the frauds twelve hours later."""
-    later = DAY_MS // 2 // GAP_MS
+def history(seed: int = 1, payments: int = PAYMENTS, gap_ms: int = GAP_MS) -> list[bytes]:
+    """Payments so far apart, and the labels of the frauds twelve hours later."""
+    later = DAY_MS // 2 // gap_ms
     found: list[dict[str, Any]] = []
     for number in range(payments):
-        event = payment(number, seed)
+        event = payment(number, seed, gap_ms)
         found.append(event)
         if number >= later and fraudulent(number - later):
             of = payment(number - later, seed)
