@@ -8,11 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.directives import Directive
+from engine.core.document import RECORD_BYTES_MAX, Refused
 from engine.core.instants import parse_time
 from engine.core.rejects import Placed, Reject, reject
 from engine.core.scan import FLAGGED, INEXACT, hash_bytes, scan
 from engine.core.scan_values import convert_base
-from engine.core.strict import RECORD_BYTES_MAX, Directive, Refused, Row, read
+from engine.core.strict import Row, read
 from engine.domain import reasons
 from engine.domain.currencies import CODES, code_index
 from engine.domain.events import EVENT_CLASSES, ControlRates

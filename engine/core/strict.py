@@ -4,56 +4,26 @@ It is the definition of what an event is: the compiled scanner (`engine.core.sca
 with the same values, and leaves to it every record that is in any way out of the ordinary.
 """
 
-import json
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from engine.core.checks import REQUIRED, check_id, convert, holds_card, repaired, whole_part
+from engine.core.directives import Directive, read_control
+from engine.core.document import INTEGER, Number, Refused, parse, plain
 from engine.core.instants import TimeError, parse_time
 from engine.domain import pan, reasons
 from engine.domain.currencies import EXPONENTS
-from engine.domain.events import CONTROL_TYPES, EVENT_TYPES, Control, Event
+from engine.domain.events import CONTROL_TYPES, EVENT_TYPES, Event
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
-from engine.domain.limits import ENTRIES_MAX, ID_CHARS_MAX, KEY_CHARS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
+from engine.domain.limits import ENTRIES_MAX, KEY_CHARS_MAX, STRING_CHARS_MAX, TEXT_CHARS_MAX
 from engine.domain.money import MoneyError, to_minor
 
-RECORD_BYTES_MAX: Final = 65_536
-DEPTH_MAX: Final = 8
-
-LONG_IDS: Final = ("event_id", "customer_id", "payment_id")
 ID_FIELDS: Final = tuple(name for name in STRING_FIELDS if name.endswith("_id"))
 NUMERIC_FIELDS: Final = tuple(name for name in NUMBER_FIELDS if name not in ("amount", "amount_base"))
 FLAT_FIELDS: Final = ("metadata", "attributes", "consent")
 KNOWN_FIELDS: Final = frozenset(Event.__struct_fields__) | {"type"}
-REQUIRED: Final = {
-    name: tuple(f.encode_name for f in msgspec.structs.fields(cls) if f.required)
-    for name, cls in (*EVENT_TYPES.items(), *CONTROL_TYPES.items())
-}
-
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-_INTEGER: Final = re.compile(r"-?[0-9]+")
-_BAD_IN_ID: Final = re.compile(
-    "[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
-)
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-class Refused(Exception):
-    """The record is rejected: `reason` of `engine.domain.reasons`, and a detail for people that quotes no values."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """The text of a JSON number, or of NaN and the infinities."""
-
-    text: str
 
 
 @dataclass(slots=True)
@@ -71,14 +41,6 @@ class Row:
     masked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """A control event read; `masked`: a card number was masked in it, so that its record must not be kept as it is."""
-
-    event: Control
-    masked: bool
-
-
 def read(raw: bytes | None) -> Row | Directive:
     """Read one record. Raises `Refused`, and nothing else whatever the bytes."""
     document = parse(raw)
@@ -88,100 +50,10 @@ def read(raw: bytes | None) -> Row | Directive:
     if not isinstance(kind, str):
         raise Refused(reasons.WRONG_TYPE, "type is not a string")
     if kind in CONTROL_TYPES:
-        return _control(kind, document)
+        return read_control(kind, document)
     if kind not in EVENT_TYPES:
         raise Refused(reasons.UNKNOWN_TYPE, "the type is not one of this contract")
     return _Reader(kind, document).row()
-
-
-def parse(raw: bytes | None) -> dict[str, Any]:
-    """The JSON object of a record, its numbers as `Number`. Raises `Refused`."""
-    if raw is None:
-        raise Refused(reasons.TOMBSTONE, "the record has no value")
-    if len(raw) > RECORD_BYTES_MAX:
-        raise Refused(reasons.TOO_LARGE, f"{len(raw)} bytes; {RECORD_BYTES_MAX} allowed")
-    if not raw.strip(b" \t\r\n"):
-        raise Refused(reasons.EMPTY, "the record is empty")
-    if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise Refused(reasons.BYTE_ORDER_MARK, "the record begins with a byte order mark")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Refused(reasons.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}") from None
-    _check_depth(text)
-    try:
-        document = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        trailing = error.msg == "Extra data"
-        detail = f"{error.msg} at character {error.pos}"
-        raise Refused(reasons.TRAILING_DATA if trailing else reasons.NOT_JSON, detail) from None
-    if not isinstance(document, dict):
-        raise Refused(reasons.NOT_AN_OBJECT, "the JSON value is not an object")
-    return document
-
-
-def _check_depth(text: str) -> None:
-    depth = 0
-    for match in _TOKENS.finditer(text):
-        character = match.group()[0]
-        if character in "{[":
-            depth += 1
-            if depth > DEPTH_MAX:
-                raise Refused(reasons.TOO_DEEP, f"nested deeper than {DEPTH_MAX} at character {match.start()}")
-        elif character in "}]":
-            depth -= 1
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Refused(reasons.DUPLICATE_KEY, "an object names a key twice")
-    return found
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=Number
-)
-
-
-def plain(value: Number) -> int | float:
-    """The number as an int or a float. Raises `Refused` where it is not finite or does not fit 64 bits."""
-    text = value.text
-    if text in ("NaN", "Infinity", "-Infinity"):
-        raise Refused(reasons.NUMBER_NOT_FINITE, "NaN and Infinity are not JSON numbers")
-    if _INTEGER.fullmatch(text):
-        if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
-            raise Refused(reasons.NUMBER_OUT_OF_RANGE, "an integer does not fit 64 bits")
-        return int(text)
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise Refused(reasons.NUMBER_OUT_OF_RANGE, "a number does not fit a 64-bit float")
-    return number
-
-
-def _holds_card(text: str) -> bool:
-    return bool(pan.find(text))
-
-
-def _whole(number: str) -> str:
-    """The digits before point and exponent."""
-    return re.split("[.eE]", number, maxsplit=1)[0]
-
-
-def repaired(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot carry, as U+FFFD."""
-    return _SURROGATE.sub("\ufffd", text)
-
-
-def check_id(name: str, text: str) -> None:
-    """Raises `Refused` on an id that is too long, or holds control characters or lone surrogates."""
-    if _SURROGATE.search(text):
-        raise Refused(reasons.LONE_SURROGATE, f"{name} holds half of a surrogate pair")
-    if _BAD_IN_ID.search(text):
-        raise Refused(reasons.CONTROL_CHARACTER, f"{name} holds a control character")
-    limit = ID_CHARS_MAX if name in LONG_IDS else STRING_CHARS_MAX
-    if len(text) > limit or (not text and name in LONG_IDS):
-        raise Refused(reasons.ID_LENGTH, f"{name} has {len(text)} characters; {limit} allowed, and not none")
 
 
 class _Reader:
@@ -205,7 +77,7 @@ class _Reader:
         time_ms = self._time()
         minor, exponent = self._amount()
         self._rest()
-        event = _convert(EVENT_TYPES[self.kind], self.values)
+        event = convert(EVENT_TYPES[self.kind], self.values)
         raw = msgspec.json.encode({"type": self.kind, **self.values, **self.raw})
         bools = {name: self.values[name] for name in BOOL_FIELDS if name in self.values}
         return Row(
@@ -221,10 +93,10 @@ class _Reader:
     def _look(self, value: Any) -> None:
         """Note a card number anywhere in an unknown field, and refuse numbers that are none."""
         if isinstance(value, str):
-            self.masked = self.masked or _holds_card(value)
+            self.masked = self.masked or holds_card(value)
         elif isinstance(value, Number):
             plain(value)
-            self.masked = self.masked or _holds_card(_whole(value.text))
+            self.masked = self.masked or holds_card(whole_part(value.text))
         elif isinstance(value, dict):
             for key, inner in value.items():
                 self._look(key)
@@ -243,7 +115,7 @@ class _Reader:
                 raise Refused(reasons.WRONG_TYPE, f"{name} is not a string")
             if name in ID_FIELDS:
                 check_id(name, text)
-                if name == "card_id" and _holds_card(text):
+                if name == "card_id" and holds_card(text):
                     raise Refused(reasons.CARD_NUMBER_IN_CARD_ID, "card_id holds a clear card number")
             else:
                 text = self._text(name, text, STRING_CHARS_MAX)
@@ -261,7 +133,7 @@ class _Reader:
 
     def _time(self) -> int:
         value = self.document["event_time"]
-        if isinstance(value, Number) and _INTEGER.fullmatch(value.text):
+        if isinstance(value, Number) and INTEGER.fullmatch(value.text):
             text: str | int = int(value.text) if len(value.text) <= 20 else 10**20
         elif isinstance(value, str):
             text = value
@@ -297,7 +169,7 @@ class _Reader:
         return minor, EXPONENTS[currency]
 
     def _refuse_card(self, name: str, text: str) -> None:
-        if _holds_card(_whole(text)):
+        if holds_card(whole_part(text)):
             raise Refused(reasons.CARD_NUMBER_IN_NUMBER, f"{name} reads as a card number")
 
     def _rest(self) -> None:
@@ -311,7 +183,7 @@ class _Reader:
                 self.values[name] = self.document[name]
         if "schema_version" in self.document:
             version = self.document["schema_version"]
-            if not isinstance(version, Number) or not _INTEGER.fullmatch(version.text):
+            if not isinstance(version, Number) or not INTEGER.fullmatch(version.text):
                 raise Refused(reasons.WRONG_TYPE, "schema_version is not an integer")
             if version.text != "1":
                 raise Refused(reasons.UNSUPPORTED_VERSION, "schema_version is not 1")
@@ -347,71 +219,8 @@ class _Reader:
         if isinstance(value, str):
             return self._text(f"a value of {name}", value, TEXT_CHARS_MAX)
         number = plain(value)
-        whole = _whole(value.text)
-        if _holds_card(whole):
+        whole = whole_part(value.text)
+        if holds_card(whole):
             self.masked = True
             return pan.mask(whole)
         return number
-
-
-def _convert(cls: type[Any], values: dict[str, Any]) -> Any:
-    try:
-        return msgspec.convert(values, cls, strict=True)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        reason = reasons.WRONG_TYPE
-        if text.startswith("Invalid enum value") or "matching regex" in text or " of length " in text:
-            reason = reasons.INVALID_VALUE
-        elif "missing required field" in text:
-            reason = reasons.MISSING_FIELD
-        raise Refused(reason, "refused at " + pan.mask(text.rpartition(" - at ")[2])[:100]) from None
-
-
-_CONTROL_TIMES: Final = ("event_time", "expires_at", "until")
-_MATCHED: Final = {"control.list": ("values", "add", "remove"), "control.snooze": ("value",)}
-"""Fields whose values are compared with those of events: what is masked there would match nothing."""
-
-
-def _control(kind: str, document: dict[str, Any]) -> Directive:
-    """A control event; every text in it but the ids is masked."""
-    given = {key: value for key, value in document.items() if value is not None}
-    values = {key: _simple(key, value) for key, value in given.items()}
-    for name in REQUIRED[kind]:
-        if name not in values:
-            raise Refused(reasons.MISSING_FIELD, f"{name} is missing")
-    for name in ("event_id", "customer_id", "payment_id", "alert_id"):
-        if isinstance(values.get(name), str):
-            check_id(name, values[name])
-    for name in _CONTROL_TIMES:
-        if name in values:
-            try:
-                parse_time(values[name])
-            except TimeError as error:
-                raise Refused(error.reason, error.detail.replace("event_time", name)) from None
-    for name in _MATCHED.get(kind, ()):
-        if _masks(given.get(name)):
-            raise Refused(reasons.CARD_NUMBER_IN_CONTROL, f"a value of {name} reads as a card number")
-    values.pop("type")
-    control: Control = _convert(CONTROL_TYPES[kind], values)
-    return Directive(control, any(_masks(value) for key, value in given.items() if not key.endswith("_id")))
-
-
-def _masks(value: Any) -> bool:
-    """Whether a card number is masked somewhere in a value of a control event."""
-    if isinstance(value, str):
-        return _holds_card(repaired(value))
-    if isinstance(value, dict):
-        return any(_masks(key) or _masks(inner) for key, inner in value.items())
-    return isinstance(value, list) and any(_masks(inner) for inner in value)
-
-
-def _simple(key: str, value: Any) -> Any:
-    if isinstance(value, Number):
-        return plain(value)
-    if isinstance(value, str):
-        return value if key.endswith("_id") else pan.mask(repaired(value))
-    if isinstance(value, dict):
-        return {pan.mask(repaired(inner)): _simple(inner, kept) for inner, kept in value.items()}
-    if isinstance(value, list):
-        return [_simple(key, inner) for inner in value]
-    return value

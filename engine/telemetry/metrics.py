@@ -5,7 +5,7 @@ take their values from fixed lists, so that no event can make a new time series.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from prometheus_client import (
@@ -21,7 +21,8 @@ from prometheus_client import (
 
 from engine import __version__
 from engine.domain.reasons import MEANINGS
-from engine.telemetry.learning import CountedLearning, LearningMetrics
+from engine.telemetry.counted import CountedBatch, CountedOutput
+from engine.telemetry.learning import LearningMetrics
 
 STAGES: Final = (
     "decode", "load", "admit", "label", "features", "score", "rules", "decide", "engage", "observe", "apply", "commit",
@@ -52,72 +53,6 @@ _ALERT_KINDS: Final = ("fraud", "operations", "abuse", "drift")
 _OTHER: Final = "other"
 RULE_SERIES_MAX: Final = 4_000
 """Rules and modes counted apart: twice the most rules of one rule set."""
-
-
-class CountedOutput(Protocol):
-    """What is read of `engine.core.effects.Output`."""
-
-    @property
-    def kind(self) -> str:
-        """Kind of the output."""
-
-    @property
-    def data(self) -> bytes:
-        """Its JSON body."""
-
-
-class CountedEffects(Protocol):
-    """What is read of `engine.core.effects.Effects`."""
-
-    duplicates: list[int]
-    accepted: int
-    late: int
-    dead_lettered: int
-    outcomes: dict[str, int]
-    hits: dict[tuple[str, str], int]
-    observed: dict[str, int]
-    labels: dict[str, int]
-    ops: bytes
-
-    @property
-    def outputs(self) -> Sequence[CountedOutput]:
-        """Everything it made."""
-
-    @property
-    def learning(self) -> CountedLearning | None:
-        """`engine.core.effects.Learning`."""
-
-
-class CountedBatch(Protocol):
-    """What is read of `engine.service.shard.BatchOutcome`; seconds are wall time."""
-
-    @property
-    def shard(self) -> int:
-        """The shard the batch belongs to."""
-
-    @property
-    def records(self) -> int:
-        """Log records it took."""
-
-    @property
-    def effects(self) -> CountedEffects:
-        """What it did."""
-
-    @property
-    def decode_s(self) -> float:
-        """Decoding and validation."""
-
-    @property
-    def load_s(self) -> float:
-        """Loading state that memory did not hold."""
-
-    @property
-    def apply_s(self) -> float:
-        """Features, scores, rules, decisions, rewards."""
-
-    @property
-    def commit_s(self) -> float:
-        """From the effects to the stored commit."""
 
 
 class _Named(msgspec.Struct):
