@@ -9,6 +9,7 @@ from typing import Final
 from engine.adapters.clocks import SystemClock
 from engine.adapters.fan_out import FanOut
 from engine.adapters.kafka_options import KafkaOptions
+from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_client import RedisOptions
 from engine.adapters.redis_copies import RedisCopies
 from engine.adapters.redis_generation import RedisGeneration
@@ -17,9 +18,16 @@ from engine.adapters.snapshot_files import SnapshotDirectory
 from engine.adapters.webhook_courier import OnResult, Patience
 from engine.adapters.webhook_sink import WebhookOptions, WebhookSink
 from engine.config import Settings
+from engine.partitions import core_settings
+from engine.ports.announce import Announcer
+from engine.ports.log import LogUnavailable
 from engine.ports.sink import Sink
+from engine.ports.store import StateStore
+from engine.service.customers.desk import StoredCustomers
+from engine.service.rule_sets import RuleLibrary
 from engine.service.snapshots import Rounds
 
+ONLY_SHARD: Final = 0  # of a process that owns all customers
 DONE: Final = 0
 FAULT: Final = 1
 DRAIN_SHARE: Final = 0.6  # of the time a stopping worker has; the rest is for leaving the group and closing
@@ -37,6 +45,27 @@ def build_redis_options(settings: Settings) -> RedisOptions:
     return RedisOptions(
         connect_timeout_seconds=redis.connect_timeout_ms / 1000, reply_timeout_seconds=redis.command_timeout_ms / 1000
     )
+
+
+def build_customers(
+    settings: Settings,
+    store: StateStore,
+    library: RuleLibrary,
+    announcer: Announcer | None,
+    shards: Callable[[], int],
+) -> StoredCustomers:
+    """What answers about customers; erasures go through `announcer`, which only readers are without."""
+
+    async def tell(customer_id: str, record: bytes) -> None:
+        if announcer is None:
+            raise LogUnavailable("there is no log to write to")
+        if isinstance(announcer, KafkaWriter):  # under their key, as their other events
+            await announcer.write(customer_id.encode(), record, ())
+        else:
+            await announcer.announce(ONLY_SHARD, record)
+
+    currency = settings.money.base_currency
+    return StoredCustomers(store, library, core_settings(settings), currency, shards, tell, unix_ms)
 
 
 def build_copies(settings: Settings, url: str | None = None) -> RedisCopies:

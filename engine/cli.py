@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from engine.commands import (
     campaigns,
     config,
+    customer,
     dead_letters,
     demo,
     evaluate,
@@ -48,6 +49,7 @@ COMMANDS: Final = {
     "models": models,
     "campaigns": campaigns,
     "rules": rules,
+    "customer": customer,
     "ledger": ledger,
     "reconcile": reconcile,
     "gen": gen,

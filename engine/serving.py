@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Final, Protocol, TypeVar
@@ -17,7 +16,17 @@ from engine.adapters.kafka_writer import KafkaWriter
 from engine.adapters.redis_replies import RedisReplies
 from engine.adapters.redis_store import RedisStore
 from engine.adapters.redis_stream_sink import RedisStreamSink
-from engine.bootstrap import DONE, FAULT, add_webhooks, build_kafka_options, build_store, loop_factory, start_snapshots
+from engine.bootstrap import (
+    DONE,
+    FAULT,
+    add_webhooks,
+    build_customers,
+    build_kafka_options,
+    build_store,
+    loop_factory,
+    start_snapshots,
+    unix_ms,
+)
 from engine.config import Settings
 from engine.config.show import environment
 from engine.generator.stream import generate
@@ -29,6 +38,7 @@ from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider, Taker
 from engine.rule_watch import RuleWatch
 from engine.service.batching import BatchLimits
+from engine.service.customers.desk import StoredCustomers
 from engine.service.degraded import DegradedDecider
 from engine.service.desk import ShardDesk
 from engine.service.given import GivenAnswers
@@ -122,7 +132,9 @@ class _Server:
             decider, announcer, prepare = build(store, stack)
             stack.push_async_callback(self._rules.stop)
             answering = self._answering(decider, store, stack)
-            server = HttpServer(self._application(answering, self._desk(store, announcer)), self._settings.http.address)
+            customers = build_customers(self._settings, store, self._rules.library, announcer, lambda: self._shards)
+            app = self._application(answering, self._desk(store, announcer), customers)
+            server = HttpServer(app, self._settings.http.address)
             try:
                 await server.start()
                 stack.push_async_callback(server.close)
@@ -173,10 +185,10 @@ class _Server:
         stack.push_async_callback(made.stop)
         return made
 
-    def _application(self, decider: Decider, desk: ShardDesk) -> Any:
+    def _application(self, decider: Decider, desk: ShardDesk, customers: StoredCustomers) -> Any:
         http = self._settings.http
         limits = SyncLimits(http.deadline_ms / 1000, http.body_bytes_max)
-        return application(decider, self._metrics, keys=http.api_keys, limits=limits, desk=desk)
+        return application(decider, self._metrics, keys=http.api_keys, limits=limits, desk=desk, customers=customers)
 
     def _desk(self, store: RedisStore, announcer: Announcer) -> ShardDesk:
         http = self._settings.http
@@ -193,7 +205,7 @@ class _Server:
             announcer,
             backtester,
             shards=lambda: self._shards,
-            now_ms=lambda: time.time_ns() // 1_000_000,
+            now_ms=unix_ms,
         )
 
     def _sole_owner(self, store: RedisStore, stack: AsyncExitStack) -> "_Built":

@@ -10,10 +10,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from engine.adapters.http_auth import ADMIN, ANALYST, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_customers import CustomerHandlers
 from engine.adapters.http_desk import DeskHandlers
 from engine.adapters.http_openapi import openapi
 from engine.adapters.http_problem import Problem, problems
 from engine.adapters.http_sync import SyncHandlers, SyncLimits, SyncMetrics
+from engine.ports.customers import Customers
 from engine.ports.desk import Desk
 from engine.ports.sync import Decider
 
@@ -37,6 +39,7 @@ def application(
     keys: Iterable[KeyWithRole] = (),
     limits: SyncLimits | None = None,
     desk: Desk | None = None,
+    customers: Customers | None = None,
 ) -> web.Application:
     """The web application over whatever decides.
 
@@ -46,6 +49,7 @@ def application(
         keys: API keys and their roles; without any, none is asked for.
         limits: bounds of a call.
         desk: answers analysts; without one, their routes are not there.
+        customers: answers about customers; likewise.
     """
     limits = limits or SyncLimits()
     sync = SyncHandlers(decider, metrics, limits)
@@ -55,6 +59,8 @@ def application(
     app.router.add_post("/v1/events", sync.events, name=EVENTS)
     if desk is not None:
         _add_desk(app, DeskHandlers(desk, limits.bulk_bytes_max))
+    if customers is not None:
+        _add_customers(app, CustomerHandlers(customers))
     app.on_response_prepare.append(_unnamed)
     health = _Health(decider, metrics)
     app.router.add_get("/healthz", health.alive)
@@ -77,6 +83,22 @@ def _add_desk(app: web.Application, desk: DeskHandlers) -> None:
     for method, path, name, handler in routes:
         app.router.add_route(method, path, handler, name=name)
         app[ROLES][name] = frozenset((ANALYST, ADMIN))
+
+
+def _add_customers(app: web.Application, customers: CustomerHandlers) -> None:
+    path = "/v1/customers/{customer}"
+    routes: tuple[tuple[str, str, Handler], ...] = (
+        ("", "customer", customers.profile),
+        ("/features", "customer_features", customers.features),
+        ("/ledger", "customer_ledger", customers.ledger),
+        ("/payments", "customer_payments", customers.payments),
+        ("/export", "customer_export", customers.export),
+    )
+    for tail, name, handler in routes:
+        app.router.add_get(path + tail, handler, name=name)
+        app[ROLES][name] = frozenset((ANALYST, ADMIN))
+    app.router.add_delete(path, customers.erase, name="erase_customer")
+    app[ROLES]["erase_customer"] = frozenset((ADMIN,))
 
 
 async def _unnamed(request: web.Request, response: web.StreamResponse) -> None:

@@ -25,6 +25,7 @@ from engine.ports.desk import BacktestOrder, Unusable
 from engine.ports.workers import Worker
 from engine.ruleset import compile
 from engine.service.batching import BatchLimits
+from engine.service.customers.desk import StoredCustomers
 from engine.service.desk import ShardDesk
 from engine.service.rule_sets import RuleLibrary
 from engine.telemetry.metrics import Metrics
@@ -77,8 +78,12 @@ class Bench:
             shards=lambda: 1,
             now_ms=lambda: NOW_MS,
         )
-        self.app = application(self.owner, metrics, keys=keys, desk=desk)
+        customers = StoredCustomers(self.store, self.library, core, "EUR", lambda: 1, self.tell, lambda: NOW_MS)
+        self.app = application(self.owner, metrics, keys=keys, desk=desk, customers=customers)
         self.client: TestClient[Any, Any]
+
+    async def tell(self, customer_id: str, record: bytes) -> None:
+        await self.owner.announce(0, record)
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         given = {"data": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}

@@ -1,0 +1,153 @@
+"""A stored customer as people read them: JSON-ready objects."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from engine.domain.currencies import EXPONENTS
+from engine.domain.money import format_minor
+from engine.domain.times import rfc3339
+from engine.engagement.base_earn import Account
+from engine.engagement.customer.customer import Customer, Population
+from engine.engagement.customer.history import Paid
+from engine.engagement.customer.names import NAMES, value_of
+from engine.engagement.ledger.entries import decimal
+from engine.engagement.ledger.lots import CASHBACK, KINDS, Lot
+from engine.engagement.marketing.offers import Open
+from engine.service.customers.balances import Balances
+from engine.service.customers.records import Held
+
+MONTHS: Final = 12
+
+
+def profile(held: Held, customer: Customer, population: Population, balances: Balances) -> dict[str, Any]:
+    """Who they are and where they stand, as of their latest event."""
+    times, feedback = held.times(), customer.feedback
+    latest = max([customer.clock_ms, *times[-1:]])
+    return {
+        "customer_id": held.customer_id,
+        "shard": held.shard,
+        "registered_at": time(customer.registered_ms),
+        "latest_event_at": time(times[-1]) if times else None,
+        "ids_remembered": held.remembered(),
+        "profile": {
+            "timezone": customer.zone or None,
+            "locale": customer.locale or None,
+            "country": customer.country or None,
+            "birth_date": customer.birth or None,
+            "referrer_id": customer.referrer or None,
+            "consent": customer.consent,
+        },
+        "states": {
+            name: {"state": state, "since": time(since)} for name, (state, since) in customer.states.now.items()
+        },
+        "feedback": {"nps": feedback.nps, "csat": feedback.csat, "muted_until": time(feedback.muted_until_ms)},
+        "figures": {name: _figure(value_of(name, customer, latest, population)) for name in NAMES},
+        "balances": balances_of(balances),
+        "offers": [_offer(one) for one in customer.offers.of.values()],
+    }
+
+
+def balances_of(balances: Balances) -> list[dict[str, Any]]:
+    """Balances by kind and currency, exact."""
+    return [
+        {"kind": kind, "currency": currency or None, **{bucket: str(amount) for bucket, amount in buckets.items()}}
+        for (kind, currency), buckets in sorted(balances.items())
+    ]
+
+
+def ledger(held: Held, customer: Customer, account: Account, balances: Balances) -> dict[str, Any]:
+    """Balances, the lots they are made of, and what payments earned under the built-in base earn."""
+    return {
+        "customer_id": held.customer_id,
+        "balances": balances_of(balances),
+        "lots": [_lot(number, lot) for number, lot in sorted(customer.ledger.lots.items())],
+        "base_earn": [
+            {"payment": f"{payment:016x}", "granted": one.granted, "kept": one.kept, "earns": not one.blocked}
+            for payment, one in sorted(account.payments.items())
+            if one.settled
+        ],
+    }
+
+
+def payments(held: Held, customer: Customer, decisions: list[dict[str, Any]], currency: str) -> dict[str, Any]:
+    """Payments (hashes stand for their ids), sums by month, decisions. Amounts are of the base currency."""
+    history, places = customer.history, EXPONENTS.get(currency, 2)
+    return {
+        "customer_id": held.customer_id,
+        "base_currency": currency,
+        "count": history.payments,
+        "kept": format_minor(history.minor, places),
+        "payments": [_paid(paid, places) for paid in reversed(history.paid)],
+        "months": [
+            {"month": f"{number // MONTHS:04d}-{number % MONTHS + 1:02d}", "payments": month.payments,
+             "kept": format_minor(month.minor, places), "methods": month.methods, "categories": month.categories}
+            for number, month in sorted(history.months.items(), reverse=True)
+        ],
+        "decisions": decisions,
+    }  # fmt: skip
+
+
+def course(customer: Customer) -> dict[str, Any]:
+    """What is held besides: counters of caps, and instants that only the engine reads."""
+    return {
+        "caps": {
+            campaign: {str(place): asdict(counter) for place, counter in counters.items()}
+            for campaign, counters in customer.counts.of.items()
+        },
+        "advanced_to": time(customer.clock_ms),
+        "charged_back_at": time(customer.disputed_ms),
+    }
+
+
+def time(time_ms: int) -> str | None:
+    """A time; null for 0, which stands for never."""
+    return rfc3339(time_ms) if time_ms else None
+
+
+def _figure(value: float | str | bool | None) -> float | str | bool | None:
+    """JSON has no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _paid(paid: Paid, places: int) -> dict[str, Any]:
+    return {
+        "settled_at": rfc3339(paid.time_ms),
+        "payment": f"{paid.payment:016x}",
+        "amount": format_minor(paid.minor, places),
+        "refunded": format_minor(paid.refunded, places),
+        "method": paid.method or None,
+        "merchant_category": paid.category or None,
+        "currency": paid.currency or None,
+    }
+
+
+def _lot(number: int, lot: Lot) -> dict[str, Any]:
+    terms = lot.terms
+    places = EXPONENTS.get(terms.currency, 0) if terms.kind == CASHBACK else 0
+    amounts: Mapping[str, int] = {
+        name: getattr(lot, name) for name in ("granted", "pending", "active", "spent", "expired", "reversed")
+    }
+    return {
+        "lot_id": f"lot_{number:016x}",
+        "campaign_id": terms.campaign,
+        "version": terms.version,
+        "kind": KINDS[terms.kind],
+        "currency": terms.currency or None,
+        **{name: decimal(amount, places) for name, amount in amounts.items()},
+        "frozen": lot.frozen,
+        "available_at": time(terms.available_ms),
+        "expires_at": time(terms.expires_ms),
+    }
+
+
+def _offer(one: Open) -> dict[str, Any]:
+    return {
+        "offer_id": one.offer_id,
+        "campaign_id": one.campaign,
+        "offer": one.spec,
+        "send_at": time(one.send_ms),
+        "expires_at": time(one.expires_ms),
+        "sent": one.sent,
+    }
