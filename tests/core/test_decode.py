@@ -200,7 +200,10 @@ def test_no_card_number_is_shown_through_nuls(value: bytes) -> None:
 
 
 def test_every_reason_is_reached() -> None:
-    adopting = {reasons.UNKNOWN_RULESET, reasons.UNUSABLE_RULESET, reasons.LIST_FULL, reasons.SNOOZES_FULL}
+    adopting = {
+        reasons.UNKNOWN_RULESET, reasons.UNUSABLE_RULESET, reasons.LIST_FULL, reasons.SNOOZES_FULL,
+        reasons.UNKNOWN_MODEL, reasons.UNUSABLE_MODEL,
+    }  # fmt: skip
     assert {reason for reason, _ in REFUSED} == set(reasons.MEANINGS) - adopting
 
 
@@ -333,7 +336,7 @@ def test_rates_beyond_64_bits_are_exact_too() -> None:
 def test_controls_are_neither_rows_nor_rejects(name: str) -> None:
     extra = {"base": "EUR", "rates": {"USD": "1.1"}, "name": "l", "add": ["a"], "ruleset": "0123456789abcdef",
              "alert_id": "a", "resolution": "fraud", "errors": ["e"], "rule": "r", "entity": "card", "value": "v",
-             "customer_id": ...}  # fmt: skip
+             "mode": "follow", "customer_id": ...}  # fmt: skip
     decoded = Decoder().decode([GOOD, record(type=name, **extra), GOOD])
     assert (decoded.columns.n, decoded.rejects) == (2, [])
     assert [(placed.row, type(placed.event)) for placed in decoded.controls] == [(1, CONTROL_TYPES[name])]
