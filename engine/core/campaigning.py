@@ -9,7 +9,7 @@ import heapq
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.ledger import REFUSED, judged
 from engine.engagement.marketing.budgets import Budgets
+from engine.engagement.marketing.effects import Effects
 from engine.engagement.marketing.granting import Granting, Rules
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.marketing import Marketing
@@ -39,6 +40,7 @@ from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
 HEAD_BUDGETS: Final = KEY_HEAD + b"budgets"
+HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
 
 WAKES: Final = 2
 """Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
@@ -77,17 +79,16 @@ class Campaigning:
         self._late = lateness_ms
         self._backed = backed
         self._customers = Customers(backed=backed)
-        stored = head.get(HEAD_BUDGETS)
-        self._budgets = Budgets() if stored is None else Budgets.load(msgspec.msgpack.decode(stored))
+        self._budgets, self._effects = budgets_of(head), effects_of(head, rules.exponent)
         self._population = population_of(head)
-        self._saved = {HEAD_POPULATION: _pack(self._population), HEAD_BUDGETS: stored or _budgets(self._budgets)}
+        self._saved = self._small()
         self._reach = UNSET
         self._touched: dict[bytes, tuple[Record, str]] = {}
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.campaigns, shard, shards)
-        granting = Granting(ruleset.campaigns, ruleset.conditions, self._rules, self._budgets)
+        granting = Granting(ruleset.campaigns, ruleset.conditions, self._rules, self._budgets, self._effects)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.campaigns, ruleset.conditions)
 
@@ -128,11 +129,19 @@ class Campaigning:
         ops = self._customers.flush(max(self._clock.now, 0))
         if not (changed and self._backed):
             return ops
-        for key, value in ((HEAD_POPULATION, _pack(self._population)), (HEAD_BUDGETS, _budgets(self._budgets))):
+        for key, value in self._small().items():
             if value != self._saved[key]:
                 self._saved[key] = value
                 ops.append(pack(Op(SET, key, value)))
         return ops
+
+    def _small(self) -> dict[bytes, bytes]:
+        """What is known of all customers, as stored."""
+        return {
+            HEAD_POPULATION: _pack(self._population),
+            HEAD_BUDGETS: msgspec.msgpack.encode(self._budgets.dump()),
+            HEAD_EFFECTS: msgspec.msgpack.encode(self._effects.dump()),
+        }
 
     # Time
 
@@ -268,8 +277,15 @@ def _pack(population: Population) -> bytes:
     return zlib.compress(msgspec.msgpack.encode([getattr(population, name).dump() for name in _RANKS]), 1)
 
 
-def _budgets(budgets: Budgets) -> Any:
-    return msgspec.msgpack.encode(budgets.dump())
+def budgets_of(head: Mapping[bytes, bytes]) -> Budgets:
+    """The shard's part of budgets, and what is left."""
+    return Budgets.load(msgspec.msgpack.decode(head[HEAD_BUDGETS])) if HEAD_BUDGETS in head else Budgets()
+
+
+def effects_of(head: Mapping[bytes, bytes], exponent: int) -> Effects:
+    """What campaigns gave and did in the shard; `exponent` is that of the base currency."""
+    found = head.get(HEAD_EFFECTS)
+    return Effects(exponent) if found is None else Effects.load(msgspec.msgpack.decode(found), exponent)
 
 
 __all__ = ["REFUSED", "WAKES", "Campaigning"]

@@ -19,6 +19,7 @@ from engine.engagement.ledger import codec as ledgers
 from engine.engagement.ledger.ledger import HORIZON_MS, JUDGED, Fact
 from engine.engagement.ledger.lots import LedgerError
 from engine.engagement.marketing.counting import Counts
+from engine.engagement.marketing.effects import Exposures
 from engine.engagement.marketing.offers import Offers
 from engine.engagement.packing import pack_rows, unpack_rows
 
@@ -154,13 +155,15 @@ def _course(customer: Customer) -> tuple[Any, ...]:
         list(customer.states.now.items()),
         customer.counts.dump(),
         customer.offers.dump(),
+        customer.exposures.dump(),
     )
 
 
 def _load_course(customer: Customer, stored: Any) -> None:
-    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, timer_ms, states, counts, offers = stored
-    customer.timer_ms = timer_ms
+    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, customer.timer_ms, *rest = stored
+    states, counts, offers, exposures = rest
     customer.counts, customer.offers = Counts.load(counts), Offers.load(offers)
+    customer.exposures = Exposures.load(exposures)
     customer.ranked = tuple(ranked) if ranked is not None else None
     customer.states = States({name: (state, since) for name, (state, since) in states})
 

@@ -14,6 +14,7 @@ from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, 
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
 from engine.engagement.marketing.counting import Counts
+from engine.engagement.marketing.effects import Exposures
 from engine.engagement.marketing.offers import Offers
 from engine.engagement.models.bgnbd import BgNbd
 from engine.engagement.models.ranks import Ranks
@@ -83,7 +84,7 @@ class Customer:
         declined_ms: since when spending has halved, `NEVER` where it has not.
         cycle_ends_ms: when the membership is looked at again.
         ranked: the values with which the population counts this customer; None while it does not.
-        counts, offers: what campaigns have given.
+        counts, offers: what campaigns have given; exposures: whose effect is being measured.
         timer_ms: when the customer is looked at though nothing happens; `NEVER` while nothing is set.
     """
 
@@ -105,6 +106,7 @@ class Customer:
     ranked: tuple[float, float, float] | None = None
     counts: Counts = field(default_factory=Counts)
     offers: Offers = field(default_factory=Offers)
+    exposures: Exposures = field(default_factory=Exposures)
     timer_ms: int = NEVER
 
     def advance(self, now_ms: int, population: Population) -> list[Due]:
@@ -158,6 +160,11 @@ class Customer:
         """A payment was charged back."""
         self.disputed_ms = max(self.disputed_ms, now_ms)
         return self.refund(payment, minor, now_ms, population)
+
+    def lose(self, payment: int, now_ms: int, population: Population) -> list[Transition]:
+        """What was kept of a payment is lost: it was fraud."""
+        kept = next((paid.minor - paid.refunded for paid in self.history.paid if paid.payment == payment), 0)
+        return self.refund(payment, kept, now_ms, population) if kept else []
 
     def answer(self, kind: str, score: float, now_ms: int) -> bool:
         """The answer to a survey. True where it is so bad that somebody should call; marketing is silent then."""

@@ -44,14 +44,16 @@ class Budgets:
                 budget.lease += part - budget.part
                 budget.part = part
 
+    def allows(self, campaign: Campaign, minor: int) -> bool:
+        """Whether so much could be promised."""
+        return campaign.budget is None or minor <= self.of[key_of(campaign)].left
+
     def reserve(self, campaign: Campaign, minor: int) -> bool:
         """Promise so much. False, and nothing is promised, where it is not there."""
-        if campaign.budget is None:
-            return True
-        budget = self.of[key_of(campaign)]
-        if minor > budget.left:
+        if not self.allows(campaign, minor):
             return False
-        budget.reserved += minor
+        if campaign.budget is not None:
+            self.of[key_of(campaign)].reserved += minor
         return True
 
     def release(self, key: str, minor: int) -> None:

@@ -41,10 +41,11 @@ class Counts:
 
     def count(self, campaign: str, caps: tuple[Cap, ...], amount: float, now_ms: int, zone: str) -> None:
         """A grant of so much."""
+        mine = self.of.setdefault(campaign, {})
         for place, cap in enumerate(caps):
             if cap.by != "customer":
                 continue
-            counter = self.of.setdefault(campaign, {}).setdefault(place, Counter())
+            counter = mine.setdefault(place, Counter())
             if cap.per_ms:
                 recent = [one for one in counter.recent if one[0] > now_ms - cap.per_ms]
                 counter.recent = [*recent, (now_ms, amount)][-RECENT_MAX:]

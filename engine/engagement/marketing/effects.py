@@ -6,7 +6,7 @@ counted, less refunds, and less what turned out to be fraud. Of one campaign a c
 that comes within the window of another is part of what that one did.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from engine.engagement.calendar import DAY_MS
@@ -65,18 +65,53 @@ class Exposures:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What a campaign has given, of one kind and currency.
+
+    Attributes:
+        kind: of the reward, or "offer"; currency: of its money, "" for points.
+        worth: what a coupon, or an offer that is used, costs at most, in major units of the currency.
+        grants: how often it granted; granted, taken: units of the ledger that it granted and that were taken back.
+        offers: that it issued, withdrawn ones too; used: redeemed, by what they are worth in minor units.
+        held: occasions of customers who were held out.
+        reach: customers who got something of it.
+    """
+
+    kind: str = ""
+    currency: str = ""
+    worth: float = 0.0
+    grants: int = 0
+    granted: int = 0
+    taken: int = 0
+    offers: int = 0
+    used: int = 0
+    held: int = 0
+    reach: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Take in that of another shard."""
+        self.describe(other.kind, other.currency, other.worth)
+        for one in fields(self)[3:]:
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+    def describe(self, kind: str, currency: str, worth: float) -> None:
+        """Say what it gives; the last that says so counts."""
+        if kind:
+            self.kind, self.currency, self.worth = kind, currency, worth
+
+
+@dataclass(slots=True)
 class Effects:
     """A shard's effects by campaign and version, in major units of the base currency.
 
     Attributes:
         exponent: of the base currency.
-        cost: what was granted, less what was taken back, by campaign: minor units of the base currency, where the
-            reward is money; points and coupons cost what the operator says they do.
+        tallies: what campaigns have given, in the units of their ledgers.
     """
 
     exponent: int = 2
     of: dict[str, Effect] = field(default_factory=dict)
-    cost: dict[str, int] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
     def observe(self, closed: list[tuple[str, bool, int, int]]) -> None:
         """Take in windows that have closed."""
@@ -84,23 +119,28 @@ class Effects:
         for campaign, held, spent, before in closed:
             self.of.setdefault(campaign, Effect()).observe(held, spent / scale, before / scale)
 
-    def paid(self, campaign: str, minor: int) -> None:
-        """A reward was granted (or, below 0, taken back)."""
-        self.cost[campaign] = self.cost.get(campaign, 0) + minor
+    def tally(self, campaign: str) -> Tally:
+        """What a campaign has given, to be added to."""
+        return self.tallies.setdefault(campaign, Tally())
 
     def add(self, other: "Effects") -> None:
         """Take in those of another shard."""
         for campaign, effect in other.of.items():
             self.of.setdefault(campaign, Effect()).add(effect)
-        for campaign, minor in other.cost.items():
-            self.paid(campaign, minor)
+        for campaign, tally in other.tallies.items():
+            self.tally(campaign).add(tally)
 
     def dump(self) -> Any:
         """As stored."""
-        return {campaign: effect.dump() for campaign, effect in self.of.items()}, self.cost
+        tallies = {campaign: astuple(tally) for campaign, tally in self.tallies.items()}
+        return {campaign: effect.dump() for campaign, effect in self.of.items()}, tallies
 
     @classmethod
     def load(cls, stored: Any, exponent: int = 2) -> "Effects":
         """What `dump` gave."""
-        effects, cost = stored
-        return cls(exponent, {campaign: Effect(value) for campaign, value in effects.items()}, dict(cost))
+        effects, tallies = stored
+        return cls(
+            exponent,
+            {campaign: Effect(value) for campaign, value in effects.items()},
+            {campaign: Tally(*values) for campaign, values in tallies.items()},
+        )

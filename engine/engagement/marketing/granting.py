@@ -16,8 +16,9 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import add_months, next_minute, period, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries, lot_number
-from engine.engagement.ledger.lots import ACTIVATE, KINDS, REVERSE_PENDING, Movement, Terms
+from engine.engagement.ledger.lots import ACTIVATE, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
+from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offers import Open
 from engine.ruleset.campaigns.conditions import Conditions, units
@@ -68,39 +69,52 @@ class Due(NamedTuple):
 
 @dataclass(slots=True)
 class Granting:
-    """Campaigns in force, their conditions and their budgets."""
+    """Campaigns in force, their conditions, their budgets and what they did."""
 
     campaigns: list[Campaign]
     conditions: Conditions
     rules: Rules = field(default_factory=Rules)
     budgets: Budgets = field(default_factory=Budgets)
+    effects: Effects = field(default_factory=Effects)
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Know campaigns by what lots and offers name."""
         self._known = {key_of(campaign): campaign for campaign in self.campaigns}
+        for key, campaign in self._known.items():
+            if campaign.reward is not None:
+                reward = campaign.reward
+                self.effects.tally(key).describe(reward.kind, reward.currency, reward.worth)
+            else:
+                self.effects.tally(key).describe(
+                    "offer", next((o.currency for o in campaign.offers if o.worth), ""), 0.0
+                )
 
     def of(self, key: str) -> Campaign | None:
         """The campaign of an id and version, None where it is not in force."""
         return self._known.get(key)
 
-    def grant(self, customer_id: str, customer: Customer, due: Due) -> list[Made]:
-        """What a campaign gives a customer now: entries or an offer, or nothing."""
+    def grant(self, customer_id: str, customer: Customer, due: Due) -> list[Made] | None:
+        """What a campaign gives a customer now, entries or an offer; an empty list where it would have but for the
+        holdout, which uses up the occasion as well; None where it does nothing."""
         campaign = self.campaigns[due.place]
         if not self._open(campaign, customer, due):
-            return []
+            return None
         occasion = _occasion(campaign, customer, due)
         number = lot_number(campaign.id, campaign.version, customer_id, occasion)
         if number in customer.ledger.done or _stays(number) in customer.ledger.done:
-            return []
+            return None
         room = customer.counts.room(campaign.id, campaign.caps, due.at_ms, customer.zone)
         held = self.held(campaign, customer_id)
         if campaign.reward is None:
-            return self._offer(customer_id, customer, campaign, due, number, held) if room > 0 else []
+            return self._offer(customer_id, customer, campaign, due, number, held) if room > 0 else None
         amount = min(self.conditions.amount(due.place, due.row), room)
-        if held or amount <= 0:
-            return []
-        return self._reward(customer_id, customer, campaign, due, number, occasion, amount)
+        whole = units(campaign.reward, amount, self.exponent_of(campaign.reward.currency))
+        if whole <= 0 or due.payment in customer.ledger.done:
+            return None
+        if held:
+            return self._withhold(customer, campaign, due, number, amount, whole)
+        return self._reward(customer_id, customer, campaign, due, number, occasion, amount, whole)
 
     def held(self, campaign: Campaign, customer_id: str) -> bool:
         """Whether a customer is held out, of the campaign or of all: by a salted hash, for ever the same."""
@@ -111,13 +125,26 @@ class Granting:
 
     def moved(self, customer: Customer, moved: Sequence[Movement]) -> None:
         """Movements of lots settle what was promised of budgets: what becomes active is spent, what is taken back
-        before that can be promised again."""
-        for movement in moved if self.budgets.of else ():
+        before that can be promised again. What is taken back was no cost."""
+        for movement in moved:
             settle = _SETTLES.get(movement.op)
+            if settle is None and movement.op not in _TAKES:
+                continue
+            terms = customer.ledger.lots[movement.lot].terms
+            key = f"{terms.campaign}:{terms.version}"
             if settle is not None:
-                terms = customer.ledger.lots[movement.lot].terms
-                key = f"{terms.campaign}:{terms.version}"
                 settle(self.budgets, key, self._cost(self._known.get(key), movement.amount))
+            if movement.op in _TAKES:
+                self.effects.tally(key).taken += movement.amount
+
+    def used(self, offer: Open) -> None:
+        """A customer took an offer up: what is promised for it is spent, and it cost what it is worth at most."""
+        key = f"{offer.campaign}:{offer.version}"
+        self.budgets.spend(key, offer.minor)
+        campaign = self._known.get(key)
+        for spec in campaign.offers if campaign is not None else ():
+            if spec.id == offer.spec:
+                self.effects.tally(key).used += round(spec.worth * 10.0 ** self.exponent_of(spec.currency))
 
     def _cost(self, campaign: Campaign | None, units: int) -> int:
         """What so many units of a campaign's reward cost its budget; 0 where it has none, or is not in force."""
@@ -150,14 +177,13 @@ class Granting:
         number: int,
         occasion: str,
         amount: float,
-    ) -> list[Made]:
+        whole: int,
+    ) -> list[Made] | None:
         reward = campaign.reward
         assert reward is not None
-        exponent = self.exponent_of(reward.currency)
-        whole = units(reward, amount, exponent)
         cost = self._cost(campaign, whole)
-        if whole <= 0 or not self.budgets.reserve(campaign, cost):
-            return []
+        if not self.budgets.reserve(campaign, cost):
+            return None
         terms = Terms(
             campaign.id,
             campaign.version,
@@ -175,25 +201,50 @@ class Granting:
         moved = customer.ledger.grant(number, terms, whole, due.at_ms)
         if not moved:
             self.budgets.release(key_of(campaign), cost)
-            return []
+            return None
         if due.payment and campaign.occasion != "event":
             customer.ledger.use(_stays(number))  # the lot's own key goes with its payment, for which it stands
-        customer.counts.count(campaign.id, campaign.caps, amount, due.at_ms, customer.zone)
+        tally = self._count(customer, campaign, due, amount, held=False)
+        tally.grants += 1
+        tally.granted += whole
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         cause = Cause(due.event_id, due.payment_id or occasion, why)
-        return list(entries(customer.ledger, customer_id, moved, cause, exponent))
+        return list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
+
+    def _withhold(
+        self, customer: Customer, campaign: Campaign, due: Due, number: int, amount: float, whole: int
+    ) -> list[Made] | None:
+        """The customer is held out: all happens that would have, but for the reward."""
+        if not self.budgets.allows(campaign, self._cost(campaign, whole)):
+            return None
+        if not due.payment or campaign.occasion != "event":  # a payment settles once: it stands for its own key
+            customer.ledger.use(number)
+        self._count(customer, campaign, due, amount, held=True)
+        return []
+
+    def _count(self, customer: Customer, campaign: Campaign, due: Due, amount: float, *, held: bool) -> Tally:
+        """An occasion is used up: it counts for caps and, where somebody is held out, as an exposure."""
+        key = key_of(campaign)
+        tally = self.effects.tally(key)
+        tally.held += held
+        tally.reach += not held and campaign.id not in customer.counts.of
+        customer.counts.count(campaign.id, campaign.caps, amount, due.at_ms, customer.zone)
+        if campaign.holdout or self.rules.holdout:
+            customer.exposures.open(key, held, due.at_ms, customer.history)
+        return tally
 
     def _offer(
         self, customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, held: bool
-    ) -> list[Made]:
+    ) -> list[Made] | None:
         cost = self._worth(campaign)
-        if not held and not self.budgets.reserve(campaign, cost):
-            return []
+        if not (self.budgets.allows if held else self.budgets.reserve)(campaign, cost):
+            return None
         spec, propensity = self._choose(campaign, customer_id, due)
         customer.ledger.use(number)
-        customer.counts.count(campaign.id, campaign.caps, 1.0, due.at_ms, customer.zone)
+        tally = self._count(customer, campaign, due, 1.0, held=held)
         if spec is None:
             return []
+        tally.offers += not held
         send_ms = self._send(campaign, customer, due.at_ms)
         offer_id = output_id("offer", key_of(campaign), customer_id, f"{number:016x}", spec.id)
         one = Open(offer_id, campaign.id, campaign.version, spec.id, send_ms, send_ms + spec.expires_ms, due.payment,
@@ -254,6 +305,7 @@ def offer_of(
     )
 
 
+_TAKES: Final = frozenset((REVERSE_PENDING, REVERSE_ACTIVE, OWE))
 _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 
 

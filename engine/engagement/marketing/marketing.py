@@ -63,12 +63,14 @@ class Marketing:
     def next_due(self, customer: Customer) -> int:
         """When something of a customer is next due by time alone; `NEVER` for nothing."""
         occasions = [self._occasion(place, customer)[0] for place in self._timers]
-        return min([customer.next_due(self.population), customer.offers.next_due(), *occasions])
+        marks = customer.offers.next_due(), customer.exposures.next_due()
+        return min([customer.next_due(self.population), *marks, *occasions])
 
     def advance(self, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
         """Bring a customer up to an instant: what is due happens, each at its own time."""
         made: list[Made] = []
         while (at := self.next_due(customer)) <= now_ms:
+            self.granting.effects.observe(customer.exposures.close(at, customer.history))
             occasions = [(place, self._occasion(place, customer)) for place in self._timers]
             for happened in customer.advance(at, self.population):
                 made += self._entries(customer_id, customer, happened.moved, Cause(TIMER, rfc3339(happened.at_ms)))
@@ -149,6 +151,8 @@ class Marketing:
         settled = ledger.payments[happening.payment].settled
         moved = ledger.charge_back(happening.payment, happening.reference, settled, now) if settled else []
         made = self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
+        transitions = customer.lose(happening.payment, now, self.population)
+        made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
         about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
@@ -204,7 +208,7 @@ class Marketing:
     def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         one = customer.offers.take(happening.text("offer_id") or "")
         if one is not None:
-            self.granting.budgets.spend(f"{one.campaign}:{one.version}", one.minor)
+            self.granting.used(one)
         return []
 
     # How
@@ -219,7 +223,7 @@ class Marketing:
             if group and group in groups:
                 continue
             found = self.granting.grant(customer_id, customer, one)
-            if found:
+            if found is not None:
                 made += found
                 groups.add(group)
         return made

@@ -79,10 +79,15 @@ class Effect:
         for place, value in enumerate((1.0, outcome, outcome**2, before, before**2, outcome * before)):
             sums[place] += value
 
+    @property
+    def outcomes(self) -> tuple[int, int]:
+        """How many were counted, of those treated and of those held out."""
+        return int(self._sums[0][_N]), int(self._sums[1][_N])
+
     def lift(self, alpha: float = ALPHA) -> Lift | None:
         """What is known at the level 1 - `alpha`; None before `OUTCOMES_MIN` outcomes of each group."""
         treated, held = self._sums
-        counts = int(treated[_N]), int(held[_N])
+        counts = self.outcomes
         if min(counts) < OUTCOMES_MIN:
             return None
         slope = self._slope()
