@@ -173,7 +173,8 @@ def _where(checker: "Checker", tree: ast.expr) -> Filter:
 
 def filter_of(text: Text, features: Iterable[str] = ()) -> Filter:
     """A checked and compiled `where`; `features` exist, but it must not name them. Raises `RuleError`."""
-    from engine.ruleset.check import Scope, condition
+    from engine.ruleset.check import condition
+    from engine.ruleset.scope import Scope
 
     hidden = {name: f"'{name}' is a feature, and a where filter sees event fields only" for name in features}
     node = condition(text, Scope(place="a where filter", hidden=hidden))

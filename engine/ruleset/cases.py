@@ -11,13 +11,14 @@ from typing import Final
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.rates import Rates, RatesError
 from engine.ruleset import aggregates
-from engine.ruleset.check import Checker, Scope
+from engine.ruleset.check import Checker
 from engine.ruleset.errors import suggest
 from engine.ruleset.ir import METADATA
 from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import Case
 from engine.ruleset.parser import Text, parse
 from engine.ruleset.reader import Reader, fail, mapping, sequence
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import EVENT_TIME, EVENT_TYPES, SCORE_NAMES, Kind
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 

@@ -2,18 +2,15 @@
 
 import ast
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
 
 from engine.ruleset import build, ir
 from engine.ruleset.calls import check_call
 from engine.ruleset.errors import RuleError, suggest
-from engine.ruleset.lists import ValueList
 from engine.ruleset.parser import Text, parse, refuse
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, NUMERIC, SCORE_NAMES, SCORES, TRUTHS, Kind
-
-AggregateMaker = Callable[["Checker", ast.Call], ir.Node]
 
 _ARITHMETIC: Final[dict[type[ast.operator], str]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
@@ -26,33 +23,6 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 INTEGER_MAX: Final = 2**53  # beyond it a number is no longer exact
 POWER_MAX: Final = 16
 MEMBERS_MAX: Final = 300
-
-
-@dataclass(slots=True)
-class Scope:
-    """What an expression may name.
-
-    Attributes:
-        features: name to kind; empty where only event fields may be seen.
-        lists: the value lists.
-        tables: the lookup tables.
-        scores: whether `score.NAME` may be used.
-        aggregate: makes the node of an inline aggregate; None where there may be none.
-        place: what is being checked, for messages: "a where filter", "a derived feature", "a rule".
-        hidden: names that exist elsewhere but not here, with the reason.
-        customer: what `customer.NAME` may be, by name; empty outside of campaigns.
-        prefix: stands before the names of `features` in the rule set: of the default models, not of an author.
-    """
-
-    features: Mapping[str, Kind] = field(default_factory=dict)
-    lists: Mapping[str, ValueList] = field(default_factory=dict)
-    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    scores: bool = False
-    aggregate: AggregateMaker | None = None
-    place: str = "a rule"
-    hidden: Mapping[str, str] = field(default_factory=dict)
-    customer: Mapping[str, Kind] = field(default_factory=dict)
-    prefix: str = ""
 
 
 def condition(text: Text, scope: Scope) -> ir.Node:

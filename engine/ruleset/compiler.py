@@ -13,7 +13,7 @@ from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.campaigns.read import KEYS as CAMPAIGN_KEYS
 from engine.ruleset.campaigns.read import read_campaign
 from engine.ruleset.cases import read_case
-from engine.ruleset.check import Scope, value
+from engine.ruleset.check import value
 from engine.ruleset.errors import Faults, RuleError, RuleErrors
 from engine.ruleset.files import LIST_SUFFIX
 from engine.ruleset.limits import Budget, Enough
@@ -23,6 +23,7 @@ from engine.ruleset.parser import Text, parse
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.rules import RULE_KEYS, read_rule, rule_id
 from engine.ruleset.ruleset import RuleSet
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import TRUTHS, Kind
 from engine.ruleset.yaml_loader import Mapping as MappingNode
 from engine.ruleset.yaml_loader import Node, Scalar, load

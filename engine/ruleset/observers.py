@@ -7,10 +7,10 @@ from typing import Final
 from engine.domain.durations import format_duration, parse_duration
 from engine.domain.fields import ENTITY_FIELDS
 from engine.ruleset import templates
-from engine.ruleset.check import Scope
 from engine.ruleset.errors import Faults, suggest
 from engine.ruleset.model import ALERT_KINDS, ANY, SEVERITIES, AlertSpec, Follow, Rule
 from engine.ruleset.reader import Reader, fail, mapping
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, Kind
 from engine.ruleset.yaml_loader import Mapping
 

@@ -8,11 +8,12 @@ from typing import Final
 
 from engine.ruleset import ir, observers, templates
 from engine.ruleset.build import FALSE
-from engine.ruleset.check import Scope, condition
+from engine.ruleset.check import condition
 from engine.ruleset.errors import Faults, suggest
 from engine.ruleset.model import ANY, CANARY, LIVE, MODES, ON_DEGRADED, OUTCOMES, SKIP, Case, Rule
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import parse_moment
 from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.ruleset import ir
 from engine.ruleset.batch import Batch, TextOf
-from engine.ruleset.check import Scope
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import EVENT_TIME, FIELD_KINDS, Kind
 
 if TYPE_CHECKING:

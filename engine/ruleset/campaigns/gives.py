@@ -17,11 +17,12 @@ from engine.ruleset.campaigns.model import (
     Reward,
 )
 from engine.ruleset.campaigns.triggers import CLOCK, DAY_MS, duration, word
-from engine.ruleset.check import Scope, value
+from engine.ruleset.check import value
 from engine.ruleset.errors import suggest
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.rules import ID
+from engine.ruleset.scope import Scope
 from engine.ruleset.types import NUMERIC
 from engine.ruleset.yaml_loader import Mapping, Scalar
 

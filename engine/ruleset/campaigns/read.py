@@ -12,11 +12,12 @@ from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.campaigns.tests_in_files import CaseReader
 from engine.ruleset.campaigns.triggers import DAY_MS, duration, word
 from engine.ruleset.campaigns.triggers import trigger as trigger_of
-from engine.ruleset.check import Scope, condition
+from engine.ruleset.check import condition
 from engine.ruleset.errors import Faults
 from engine.ruleset.parser import Text
 from engine.ruleset.reader import Reader, fail, mapping
 from engine.ruleset.rules import UsesOf, validity
+from engine.ruleset.scope import Scope
 
 KEYS: Final = (
     "id", "version", "description", "owner", "tags", "on", "when", "then", "occasion", "hold", "expires", "caps",
