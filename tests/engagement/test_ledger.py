@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.ledger import codec
-from engine.engagement.ledger.ledger import Ledger, purse
+from engine.engagement.ledger.ledger import RECALL_MS, Ledger, purse
 from engine.engagement.ledger.lots import (
     CASHBACK,
     COUPON,
@@ -48,7 +48,7 @@ class Naive:
     settled: dict[int, int] = field(default_factory=dict)
     refunded: Counter[int] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
-    redeemed: dict[int, list[Unit]] = field(default_factory=dict)
+    redeemed: dict[int, tuple[int, list[Unit]]] = field(default_factory=dict)  # when, and what
 
     def of(self, lot: int, account: str) -> list[Unit]:
         return [unit for unit in self.units if unit.lot == lot and unit.account == account]
@@ -146,13 +146,17 @@ def play(ledger: Ledger, naive: Naive, steps: list[Step], now: int = 0) -> list[
             there = naive.active(PURSES[kind])
             if 9000 + redemption not in naive.seen and amount <= len(there):
                 naive.seen.add(9000 + redemption)
-                naive.redeemed[9000 + redemption] = there[:amount]
+                naive.redeemed[9000 + redemption] = now, there[:amount]
                 for unit in there[:amount]:
                     unit.account = "spent"
         else:
             redemption = 9000 + numbers[0]
             made += ledger.give_back(redemption, now)
-            units = naive.redeemed.pop(redemption, [])
+            when, units = naive.redeemed.get(redemption, (now, []))
+            if now - when > RECALL_MS:
+                units = []
+            elif units:
+                naive.redeemed[redemption] = when, []
             # A lot at a time, as the ledger: each pays debts before the next returns.
             for lot in dict.fromkeys(unit.lot for unit in units):
                 for unit in [u for u in units if u.lot == lot]:
