@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import ApiKey, ConfigError, Settings, load, mask_url
-from engine.config.settings import ENTRIES
+from engine.config.entries import ENTRIES
 from engine.config.show import rows, table
 from engine.domain.durations import UNITS_MS, format_duration, parse_duration
 

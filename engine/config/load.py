@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.config.settings import ENTRIES, GROUPS, Entry, Settings
+from engine.config.entries import ENTRIES, GROUPS, Entry
+from engine.config.settings import Settings
 from engine.domain.durations import format_duration
 from engine.domain.webhooks import parse_endpoint
 

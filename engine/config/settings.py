@@ -1,9 +1,9 @@
 """Every setting of Steward: its default, what it means, its unit and its bounds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from engine.config import kinds
 from engine.config.kinds import ApiKey, Kind, duration, integer, number, size
@@ -286,36 +286,3 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One setting in the flat list of all: `batch.events_max` is the attribute `events_max` of the group `batch`."""
-
-    group: str
-    attribute: str
-    name: str
-    spec: Spec
-    default: Any
-
-
-GROUPS: Final[Mapping[str, type]] = {
-    item.name: item.default_factory  # type: ignore[misc]
-    for item in fields(Settings)
-    if item.name not in ("origins", "warnings")
-}
-
-
-def _entries() -> dict[str, Entry]:
-    entries = {}
-    for group, cls in GROUPS.items():
-        for item in fields(cls):
-            spec: Spec = item.metadata["spec"]
-            short = item.name.removesuffix(spec.kind.suffix) if spec.kind.suffix else item.name
-            name = f"{group}.{short}"
-            env = spec.env or f"STEWARD_{group}_{short}".upper()
-            entries[name] = Entry(group, item.name, name, Spec(spec.kind, spec.doc, env), item.default)
-    return entries
-
-
-ENTRIES: Final[Mapping[str, Entry]] = _entries()

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from engine.config.settings import ENTRIES, Entry, Settings
+from engine.config.entries import ENTRIES, Entry
+from engine.config.settings import Settings
 
 
 def rows(settings: Settings) -> list[dict[str, str]]:
