@@ -180,6 +180,7 @@ CONSENT = "consent: marketing\n"
     (file(more="caps: [{times: 1, amount: 5}]"), "a cap has either 'times' or 'amount'"),
     (file(more="caps: [{times: 0}]"), "'times' must be from 1 to 1e+07"),
     (file(more="caps: [{times: 1.5}]"), "'times' must be a whole number"),
+    (file(more="caps: [{times: 201, per: 30d}]"), "6:18: at most 200 times in an elapsed time"),
     (file(more="caps: [{by: planet, times: 1}]"), "unknown 'by' 'planet'"),
     (file(more="caps: [{times: 1, per: fortnight}]"), "6:26: 'fortnight' is not a duration"),
     (file(more="caps: [" + "{times: 1}, " * 9 + "]"), "more than 8 caps"),

@@ -7,7 +7,8 @@ from engine.engagement.calendar import period
 from engine.ruleset.campaigns.model import Cap
 
 RECENT_MAX: Final = 200
-"""Grants that a cap by elapsed time looks back on; older ones count no more."""
+"""Grants that a cap by elapsed time remembers one by one: as many as it may count. Of a cap by amount older ones are
+added up under the time of the latest of them, so that they count for a little longer and never for less."""
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Counts:
             counter = mine.setdefault(place, Counter())
             if cap.per_ms:
                 recent = [one for one in counter.recent if one[0] > now_ms - cap.per_ms]
-                counter.recent = [*recent, (now_ms, amount)][-RECENT_MAX:]
+                counter.recent = _folded([*recent, (now_ms, amount)])
                 continue
             token = _token(cap, now_ms, zone)
             if counter.token != token:
@@ -94,6 +95,11 @@ class Counts:
             return len(recent), sum(recent)
         same = counter.token == _token(cap, now_ms, zone)
         return (counter.times, counter.amount) if same else (0, 0.0)
+
+
+def _folded(recent: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    old, kept = recent[: -RECENT_MAX + 1], recent[-RECENT_MAX + 1 :]
+    return [(old[-1][0], sum(amount for _, amount in old)), *kept] if old else kept
 
 
 def _token(cap: Cap, now_ms: int, zone: str) -> str:

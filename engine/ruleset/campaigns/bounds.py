@@ -14,6 +14,8 @@ from engine.ruleset.yaml_loader import Mapping
 
 CAPS_MAX: Final = 8
 TIMES_MAX: Final = 10_000_000
+TIMES_ELAPSED_MAX: Final = 200
+"""`times` in an elapsed time: each of them is remembered for as long, of every customer."""
 POINTS_MAX: Final = 10**12
 MONTHS_MAX: Final = 120
 
@@ -58,6 +60,9 @@ def _cap(found: Mapping) -> Cap:
         else:
             per_ms = duration(node, "per")
     times = reader.whole("times", 0, 1, TIMES_MAX) if reader.has("times") else 0
+    if per_ms and times > TIMES_ELAPSED_MAX:
+        hint = "a calendar period counts any number"
+        raise fail(reader.need("times"), f"at most {TIMES_ELAPSED_MAX} times in an elapsed time", hint)
     amount = reader.number("amount", 0.0, 0.01, AMOUNT_MAX) if reader.has("amount") else 0.0
     return Cap(by, times, amount, period, per_ms)
 
