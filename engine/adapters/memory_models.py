@@ -42,7 +42,7 @@ class MemoryModels:
         """See `ModelArchive.notes`."""
         self._fail()
         found = [note for note in self._notes.values() if note.model in self.held]
-        return sorted(found, key=lambda note: (note.boundary_ms, note.archived_ms, note.shard))
+        return sorted(found, key=lambda note: (note.boundary_ms, note.archived_ms, note.shard, note.model))
 
     async def order(self, record: bytes) -> None:
         """See `ModelOrders.order`."""

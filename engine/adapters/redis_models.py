@@ -89,7 +89,7 @@ class RedisModels:
                     found.append(note)
                 else:
                     await self._client.call("HDEL", self._notes, field)
-        return sorted(found, key=lambda note: (note.boundary_ms, note.archived_ms, note.shard))
+        return sorted(found, key=lambda note: (note.boundary_ms, note.archived_ms, note.shard, note.model))
 
     async def order(self, record: bytes) -> None:
         """See `ModelOrders.order`."""
