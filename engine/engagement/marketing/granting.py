@@ -16,7 +16,7 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import add_months, next_minute, period, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries, lot_number
-from engine.engagement.ledger.lots import ACTIVATE, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
+from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.marketing.happening import Made
@@ -133,7 +133,11 @@ class Granting:
             terms = customer.ledger.lots[movement.lot].terms
             key = f"{terms.campaign}:{terms.version}"
             if settle is not None:
-                settle(self.budgets, key, self._cost(self._known.get(key), movement.amount))
+                campaign = self._known.get(key)
+                if campaign is not None:
+                    settle(self.budgets, key, self._cost(campaign, movement.amount))
+                elif terms.kind != COUPON:  # not in force any more; what coupons cost is not known then
+                    settle(self.budgets, key, movement.amount)
             if movement.op in _TAKES:
                 self.effects.tally(key).taken += movement.amount
 
@@ -146,9 +150,9 @@ class Granting:
             if spec.id == offer.spec:
                 self.effects.tally(key).used += round(spec.worth * 10.0 ** self.exponent_of(spec.currency))
 
-    def _cost(self, campaign: Campaign | None, units: int) -> int:
-        """What so many units of a campaign's reward cost its budget; 0 where it has none, or is not in force."""
-        if campaign is None or campaign.budget is None or campaign.reward is None:
+    def _cost(self, campaign: Campaign, units: int) -> int:
+        """What so many units of a campaign's reward cost its budget; 0 where it has none."""
+        if campaign.budget is None or campaign.reward is None:
             return 0
         return units * self._worth(campaign) if campaign.reward.kind == "coupon" else units
 
