@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.adapters.clocks import SystemClock
 from engine.adapters.fan_out import FanOut
@@ -18,11 +18,13 @@ from engine.adapters.snapshot_files import SnapshotDirectory
 from engine.adapters.webhook_courier import OnResult, Patience
 from engine.adapters.webhook_sink import WebhookOptions, WebhookSink
 from engine.config import Settings
+from engine.domain.rates import Rates
 from engine.partitions import core_settings
 from engine.ports.announce import Announcer
 from engine.ports.log import LogUnavailable
 from engine.ports.sink import Sink
 from engine.ports.store import StateStore
+from engine.service.campaigns.results import StoredResults
 from engine.service.customers.desk import StoredCustomers
 from engine.service.rule_sets import RuleLibrary
 from engine.service.snapshots import Rounds
@@ -47,14 +49,21 @@ def build_redis_options(settings: Settings) -> RedisOptions:
     )
 
 
-def build_customers(
+class Asked(NamedTuple):
+    """What answers about customers, and about campaigns."""
+
+    customers: StoredCustomers
+    campaigns: StoredResults
+
+
+def build_asked(
     settings: Settings,
     store: StateStore,
     library: RuleLibrary,
     announcer: Announcer | None,
     shards: Callable[[], int],
-) -> StoredCustomers:
-    """What answers about customers; erasures go through `announcer`, which only readers are without."""
+) -> Asked:
+    """What answers out of a store; erasures go through `announcer`, which only readers are without."""
 
     async def tell(customer_id: str, record: bytes) -> None:
         if announcer is None:
@@ -64,8 +73,10 @@ def build_customers(
         else:
             await announcer.announce(ONLY_SHARD, record)
 
-    currency = settings.money.base_currency
-    return StoredCustomers(store, library, core_settings(settings), currency, shards, tell, unix_ms)
+    core, currency = core_settings(settings), settings.money.base_currency
+    rates = core.rates or Rates(currency, {})
+    customers = StoredCustomers(store, library, core, currency, shards, tell, unix_ms)
+    return Asked(customers, StoredResults(store, library, rates, shards))
 
 
 def build_copies(settings: Settings, url: str | None = None) -> RedisCopies:

@@ -19,8 +19,9 @@ from engine.adapters.redis_stream_sink import RedisStreamSink
 from engine.bootstrap import (
     DONE,
     FAULT,
+    Asked,
     add_webhooks,
-    build_customers,
+    build_asked,
     build_kafka_options,
     build_store,
     loop_factory,
@@ -38,7 +39,6 @@ from engine.ports.store import StoreMisconfigured, StoreUnavailable
 from engine.ports.sync import Decider, Taker
 from engine.rule_watch import RuleWatch
 from engine.service.batching import BatchLimits
-from engine.service.customers.desk import StoredCustomers
 from engine.service.degraded import DegradedDecider
 from engine.service.desk import ShardDesk
 from engine.service.given import GivenAnswers
@@ -132,8 +132,8 @@ class _Server:
             decider, announcer, prepare = build(store, stack)
             stack.push_async_callback(self._rules.stop)
             answering = self._answering(decider, store, stack)
-            customers = build_customers(self._settings, store, self._rules.library, announcer, lambda: self._shards)
-            app = self._application(answering, self._desk(store, announcer), customers)
+            asked = build_asked(self._settings, store, self._rules.library, announcer, lambda: self._shards)
+            app = self._application(answering, self._desk(store, announcer), asked)
             server = HttpServer(app, self._settings.http.address)
             try:
                 await server.start()
@@ -185,10 +185,10 @@ class _Server:
         stack.push_async_callback(made.stop)
         return made
 
-    def _application(self, decider: Decider, desk: ShardDesk, customers: StoredCustomers) -> Any:
+    def _application(self, decider: Decider, desk: ShardDesk, asked: Asked) -> Any:
         http = self._settings.http
         limits = SyncLimits(http.deadline_ms / 1000, http.body_bytes_max)
-        return application(decider, self._metrics, keys=http.api_keys, limits=limits, desk=desk, customers=customers)
+        return application(decider, self._metrics, keys=http.api_keys, limits=limits, desk=desk, **asked._asdict())
 
     def _desk(self, store: RedisStore, announcer: Announcer) -> ShardDesk:
         http = self._settings.http

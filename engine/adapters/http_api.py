@@ -10,11 +10,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from engine.adapters.http_auth import ADMIN, ANALYST, GATEWAY, ROLES, KeyRing, KeyWithRole, guard
+from engine.adapters.http_campaigns import CampaignHandlers
 from engine.adapters.http_customers import CustomerHandlers
 from engine.adapters.http_desk import DeskHandlers
 from engine.adapters.http_openapi import openapi
 from engine.adapters.http_problem import Problem, problems
 from engine.adapters.http_sync import SyncHandlers, SyncLimits, SyncMetrics
+from engine.ports.campaigns import CampaignResults
 from engine.ports.customers import Customers
 from engine.ports.desk import Desk
 from engine.ports.sync import Decider
@@ -40,6 +42,7 @@ def application(
     limits: SyncLimits | None = None,
     desk: Desk | None = None,
     customers: Customers | None = None,
+    campaigns: CampaignResults | None = None,
 ) -> web.Application:
     """The web application over whatever decides.
 
@@ -50,6 +53,7 @@ def application(
         limits: bounds of a call.
         desk: answers analysts; without one, their routes are not there.
         customers: answers about customers; likewise.
+        campaigns: answers about campaigns; likewise.
     """
     limits = limits or SyncLimits()
     sync = SyncHandlers(decider, metrics, limits)
@@ -61,6 +65,9 @@ def application(
         _add_desk(app, DeskHandlers(desk, limits.bulk_bytes_max))
     if customers is not None:
         _add_customers(app, CustomerHandlers(customers))
+    if campaigns is not None:
+        app.router.add_get("/v1/campaigns", CampaignHandlers(campaigns).results, name="campaigns")
+        app[ROLES]["campaigns"] = frozenset((ANALYST, ADMIN))
     app.on_response_prepare.append(_unnamed)
     health = _Health(decider, metrics)
     app.router.add_get("/healthz", health.alive)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from engine import __version__
-from engine.adapters import http_openapi_customers, http_openapi_desk
+from engine.adapters import http_openapi_campaigns, http_openapi_customers, http_openapi_desk
 from engine.adapters.http_desk import BacktestBody, ListBody, SnoozeBody
 from engine.domain.events import EVENT_TYPES
 from engine.domain.outputs import Decision
@@ -83,6 +83,7 @@ def openapi() -> bytes:
         "Results": RESULTS,
         **http_openapi_desk.SCHEMAS,
         **http_openapi_customers.SCHEMAS,
+        **http_openapi_campaigns.SCHEMAS,
     }
     document = {
         "openapi": "3.1.0",
@@ -132,6 +133,7 @@ def _paths() -> dict[str, Any]:
         },
         **http_openapi_desk.paths(),
         **http_openapi_customers.paths(),
+        **http_openapi_campaigns.paths(),
         "/healthz": {"get": _plain("alive", "The process runs", JSON)},
         "/readyz": {"get": _plain("ready", "Decisions can be had now; `degraded`: without the state only", JSON, 503)},
         "/metrics": {"get": _plain("metrics", "For Prometheus", "text/plain")},

@@ -9,9 +9,11 @@ from engine.commands.common import Unusable, directory, settings, settings_argum
 
 if TYPE_CHECKING:
     from engine.commands.progress import Progress
+    from engine.config import Settings
 
 NAME: Final = "steward campaigns"
-SUMMARY: Final = "campaigns: what they would have done on a history"
+SUMMARY: Final = "campaigns: what they would have done on a history, and what they have done"
+POINT_VALUE: Final = 0.01
 BATCH_EVENTS: Final = 1_000
 REPORT: Final = "report.json"
 
@@ -31,9 +33,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     backtest.add_argument("--map", metavar="FILE|NAME", help="columns of Parquet and CSV")
     backtest.add_argument("--base-currency", metavar="CODE", help="currency of amount_base")
     backtest.add_argument("--rates", type=Path, metavar="FILE", help="exchange rates")
+    summary = "what campaigns gave, what is left of their budgets, and what came of them, beside those held out"
+    report = actions.add_parser("report", help=summary, description=summary)
+    settings_arguments(report)
+    report.add_argument("--redis", metavar="URL", help="redis://host:port/0, redis-cluster://host:port")
+    report.add_argument(
+        "--point-value", type=_value, default=POINT_VALUE, metavar="N", help="what a point costs, in the base currency"
+    )
+    report.add_argument("--json", action="store_true", help="the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what was asked."""
+    return {"backtest": _backtest, "report": _results}[args.action](args)
+
+
+def _value(text: str) -> float:
+    """An argument type: a number that is not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1000000")
+    return value
+
+
+def _backtest(args: argparse.Namespace) -> int:
     """Run, write, print."""
     from engine.adapters.files import SourceError
     from engine.commands.progress import Progress
@@ -80,3 +106,42 @@ def _report(args: argparse.Namespace, progress: "Progress") -> dict[str, Any]:
     mapping = read_mapping(args.map) if args.map else None
     chunks = chunks_of(args.sources, mapping, BATCH_EVENTS, progress, all_labels=True)
     return {"sources": args.sources, **backtest(chunks, sides, progress.events)}
+
+
+def _results(args: argparse.Namespace) -> int:
+    """What the state says."""
+    import asyncio
+
+    from engine.ports.store import StoreMisconfigured, StoreUnavailable
+    from engine.service.campaigns.view import render
+
+    loaded = settings(args, {"STEWARD_REDIS": args.redis})
+    if loaded.redis.url == "embedded":
+        raise Unusable(f"{NAME}: name the Redis (STEWARD_REDIS or --redis); that of `serve` is asked over HTTP")
+    try:
+        with usable_rules():
+            report = asyncio.run(_asked(loaded, args.point_value))
+    except (StoreMisconfigured, StoreUnavailable) as error:
+        raise Unusable(f"{NAME}: {error}") from error
+    print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else render(report))
+    return 0
+
+
+async def _asked(loaded: "Settings", point_value: float) -> dict[str, Any]:
+    from engine.adapters.redis_rules import RedisRules
+    from engine.bootstrap import build_asked, build_redis_options, build_store
+    from engine.partitions import rule_library
+    from engine.service.customers.places import shards_of
+
+    store, library = build_store(loaded), rule_library(loaded)
+    archive = RedisRules(loaded.redis.url, prefix=loaded.redis.prefix, options=build_redis_options(loaded))
+    library.archive = archive
+    try:
+        await store.start()
+        shards = await shards_of(store)
+        if not shards:
+            raise Unusable(f"{NAME}: the store at {loaded.redis.url} holds no state")
+        return await build_asked(loaded, store, library, None, lambda: shards).campaigns.results(point_value)
+    finally:
+        await archive.close()
+        await store.close()

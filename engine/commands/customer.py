@@ -99,7 +99,7 @@ def _read(loaded: "Settings", question: _Question, customer_id: str) -> dict[str
 
 async def _ask(loaded: "Settings", question: _Question, customer_id: str) -> dict[str, Any]:
     from engine.adapters.redis_rules import RedisRules
-    from engine.bootstrap import build_customers, build_redis_options, build_store
+    from engine.bootstrap import build_asked, build_redis_options, build_store
     from engine.partitions import rule_library
     from engine.service.customers.places import shards_of
 
@@ -109,7 +109,7 @@ async def _ask(loaded: "Settings", question: _Question, customer_id: str) -> dic
     try:
         await store.start()
         shards = await shards_of(store)
-        customers = build_customers(loaded, store, library, None, lambda: shards)
+        customers = build_asked(loaded, store, library, None, lambda: shards).customers
         return await question(customers, customer_id)
     finally:
         await archive.close()

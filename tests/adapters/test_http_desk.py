@@ -20,11 +20,13 @@ from engine.adapters.memory_store import MemoryStore
 from engine.adapters.memory_workers import MemoryWorkers
 from engine.config import ApiKey, load
 from engine.core.partition import Partition
+from engine.domain.rates import Rates
 from engine.partitions import core_settings
 from engine.ports.desk import BacktestOrder, Unusable
 from engine.ports.workers import Worker
 from engine.ruleset import compile
 from engine.service.batching import BatchLimits
+from engine.service.campaigns.results import StoredResults
 from engine.service.customers.desk import StoredCustomers
 from engine.service.desk import ShardDesk
 from engine.service.rule_sets import RuleLibrary
@@ -79,7 +81,8 @@ class Bench:
             now_ms=lambda: NOW_MS,
         )
         customers = StoredCustomers(self.store, self.library, core, "EUR", lambda: 1, self.tell, lambda: NOW_MS)
-        self.app = application(self.owner, metrics, keys=keys, desk=desk, customers=customers)
+        campaigns = StoredResults(self.store, self.library, core.rates or Rates("EUR", {}), lambda: 1)
+        self.app = application(self.owner, metrics, keys=keys, desk=desk, customers=customers, campaigns=campaigns)
         self.client: TestClient[Any, Any]
 
     async def tell(self, customer_id: str, record: bytes) -> None:

@@ -90,11 +90,15 @@ def payments(held: Held, customer: Customer, decisions: list[dict[str, Any]], cu
 
 
 def course(customer: Customer) -> dict[str, Any]:
-    """What is held besides: counters of caps, and instants that only the engine reads."""
+    """What is held besides: counters of caps, campaigns whose effect is being measured, instants for the engine."""
     return {
         "caps": {
             campaign: {str(place): asdict(counter) for place, counter in counters.items()}
             for campaign, counters in customer.counts.of.items()
+        },
+        "exposures": {
+            campaign: {"at": rfc3339(one.at_ms), "held_out": one.held, "minor_before": one.before}
+            for campaign, one in customer.exposures.of.items()
         },
         "advanced_to": time(customer.clock_ms),
         "charged_back_at": time(customer.disputed_ms),

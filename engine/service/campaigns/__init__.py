@@ -1,0 +1,1 @@
+"""What campaigns have given and done in a running engine."""
