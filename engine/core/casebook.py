@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.cases import Case, Cases, Form, Notice, header, of_payment
+from engine.core.cases import Case, Cases, Form, Index, Notice, header
 from engine.domain.ops import APPEND, KEY_LABEL, Op, pack
 from engine.domain.times import DAY_MS
 
@@ -22,6 +22,7 @@ SLACK_MS: Final = 4 * DAY_MS
 _HOUR_MS: Final = 3_600_000
 _KEY_BYTES: Final = 11
 _CASE_AT: Final = 15  # bytes of a block's header
+_INDEX_BYTES: Final = 16_384  # a longer book keeps its index: reading it anew for each label would take a millisecond
 
 Place = tuple[int, int]
 """Period and customer hash."""
@@ -41,6 +42,7 @@ class Casebook:
         self._backed = backed
         self._ttl_hours = (horizon_ms + PERIOD_MS + SLACK_MS) // _HOUR_MS
         self._books: dict[int, dict[int, bytearray]] = {}
+        self._indexes: dict[Place, Index] = {}  # of long books
         self._expiring: set[Place] = set()
         self._expiring_max = customers_max
         self._ops: list[bytes] = []
@@ -49,13 +51,14 @@ class Casebook:
         """The keys of a batch: forget what was loaded for the last one, and load these."""
         if not self._backed:
             return []
-        self._books = {}
+        self._books, self._indexes = {}, {}
         return [_key(period, customer) for period, customer in dict.fromkeys(places)]
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take the stored cases of a key into memory."""
         customer, period = int.from_bytes(key[1:9], "little"), int.from_bytes(key[9:], "little")
         self._books.setdefault(period, {})[customer] = bytearray(value or b"")
+        self._indexes.pop((period, customer), None)
 
     def find(self, customer: int, payment: int, from_ms: int, to_ms: int) -> list[tuple[Place, Case]]:
         """The cases of a payment decided in `[from_ms, to_ms]`, oldest first, and where each is."""
@@ -63,7 +66,8 @@ class Casebook:
         for period, who in places(customer, from_ms, to_ms):
             data = self._books.get(period, {}).get(who)
             if data:
-                cases = of_payment(data, payment)
+                index = Index() if len(data) < _INDEX_BYTES else self._indexes.setdefault((period, who), Index())
+                cases = index.of_payment(data, payment)
                 times = [int(case.cases["decided_ms"][0]) for case in cases]
                 found += [
                     ((period, who), case) for case, time in zip(cases, times, strict=True) if from_ms <= time <= to_ms
@@ -126,6 +130,7 @@ class Casebook:
         last = (now_ms - self._horizon_ms) // PERIOD_MS - 1
         for period in [period for period in self._books if period < last] if not self._backed else ():
             del self._books[period]
+            self._indexes = {place: index for place, index in self._indexes.items() if place[0] != period}
 
     def flush(self) -> list[bytes]:
         """Packed operations that store what a batch added."""

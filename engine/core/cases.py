@@ -35,6 +35,7 @@ FIELDS: Final = (
 """Fields of entities, each a bit of `Form.fields`. Stored: new ones are added at the end, none is taken away."""
 
 _HEADER: Final = struct.Struct("<BIIHI")
+_CASE_HEAD: Final = struct.Struct("<BIIHIQ")  # a header and the first field of its first case
 _NOTICE: Final = struct.Struct("<BQBq")
 
 Cases = NDArray[np.void]
@@ -160,28 +161,45 @@ class Case:
         return int(self.cases["due_ms"][0])
 
 
-def of_payment(data: bytes | bytearray, payment: int) -> list[Case]:
-    """The cases of one payment in what is stored of its customer, oldest first. Each is a block of its own."""
-    found: dict[int, Case] = {}
-    wanted, position = payment.to_bytes(8, "little"), 0
-    while position < len(data):
-        if data[position] == NOTICE:
-            notice = Notice(*_NOTICE.unpack_from(data, position)[1:])
-            position += _NOTICE.size
-            case = found.get(notice.identity)
-            if case is not None and notice.value == VOID:
-                case.void = True
-            elif case is not None:
-                case.told = notice.value
-            continue
-        _, cases, *form = _HEADER.unpack_from(data, position)
-        size = _dtype(Form(*form)).itemsize
-        position += _HEADER.size
-        if data[position : position + 8] == wanted:
-            one = np.frombuffer(data, _dtype(Form(*form)), 1, position).copy()  # what is stored grows
-            found[int(one["identity"][0])] = Case(Form(*form), one, void=bool(one["declined"][0]))
-        position += size * cases
-    return list(found.values())
+class Index:
+    """Where the cases of each payment stand in what is stored of a customer, and what was noted of them. What is stored
+    only grows, so it reads on from where it came to: labels of a customer with very many payments cost what is new."""
+
+    __slots__ = ("_blocks", "_notices", "_read")
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._blocks: dict[int, list[int]] = {}  # by payment; each case is a block of its own
+        self._notices: dict[int, list[int]] = {}  # by identity
+
+    def of_payment(self, data: bytes | bytearray, payment: int) -> list[Case]:
+        """The cases of one payment, oldest first, of the same bytes as before or more."""
+        self._read_on(data)
+        found: dict[int, Case] = {}
+        for position in self._blocks.get(payment, ()):
+            form = Form(*_HEADER.unpack_from(data, position)[2:])
+            one = np.frombuffer(data, form.dtype, 1, position + _HEADER.size).copy()  # what is stored grows
+            case = Case(form, one, void=bool(one["declined"][0]))
+            found[case.identity] = case
+            for later in self._notices.get(case.identity, ()):
+                value = _NOTICE.unpack_from(data, later)[2] if later > position else case.told
+                if value == VOID:
+                    case.void = True
+                else:
+                    case.told = value
+        return list(found.values())
+
+    def _read_on(self, data: bytes | bytearray) -> None:
+        position = self._read
+        while position < len(data):
+            if data[position] == NOTICE:
+                self._notices.setdefault(_NOTICE.unpack_from(data, position)[1], []).append(position)
+                position += _NOTICE.size
+                continue
+            _, cases, *form, payment = _CASE_HEAD.unpack_from(data, position)
+            self._blocks.setdefault(payment, []).append(position)
+            position += _HEADER.size + _dtype(Form(*form)).itemsize * cases
+        self._read = position
 
 
 def as_rows(
