@@ -30,6 +30,7 @@ from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.ledger import REFUSED, judged
 from engine.engagement.marketing.budgets import Budgets
+from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.effects import Effects
 from engine.engagement.marketing.granting import Granting, Rules
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
@@ -40,6 +41,7 @@ from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
 HEAD_BUDGETS: Final = KEY_HEAD + b"budgets"
+HEAD_BANDITS: Final = KEY_HEAD + b"bandits"  # what campaigns that choose have learned
 HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
 
 WAKES: Final = 2
@@ -48,7 +50,7 @@ WAKES: Final = 2
 RESOLVED: Final = "alert.resolved"
 _PAYMENT: Final = STRING_INDEX["payment_id"]
 _ACCOUNT: Final = ("account.registered", "account.updated")
-_RANKS: Final = ("recency", "frequency", "money")
+RANKS: Final = ("recency", "frequency", "money")
 
 Parts = list[tuple[int, Output]]
 
@@ -80,6 +82,7 @@ class Campaigning:
         self._backed = backed
         self._customers = Customers(backed=backed)
         self._budgets, self._effects = budgets_of(head), effects_of(head, rules.exponent)
+        self._bandits = bandits_of(head, rules.exponent)
         self._population = population_of(head)
         self._saved = self._small()
         self._reach = UNSET
@@ -88,7 +91,9 @@ class Campaigning:
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.campaigns, shard, shards)
-        granting = Granting(ruleset.campaigns, ruleset.conditions, self._rules, self._budgets, self._effects)
+        granting = Granting(
+            ruleset.campaigns, ruleset.conditions, self._rules, self._budgets, self._effects, self._bandits
+        )
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.campaigns, ruleset.conditions)
 
@@ -138,9 +143,10 @@ class Campaigning:
     def _small(self) -> dict[bytes, bytes]:
         """What is known of all customers, as stored."""
         return {
-            HEAD_POPULATION: _pack(self._population),
+            HEAD_POPULATION: packed_population(self._population),
             HEAD_BUDGETS: msgspec.msgpack.encode(self._budgets.dump()),
             HEAD_EFFECTS: msgspec.msgpack.encode(self._effects.dump()),
+            HEAD_BANDITS: msgspec.msgpack.encode(self._bandits.dump()),
         }
 
     # Time
@@ -153,7 +159,7 @@ class Campaigning:
             timer = heapq.heappop(due)
             record = self._customers.change(timer.owner)
             customer, customer_id = record.customer, timer.payload.decode()
-            if customer.timer_ms != timer.due_ms:
+            if customer.timer_ms > timer.due_ms:
                 continue  # another counts
             customer.timer_ms = NEVER
             made += self._marketing.advance(customer_id, customer, timer.due_ms)
@@ -268,18 +274,24 @@ def population_of(head: Mapping[bytes, bytes]) -> Population:
     population = Population()
     if HEAD_POPULATION in head:
         parts = msgspec.msgpack.decode(zlib.decompress(head[HEAD_POPULATION]))
-        for name, stored in zip(_RANKS, parts, strict=True):
+        for name, stored in zip(RANKS, parts, strict=True):
             setattr(population, name, Ranks(stored))
     return population
 
 
-def _pack(population: Population) -> bytes:
-    return zlib.compress(msgspec.msgpack.encode([getattr(population, name).dump() for name in _RANKS]), 1)
+def packed_population(population: Population) -> bytes:
+    """As stored."""
+    return zlib.compress(msgspec.msgpack.encode([getattr(population, name).dump() for name in RANKS]), 1)
 
 
 def budgets_of(head: Mapping[bytes, bytes]) -> Budgets:
     """The shard's part of budgets, and what is left."""
     return Budgets.load(msgspec.msgpack.decode(head[HEAD_BUDGETS])) if HEAD_BUDGETS in head else Budgets()
+
+
+def bandits_of(head: Mapping[bytes, bytes], exponent: int) -> Bandits:
+    """What campaigns that choose have learned in the shard."""
+    return Bandits(exponent, msgspec.msgpack.decode(head[HEAD_BANDITS]) if HEAD_BANDITS in head else None)
 
 
 def effects_of(head: Mapping[bytes, bytes], exponent: int) -> Effects:

@@ -18,15 +18,18 @@ from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries, lot_number
 from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
+from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
 from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offers import Open
 from engine.ruleset.campaigns.conditions import Conditions, units
-from engine.ruleset.campaigns.model import Campaign, OfferSpec
+from engine.ruleset.campaigns.model import BANDIT, Campaign, OfferSpec
 from engine.ruleset.row import Row
 
 DOUBTED_HOLD: Final = 2
 """Times the hold, for payments that were not simply approved."""
+MARKETING: Final = "marketing"
+"""The purpose that campaigns without one of their own need to learn from a customer by trial."""
 TRUSTED_DAYS: Final = 365
 TRUSTED_HOLD: Final = 0.5
 """Of the hold, for customers of a year who never had a chargeback."""
@@ -76,12 +79,15 @@ class Granting:
     rules: Rules = field(default_factory=Rules)
     budgets: Budgets = field(default_factory=Budgets)
     effects: Effects = field(default_factory=Effects)
+    bandits: Bandits = field(default_factory=Bandits)
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Know campaigns by what lots and offers name."""
         self._known = {key_of(campaign): campaign for campaign in self.campaigns}
         for key, campaign in self._known.items():
+            if campaign.choose == BANDIT:
+                self.bandits.adopt(key, campaign)
             if campaign.reward is not None:
                 reward = campaign.reward
                 self.effects.tally(key).describe(reward.kind, reward.currency, reward.worth)
@@ -141,14 +147,16 @@ class Granting:
             if movement.op in _TAKES:
                 self.effects.tally(key).taken += movement.amount
 
-    def used(self, offer: Open) -> None:
+    def used(self, customer: Customer, offer: Open) -> None:
         """A customer took an offer up: what is promised for it is spent, and it cost what it is worth at most."""
         key = f"{offer.campaign}:{offer.version}"
         self.budgets.spend(key, offer.minor)
         campaign = self._known.get(key)
         for spec in campaign.offers if campaign is not None else ():
             if spec.id == offer.spec:
-                self.effects.tally(key).used += round(spec.worth * 10.0 ** self.exponent_of(spec.currency))
+                minor = round(spec.worth * 10.0 ** self.exponent_of(spec.currency))
+                self.effects.tally(key).used += minor
+                customer.choices.cost(key, minor)
 
     def _cost(self, campaign: Campaign, units: int) -> int:
         """What so many units of a campaign's reward cost its budget; 0 where it has none."""
@@ -243,10 +251,12 @@ class Granting:
         cost = self._worth(campaign)
         if not (self.budgets.allows if held else self.budgets.reserve)(campaign, cost):
             return None
-        spec, propensity = self._choose(campaign, customer_id, due)
+        spec, propensity = self._choose(customer_id, customer, campaign, due, number, held)
         customer.ledger.use(number)
         tally = self._count(customer, campaign, due, 1.0, held=held)
         if spec is None:
+            if not held:
+                self.budgets.release(key_of(campaign), cost)
             return []
         tally.offers += not held
         send_ms = self._send(campaign, customer, due.at_ms)
@@ -258,9 +268,19 @@ class Granting:
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         return [(due.at_ms, offer_of(one, spec, customer_id, "issued", propensity, held, why))]
 
-    def _choose(self, campaign: Campaign, customer_id: str, due: Due) -> tuple[OfferSpec | None, float | None]:
-        """The offer of a campaign with one; bandits are asked by whoever knows the context."""
-        return campaign.offers[0], None
+    def _choose(
+        self, customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, held: bool
+    ) -> tuple[OfferSpec | None, float | None]:
+        """The first offer, or what a bandit chooses, None for none; and the probability with which it was chosen."""
+        if campaign.choose != BANDIT:
+            return campaign.offers[0], None
+        key, context = key_of(campaign), context_of(due.row.customer)
+        draw = _draw(self.rules.salt, "choice", key, customer_id, f"{number:016x}")
+        explore = customer.consent.get(campaign.consent or MARKETING, False) and not _risky(customer, due.at_ms)
+        choice = self.bandits.choose(key, context, draw, explore=explore)
+        if not held:  # who gets nothing teaches nothing of it
+            customer.choices.open(key, Chosen(due.at_ms, choice.arm, choice.propensity, context, 0))
+        return campaign.offers[choice.arm] if choice.arm < len(campaign.offers) else None, choice.propensity
 
     def _worth(self, campaign: Campaign) -> int:
         """What a coupon or offer costs the campaign's budget at most, in minor units."""
@@ -316,6 +336,13 @@ _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 def _stays(number: int) -> int:
     """The business key of a lot that another payment must not grant again, whenever the first is forgotten."""
     return number ^ 0x5DEECE66D5DEECE6
+
+
+def _risky(customer: Customer, now_ms: int) -> bool:
+    """A payment of the last month was doubted or refused, or one was charged back."""
+    since = now_ms - RISK_MS
+    doubted = any((one.risk or one.blocked) and one.seen_ms > since for one in customer.ledger.payments.values())
+    return doubted or customer.disputed_ms > since
 
 
 def _occasion(campaign: Campaign, customer: Customer, due: Due) -> str:

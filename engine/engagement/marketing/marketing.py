@@ -63,7 +63,7 @@ class Marketing:
     def next_due(self, customer: Customer) -> int:
         """When something of a customer is next due by time alone; `NEVER` for nothing."""
         occasions = [self._occasion(place, customer)[0] for place in self._timers]
-        marks = customer.offers.next_due(), customer.exposures.next_due()
+        marks = customer.offers.next_due(), customer.exposures.next_due(), customer.choices.next_due()
         return min([customer.next_due(self.population), *marks, *occasions])
 
     def advance(self, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
@@ -71,6 +71,7 @@ class Marketing:
         made: list[Made] = []
         while (at := self.next_due(customer)) <= now_ms:
             self.granting.effects.observe(customer.exposures.close(at, customer.history))
+            self.granting.bandits.learn(customer.choices.close(at, customer.history))
             occasions = [(place, self._occasion(place, customer)) for place in self._timers]
             for happened in customer.advance(at, self.population):
                 made += self._entries(customer_id, customer, happened.moved, Cause(TIMER, rfc3339(happened.at_ms)))
@@ -208,7 +209,7 @@ class Marketing:
     def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         one = customer.offers.take(happening.text("offer_id") or "")
         if one is not None:
-            self.granting.used(one)
+            self.granting.used(customer, one)
         return []
 
     # How

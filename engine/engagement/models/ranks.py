@@ -71,6 +71,11 @@ class Ranks:
             self._counts[bin_of(after)] += 1
             self._total += 1
 
+    def add(self, other: "Ranks") -> None:
+        """Take in the customers of another shard."""
+        self._counts += other._counts
+        self._total += other._total
+
     def rank(self, value: float) -> float:
         """Share of customers below the value, 0 to 1, its own bin by half; NaN where nobody is ranked."""
         total = self.customers
