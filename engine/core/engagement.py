@@ -30,7 +30,8 @@ from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_ENGAGED: Final = KEY_HEAD + b"engaged"
 """There are campaigns: b"n" from the first event on, b"l" where the base earn came before them."""
-_NEW, _LATER = b"n", b"l"
+NEW: Final = b"n"
+LATER: Final = b"l"
 
 Parts = list[tuple[int, Output]]
 
@@ -69,7 +70,7 @@ class Engagement:
     def adopt(self, ruleset: RuleSet) -> None:
         """A rule set is in force."""
         if ruleset.campaigns and not self._engaged:
-            self._engaged = _NEW if self._clock.now == UNSET else _LATER
+            self._engaged = NEW if self._clock.now == UNSET else LATER
         self._campaigning.adopt(ruleset, *self._shard)
 
     @property
@@ -99,7 +100,7 @@ class Engagement:
         """Rows that may move an account of the built-in base earn."""
         if not self._engaged:
             return ledger_rows(columns)
-        return reversal_rows(columns) if self._engaged == _LATER else []
+        return reversal_rows(columns) if self._engaged == LATER else []
 
     def evict(self, customers_max: int) -> None:
         """Bound what is held in memory."""

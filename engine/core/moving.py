@@ -1,8 +1,9 @@
 """What observers keep of a shard, taken to shards of another number: watches with their timers, clock, cool-downs.
 
 A watch is kept by rule and value, and hits of several customers can wait in it. Each hit goes where its customer goes;
-the stretches that are covered go wherever an event of that value may come from. Timers are not carried: they are made
-anew from the hits, so that one whose clock is now ahead fires just after it, as a late one does.
+the stretches that are covered go wherever an event of that value may come from. Their timers are not carried: they are
+made anew from the hits, so that one whose clock is now ahead fires just after it, as a late one does. Timers that wake
+customers go where their customer goes; one whose clock is now ahead fires at the next full hour.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,8 +11,10 @@ from typing import Final
 
 import msgspec
 
+from engine.core.campaigning import WAKES
 from engine.core.clock import ShardClock
 from engine.core.following import WATCH_ENDS
+from engine.core.stretches import STRETCH_MS
 from engine.core.timers import NO_TIMER, Timer, Timers, unpack
 from engine.core.watches import Watch
 
@@ -27,6 +30,11 @@ class Watching:
 
     def __init__(self) -> None:
         self._held: dict[int, dict[bytes, tuple[Watch, int]]] = {}
+        self._wakes: dict[int, list[Timer]] = {}
+
+    def wake(self, timer: Timer, owner: Callable[[str], int]) -> None:
+        """Take in a timer that wakes a customer. `owner`: new shard of a customer."""
+        self._wakes.setdefault(owner(timer.payload.decode()), []).append(timer)
 
     def add(
         self,
@@ -63,12 +71,21 @@ class Watching:
                 watch.timer_ms = max(watch.armed[0].due_ms, now + 1)
                 timers.schedule(Timer(watch.timer_ms, WATCH_ENDS, key[1:]), now)
             watches.append((key, msgspec.msgpack.encode(watch), expires_ms))
+        for timer in self._wakes.pop(shard, []):
+            full_hour = (now // STRETCH_MS + 1) * STRETCH_MS
+            timers.schedule(timer._replace(due_ms=max(timer.due_ms, full_hour)), now)
         return watches, timers.flush(now), timers.changed()
 
 
-def check_timers(bucket: bytes, clock: bytes) -> None:
-    """See that only watches have set what is still to fire. Raises `UnknownTimer`."""
-    now = ShardClock(0, 0, clock).now
+def waking(bucket: bytes, clock: bytes) -> list[Timer]:
+    """Of the timers of a bucket that are still to fire, those that wake customers.
+
+    Raises `UnknownTimer` where there are others than these and those of watches.
+    """
+    now, found = ShardClock(0, 0, clock).now, []
     for timer in unpack(bucket):
-        if timer.due_ms > now and timer.kind != WATCH_ENDS:
+        if timer.due_ms > now and timer.kind not in (WATCH_ENDS, WAKES):
             raise UnknownTimer(f"a timer of kind {timer.kind}: this version does not know whose it is")
+        if timer.due_ms > now and timer.kind == WAKES:
+            found.append(timer)
+    return found

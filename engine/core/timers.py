@@ -118,7 +118,7 @@ class Timers:
             heapq.heappush(self._heap, timer)
 
     def take(self, up_to_ms: int, kind: int | None = None) -> list[Timer]:
-        """Take the timers, of one kind only where it is given, that are due by then out of memory, in order: they fire."""
+        """Take the timers that are due by then, of one kind where it is given, out of memory, in order: they fire."""
         found: list[Timer] = []
         others: list[Timer] = []
         while self._heap and self._heap[0].due_ms <= up_to_ms:

@@ -3,12 +3,13 @@
 What belongs to a whole shard cannot be divided. New shard `i` goes on from old shard `i` modulo their number: what the
 models learned, how long features have been fed, rates, rules, lists, snoozes. Clock and cool-downs are joined
 out of all old shards that customers come from; timers are made anew. Up to when cases have matured is the earliest of
-them: of those a new shard gets, none is through.
+them: of those a new shard gets, none is through. Budgets of campaigns are divided (`engine.core.moving_campaigns`).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from engine.core import moving_campaigns
 from engine.core.adoption import HEAD_LAYOUT, HEAD_RULESET
 from engine.core.clock import ShardClock
 from engine.core.cooldowns import Cooldowns
@@ -23,6 +24,7 @@ from engine.service.marks import KEY_OUTPUTS, KEY_PARTITIONS
 
 _JOINED: Final = (
     HEAD_CLOCK, HEAD_COOLDOWNS, HEAD_TIMERS, HEAD_LAYOUT, HEAD_LABELS, HEAD_MATURING, KEY_OUTPUTS, KEY_PARTITIONS,
+    *moving_campaigns.HEADS,
 )  # fmt: skip
 _IN_FORCE: Final = {HEAD_RATES: "rates", HEAD_RULESET: "rule sets", HEAD_SNOOZES: "snoozes", HEAD_LIST: "lists"}
 
@@ -38,9 +40,9 @@ def donor(shard: int, origins: Sequence[int], heads: Mapping[int, Head]) -> int:
 
 
 def head_of(
-    shard: int, origins: Sequence[int], heads: Mapping[int, Head], layout: bytes | None
+    shard: int, shards: int, origins: Sequence[int], heads: Mapping[int, Head], layout: bytes | None
 ) -> tuple[dict[bytes, bytes], bytes]:
-    """What the head of a new shard holds but for its timers, and its clock."""
+    """What the head of a new shard, one of so many, holds but for its timers, and its clock."""
     giver = donor(shard, origins, heads)
     state = heads[giver].state
     kept = {name: value for name, value in state.items() if name not in _JOINED}
@@ -49,7 +51,9 @@ def head_of(
     cooldowns = Cooldowns.joined(held[HEAD_COOLDOWNS] for held in from_all if HEAD_COOLDOWNS in held)
     matured = min((held[HEAD_LABELS] for held in from_all if HEAD_LABELS in held), key=done, default=None)
     joined = {HEAD_CLOCK: clock, HEAD_COOLDOWNS: cooldowns, HEAD_LAYOUT: layout, HEAD_LABELS: matured}
-    return {**kept, **{name: value for name, value in joined.items() if value}}, clock
+    begun = {old: head.state for old, head in heads.items() if head.offset >= 0}
+    campaigns = moving_campaigns.joined(begun, shard, shards)
+    return {**kept, **campaigns, **{name: value for name, value in joined.items() if value}}, clock
 
 
 def layout_of(agreed: bytes | None, heads: Mapping[int, Head]) -> bytes | None:

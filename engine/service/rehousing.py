@@ -1,17 +1,18 @@
 """The state of some shards, key by key, into shards of another number: what goes where.
 
-- A customer's keys (`a`, `c`, and `f` of groups about the customer or a payment) go to the shard that the customer's
-  events will come to: route modulo the new number. Which customer a key belongs to has to be known (`Owners`). Where it
-  is not, the key goes to every shard that its customer can come to. With `g` the greatest common divisor of both
-  numbers these are the shards congruent to its own modulo `g`, for a route modulo one number leaves the same rest
-  modulo `g` as modulo the other: none but the right one where the new number divides the old, two where it is doubled.
-  Nobody reads the others; they expire.
+- A customer's keys (`a`, `c`, the record that campaigns keep among them, and `f` of groups about the customer or a
+  payment) go to the shard that the customer's events will come to: route modulo the new number. Which customer a key
+  belongs to has to be known (`Owners`). Where it is not, it goes to every shard that its customer can come to. With
+  `g` the greatest common divisor of both numbers these are the shards congruent to its own modulo `g`, for a route
+  modulo one number leaves the same rest modulo `g` as modulo the other: none but the right one where the new number
+  divides the old, two where it is doubled. Nobody reads the others; they expire.
 - A key that was put into several shards so is noted there with its digest (`GUESTS`). When the shards are moved again,
   a value that has not changed since is no evidence; only where none of its copies has changed it counts.
 - Logs of shared entities go to their new home, entity hash modulo the new number.
 - Cases that wait to mature go to their customer's shard too; those whose customer is not known to the first of the
   shards it can come to, for one that matured in two would count twice.
-- Watches go with their hits (`engine.core.moving`), answers of synchronous calls to every shard that can be asked.
+- Watches go with their hits, and timers that wake customers with these (`engine.core.moving`); answers of synchronous
+  calls to every shard that can be asked.
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from math import gcd
 from typing import Final
 
 from engine.core.admission import under_another_log
-from engine.core.moving import Watching, check_timers
+from engine.core.moving import Watching, waking
 from engine.core.small_state import HEAD_CLOCK
 from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_TIMER, KEY_WATCH
 from engine.ports.copies import Piece
@@ -109,7 +110,8 @@ class Rehousing:
             elif room == KEY_WATCH:
                 self.watching.add(piece.name, value, piece.expires_ms, self._owner_in(shard), self.homes(shard))
             elif room == KEY_TIMER:
-                check_timers(value, self._clocks[shard])
+                for timer in waking(value, self._clocks[shard]):
+                    self.watching.wake(timer, self._owner_in(shard))
             elif room == ANSWER:
                 for home in self.homes(shard):
                     await self._filling.answer(home, piece.name[1:], value, piece.expires_ms)

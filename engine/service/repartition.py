@@ -238,7 +238,7 @@ class Move:
         self, shard: int, rehousing: Rehousing, heads: Mapping[int, Head], layout: bytes | None, filling: Filling
     ) -> None:
         """Watches, timers and head of a new shard."""
-        state, clock = head_of(shard, rehousing.origins(shard), heads, layout)
+        state, clock = head_of(shard, self._note.partitions, rehousing.origins(shard), heads, layout)
         watches, timers, left = rehousing.watching.of(shard, clock)
         put = partial(filling.put, shard)
         for key, value, expires_ms in watches:

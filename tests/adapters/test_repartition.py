@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.adapters.embedded import RedisServer
@@ -14,6 +16,7 @@ from engine.adapters.memory_store import MemoryStore
 from engine.adapters.redis_generation import RedisGeneration
 from engine.bootstrap import unix_ms
 from engine.core.adoption import HEAD_WARMING
+from engine.core.campaigning import HEAD_BUDGETS
 from engine.core.label_desk import HEAD_MATURING
 from engine.core.learning import HEAD_LEARNED
 from engine.core.observers import HEAD_TIMERS
@@ -27,7 +30,7 @@ from engine.service.owners import Stray
 from engine.service.partitioners import murmur2
 from engine.service.repartition import Move, Report
 from tests.adapters.stores import Backend
-from tests.service.moving import CUSTOMERS, HOUR, LEARNING, T0, Deployment, Past, move, note, stream
+from tests.service.moving import CAMPAIGNS, CUSTOMERS, GAP, HOUR, LEARNING, T0, Deployment, Past, move, note, stream
 
 EVENTS = 160
 MANY = 1_000 * HOUR
@@ -106,6 +109,44 @@ LABELS = ("own_frauds", "own_labels", "ip_labels")
 """Of a customer nobody named, a decision may mature in a shard that is not the customer's."""
 
 CHANGES = [(2, 3), (4, 2), (1, 4), (3, 1), (2, 4)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2)])
+def test_customers_with_campaigns_go_on_where_they_move(backend: Backend, before: int, after: int) -> None:
+    """Rewards, offers and transitions are those of a straight run, whether the customer does anything later or not; but
+    for the tiers by value, which go by the customers of a shard. Budgets hold in sum."""
+
+    async def body(generations: Generations) -> None:
+        events = stream(before, EVENTS)
+        await generations["old"].store.start()
+        first = Deployment(generations["old"].store, before, CAMPAIGNS)
+        await first.play(events[: EVENTS // 2])
+        await move(generations["old"], generations["new"], Past(first), after)
+        second = Deployment(generations["new"].store, after, CAMPAIGNS)
+        await second.play(events[EVENTS // 2 :])
+        straight = Deployment(MemoryStore(), after, CAMPAIGNS)
+        await straight.play(events)
+        for deployment in (second, straight):
+            for hours in range(0, 1_000, 100):
+                await deployment.tick(T0 + GAP + (20 + hours) * HOUR)
+        want = _engagement(straight)
+        assert _engagement(first) + _engagement(second) == want
+        assert {kind for kind, _ in want} == {"reward", "offer", "lifecycle"}
+        heads = [await generations["new"].store.open(shard) for shard in range(after)]
+        budgets = [msgspec.msgpack.decode(head.state[HEAD_BUDGETS])["earn:1"] for head in heads]
+        spent = [msgspec.msgpack.decode((await straight.store.open(shard)).state[HEAD_BUDGETS])["earn:1"]
+                 for shard in range(after)]  # fmt: skip
+        assert sum(lease for lease, *_ in budgets) == 100_000
+        assert sum(r + s for _, r, s, _ in budgets) >= sum(r + s for _, r, s, _ in spent)
+        assert all(r + s <= lease for lease, r, s, _ in budgets)
+
+    run(backend, body)
+
+
+def _engagement(deployment: Deployment) -> Counter[tuple[str, str]]:
+    kinds = ("reward", "offer", "lifecycle")
+    made = [output for _, _, output in deployment.sink.sent if output.kind in kinds]
+    return Counter((output.kind, output.id) for output in made if b'"value_tier"' not in output.data)
 
 
 async def moved(

@@ -62,6 +62,26 @@ rules:
 
 RULES: Final = compile_rules({"rules.yaml": _RULES + "models: {anomaly: null}\n"})
 _DETECTOR: Final = "detector: half_space_trees, trees: 3, height: 4, window: 8, seed: 1, inputs: [own_7d, own_sum_7d]"
+CAMPAIGNS: Final = compile_rules(
+    {
+        "rules.yaml": f"""{_RULES}models: {{anomaly: null}}
+campaigns:
+  - id: earn
+    on: payment.settled
+    when: amount > 0
+    then: {{reward: points, amount: amount}}
+    hold: 2d
+    expires: 1 month
+    caps: [{{times: 1000}}]
+    budget: {{points: 100000}}
+  - id: again
+    on: {{timer: since_last_payment, after: 3d}}
+    when: customer.payments >= 1
+    then: {{offer: service, value: come back, expires: 3d}}
+    caps: [{{times: 1000}}]
+"""
+    }
+)
 LEARNING: Final = compile_rules({"rules.yaml": f"{_RULES}models: {{anomaly: {{{_DETECTOR}}}}}\n"})
 
 

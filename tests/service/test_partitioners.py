@@ -5,7 +5,7 @@ import random
 import pytest
 from aiokafka.partitioner import murmur2 as theirs
 
-from engine.core.moving import UnknownTimer, check_timers
+from engine.core.moving import UnknownTimer, waking
 from engine.core.timers import Timer, Timers
 from engine.domain.ops import unpack
 from engine.service.partitioners import PARTITIONERS, fitting, fnv1a, murmur2
@@ -37,4 +37,4 @@ def test_a_timer_of_an_unknown_kind_is_not_lost_silently() -> None:
     timers.schedule(Timer(5_000, 250, b"owner"), 0)
     (op,) = unpack(timers.flush(0))
     with pytest.raises(UnknownTimer, match="kind 250"):
-        check_timers(op.value, b"")
+        waking(op.value, b"")

@@ -1,0 +1,63 @@
+"""What campaigns keep of a whole shard, taken to shards of another number.
+
+- Ranks are added up: a new shard goes on with those of all customers, of which it moves its own.
+- Of each budget lease, promises and what is spent are divided. Which promise belongs to whose customers is not known:
+  one that is settled in a shard with no promise left stays counted where it is, so nothing is ever over-spent.
+- What campaigns did is added up shard by shard: that of old shard `i` goes on in new shard `i` modulo their number.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from engine.core.campaigning import (
+    HEAD_BUDGETS,
+    HEAD_EFFECTS,
+    HEAD_POPULATION,
+    RANKS,
+    effects_of,
+    packed_population,
+    population_of,
+)
+from engine.core.engagement import HEAD_ENGAGED, LATER, NEW
+from engine.engagement.marketing.budgets import Budget, Budgets
+
+HEADS: Final = (HEAD_BUDGETS, HEAD_EFFECTS, HEAD_POPULATION, HEAD_ENGAGED)
+_ANY: Final = 2  # an exponent: what is only added up does not depend on it
+
+
+def joined(states: Mapping[int, Mapping[bytes, bytes]], shard: int, shards: int) -> dict[bytes, bytes]:
+    """What the head of a new shard holds, one of so many: of the heads of all old ones that processed something."""
+    engaged = [state[HEAD_ENGAGED] for state in states.values() if HEAD_ENGAGED in state]
+    if not engaged:
+        return {}
+    population, effects = population_of({}), effects_of({}, _ANY)
+    for old, state in states.items():
+        other = population_of(state)
+        for name in RANKS:
+            getattr(population, name).add(getattr(other, name))
+        if old % shards == shard:
+            effects.add(effects_of(state, _ANY))
+    new = len(engaged) == len(states) and all(value == NEW for value in engaged)
+    return {
+        HEAD_ENGAGED: NEW if new else LATER,
+        HEAD_POPULATION: packed_population(population),
+        HEAD_BUDGETS: msgspec.msgpack.encode(_divided(list(states.values()), shard, shards).dump()),
+        HEAD_EFFECTS: msgspec.msgpack.encode(effects.dump()),
+    }
+
+
+def _divided(states: list[Mapping[bytes, bytes]], shard: int, shards: int) -> Budgets:
+    found: dict[str, list[int]] = {}
+    for state in states:
+        held = Budgets.load(msgspec.msgpack.decode(state[HEAD_BUDGETS])) if HEAD_BUDGETS in state else Budgets()
+        for key, budget in held.of.items():
+            sums = found.setdefault(key, [0, 0, 0, 0])
+            for place, value in enumerate((budget.left, budget.reserved, budget.spent, budget.part)):
+                sums[place] += value
+    budgets = Budgets()
+    for key, sums in found.items():
+        left, reserved, spent, part = (total // shards + (shard < total % shards) for total in sums)
+        budgets.of[key] = Budget(left + reserved + spent, reserved, spent, part)
+    return budgets
