@@ -1,10 +1,11 @@
 """Which snapshot serves: what was published last, or one that is pinned while learning goes on behind it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from engine.scoring.fraud_storage import FraudStorage
-from engine.scoring.snapshot import Snapshot
+from engine.scoring.fraud_storage import HEAD_BEFORE, FraudStorage
+from engine.scoring.snapshot import Snapshot, describe
 
 UNTOLD_MAX: Final = 100  # published and not asked for: of a model that nobody archives the last ones
 
@@ -42,7 +43,11 @@ class Published:
         self._tell(snapshot)
 
     def restore(self, head: Mapping[bytes, bytes], load: Callable[[bytes], Snapshot]) -> None:
-        """Go on where the stored state ends; the archive, which may have lost them, is given what is there."""
+        """Go on where the stored state ends; the archive, which may have lost it all, is given what is there."""
+        if HEAD_BEFORE in head:
+            with suppress(ValueError):  # it is read in full where it is needed, and put aside then
+                describe(head[HEAD_BEFORE])
+                self._untold.append(head[HEAD_BEFORE])
         self.line = self._storage.restored_snapshot(head, load)
         self.pinned = self._storage.restored_pin(head, load)
         for snapshot in (self.line, self.pinned):

@@ -45,7 +45,7 @@ def lived() -> Head:
     return life.head
 
 
-def restored(head: Head) -> FraudModel:
+def restored(head: dict[bytes, bytes]) -> FraudModel:
     found = model(learner="logistic")
     found.restore(head)
     return found
@@ -118,10 +118,12 @@ def test_published_and_restored_snapshots_are_told_once(lived: Head) -> None:
         seen += life.model.untold()
     assert len(seen) == len(set(seen)) > 20 and seen[-1] == life.head[HEAD_SNAPSHOT]
     told = restored(lived)
-    assert told.untold() == [lived[HEAD_SNAPSHOT]] and told.untold() == []
+    assert told.untold() == [lived[HEAD_BEFORE], lived[HEAD_SNAPSHOT]] and told.untold() == []
     told.pin(lived[HEAD_BEFORE])
     told.follow()
     assert told.untold() == [lived[HEAD_BEFORE]]
+    damaged = restored({**lived, HEAD_BEFORE: lived[HEAD_BEFORE][:-1]})
+    assert damaged.untold() == [lived[HEAD_SNAPSHOT]] and damaged.problems == ()
 
 
 def test_a_snapshot_says_what_it_is_and_damage_shows(lived: Head) -> None:

@@ -22,7 +22,7 @@ from engine.ports.models import ELSEWHERE
 from engine.ports.store import Commit, StoreUnavailable
 from engine.ruleset import compile
 from engine.scoring.fraud_model import LearnerSettings
-from engine.scoring.fraud_storage import HEAD_SNAPSHOT
+from engine.scoring.fraud_storage import HEAD_BEFORE, HEAD_SNAPSHOT
 from engine.scoring.snapshot import describe, model_hash
 from engine.service import journal
 from engine.service.batching import BatchLimits
@@ -168,8 +168,8 @@ def test_an_archive_that_lost_a_model_gets_it_again_and_one_that_is_away_is_wait
         await process.decide(RECORDS[:700])
 
     living(first, store, archive)
-    (stored,) = asyncio.run(store.load(0, [HEAD_SNAPSHOT]))
-    assert stored is not None and archive.held[model_hash(stored)] == stored
+    stored, before = asyncio.run(store.load(0, [HEAD_SNAPSHOT, HEAD_BEFORE]))
+    assert stored is not None and before is not None and archive.held[model_hash(stored)] == stored
     emptied = MemoryModels()
     emptied.failures = 3
 
@@ -177,7 +177,7 @@ def test_an_archive_that_lost_a_model_gets_it_again_and_one_that_is_away_is_wait
         await process.decide(RECORDS[700:701])
 
     assert not living(second, store, emptied).fatal
-    assert emptied.held == {model_hash(stored): stored}
+    assert emptied.held == {model_hash(data): data for data in (before, stored)}
 
 
 @pytest.fixture(scope="module")
