@@ -18,7 +18,6 @@ from engine.adapters.snapshot_files import SnapshotDirectory
 from engine.adapters.webhook_courier import OnResult, Patience
 from engine.adapters.webhook_sink import WebhookOptions, WebhookSink
 from engine.config import Settings
-from engine.domain.rates import Rates
 from engine.partitions import core_settings
 from engine.ports.announce import Announcer
 from engine.ports.log import LogUnavailable
@@ -73,10 +72,9 @@ def build_asked(
         else:
             await announcer.announce(ONLY_SHARD, record)
 
-    core, currency = core_settings(settings), settings.money.base_currency
-    rates = core.rates or Rates(currency, {})
-    customers = StoredCustomers(store, library, core, currency, shards, tell, unix_ms)
-    return Asked(customers, StoredResults(store, library, rates, shards))
+    core = core_settings(settings)
+    customers = StoredCustomers(store, library, core, settings.money.base_currency, shards, tell, unix_ms)
+    return Asked(customers, StoredResults(store, library, core, shards))
 
 
 def build_copies(settings: Settings, url: str | None = None) -> RedisCopies:

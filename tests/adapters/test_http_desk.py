@@ -20,7 +20,6 @@ from engine.adapters.memory_store import MemoryStore
 from engine.adapters.memory_workers import MemoryWorkers
 from engine.config import ApiKey, load
 from engine.core.partition import Partition
-from engine.domain.rates import Rates
 from engine.partitions import core_settings
 from engine.ports.desk import BacktestOrder, Unusable
 from engine.ports.workers import Worker
@@ -81,7 +80,7 @@ class Bench:
             now_ms=lambda: NOW_MS,
         )
         customers = StoredCustomers(self.store, self.library, core, "EUR", lambda: 1, self.tell, lambda: NOW_MS)
-        campaigns = StoredResults(self.store, self.library, core.rates or Rates("EUR", {}), lambda: 1)
+        campaigns = StoredResults(self.store, self.library, core, lambda: 1)
         self.app = application(self.owner, metrics, keys=keys, desk=desk, customers=customers, campaigns=campaigns)
         self.client: TestClient[Any, Any]
 

@@ -15,6 +15,8 @@ from engine.adapters.embedded import RedisServer, installed_redis_binary
 from engine.adapters.memory_store import MemoryStore
 from engine.cli import main
 from engine.core.campaigning import HEAD_BUDGETS, HEAD_EFFECTS
+from engine.core.settings import CoreSettings
+from engine.core.small_state import HEAD_RATES
 from engine.domain.ops import SET, Op, pack
 from engine.domain.outputs import Reward
 from engine.domain.rates import Rates
@@ -44,7 +46,7 @@ campaigns:
     holdout: 10%
 """
 }
-RATES = Rates("EUR", {"USD": "2"})
+CORE = CoreSettings(rates=Rates("EUR", {"USD": "2"}))
 
 
 def results(heads: Sequence[Mapping[bytes, bytes]], point_value: float = 0.01) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def results(heads: Sequence[Mapping[bytes, bytes]], point_value: float = 0.01) -
         for shard, head in enumerate(heads):
             ops = b"".join(pack(Op(SET, key, value)) for key, value in head.items())
             await store.commit(Commit(shard, -1, 1, ops))
-        found = StoredResults(store, RuleLibrary(None, compile(RULES)), RATES, lambda: len(heads))
+        found = StoredResults(store, RuleLibrary(None, compile(RULES)), CORE, lambda: len(heads))
         return await found.results(point_value)
 
     return asyncio.run(run())
@@ -103,7 +105,11 @@ def test_what_it_has_cost() -> None:
     assert told["gold"]["cost"] == 0.0
     assert not told["gold"]["in_force"]
     assert told["gold"]["description"] is None
-    render({**results([head(effects)])})
+    render(results([head(effects)]))
+    rates = json.dumps(Rates("EUR", {"USD": "4", "JPY": "100"}, 5).to_dict()).encode()
+    told = {one["campaign_id"]: one for one in results([{**head(effects), HEAD_RATES: rates}])["campaigns"]}
+    assert told["back"]["cost"] == pytest.approx(2.0), "the rates of events hold"
+    assert told["yen"]["cost"] == pytest.approx(10.0)
 
 
 def test_a_planted_effect_is_found() -> None:

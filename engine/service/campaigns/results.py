@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from engine.core.adoption import HEAD_RULESET
 from engine.core.campaigning import HEAD_BUDGETS, HEAD_EFFECTS, budgets_of, effects_of
+from engine.core.settings import CoreSettings
+from engine.core.small_state import HEAD_RATES, rates_of
 from engine.domain.currencies import EXPONENTS
 from engine.domain.money import format_minor
 from engine.domain.rates import Rates
@@ -20,15 +22,16 @@ from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.ruleset import RuleSet
 from engine.service.rule_sets import RuleLibrary
 
-KEYS: Final = (HEAD_RULESET, HEAD_BUDGETS, HEAD_EFFECTS)
+KEYS: Final = (HEAD_RULESET, HEAD_BUDGETS, HEAD_EFFECTS, HEAD_RATES)
 OFFER: Final = "offer"
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Over all shards."""
+    """Over all shards; `rates` are those of the last that had any from events."""
 
     effects: Effects
+    rates: Rates
     budgets: Budgets = field(default_factory=Budgets)
 
     def add_budgets(self, others: Budgets) -> None:
@@ -46,12 +49,12 @@ class StoredResults:
     Attributes:
         store, shards: the state, and how many shards it has.
         library: rule sets by hash.
-        rates: for what is given in other currencies than the base currency.
+        core: how the shards are set up; its rates hold until events bring others.
     """
 
     store: StateStore
     library: RuleLibrary
-    rates: Rates
+    core: CoreSettings
     shards: Callable[[], int]
 
     async def results(self, point_value: float) -> dict[str, Any]:
@@ -61,18 +64,20 @@ class StoredResults:
         keys = sorted({*known, *sums.effects.of, *sums.effects.tallies, *sums.budgets.of})
         return {
             "ruleset": ruleset.hash,
-            "base_currency": self.rates.base,
+            "base_currency": sums.rates.base,
             "point_value": point_value,
             "campaigns": [self._campaign(key, known.get(key), sums, point_value) for key in keys],
         }
 
     async def _sums(self) -> tuple[_Sums, RuleSet]:
-        sums, name = _Sums(Effects(self.rates.exponent)), None
+        rates, name = self.core.rates, None
+        sums = _Sums(Effects(rates.exponent), rates)
         heads = await asyncio.gather(*(self.store.load(shard, KEYS) for shard in range(self.shards())))
         for values in heads:
             head = {key: value for key, value in zip(KEYS, values, strict=True) if value is not None}
             name = name or head.get(HEAD_RULESET)
-            sums.effects.add(effects_of(head, self.rates.exponent))
+            sums.rates = rates_of(head, self.core) if HEAD_RATES in head else sums.rates
+            sums.effects.add(effects_of(head, rates.exponent))
             sums.add_budgets(budgets_of(head))
         found = await self.library.fetch(name.decode()) if name else None
         return sums, found or self.library.first
@@ -81,7 +86,7 @@ class StoredResults:
         campaign_id, _, version = key.rpartition(":")
         tally = sums.effects.tallies.get(key, Tally())
         effect = sums.effects.of.get(key)
-        cost = self.cost(tally, point_value)
+        cost = _cost(tally, point_value, sums.rates)
         lift = effect.lift() if effect is not None else None
         places = EXPONENTS.get(tally.currency, 0) if tally.kind == "cashback" else 0
         return {
@@ -103,23 +108,21 @@ class StoredResults:
             "effect": None if lift is None else _effect(lift, cost),
         }
 
-    def cost(self, tally: Tally, point_value: float) -> float | None:
-        """What it has cost at most, in major units of the base currency; None where there is no rate.
 
-        Points at their value, cashback less what was taken back, coupons and offers that were used at what they are
-        worth at most. A status costs nothing by itself.
-        """
-        net = tally.granted - tally.taken
-        if tally.kind == "points":
-            return net * point_value
-        places = EXPONENTS.get(tally.currency, self.rates.exponent)
-        minor = {
-            "cashback": net,
-            "coupon": net * round(tally.worth * 10.0**places),
-            OFFER: tally.used,
-        }.get(tally.kind, 0)
-        ratio = self.rates.ratio(tally.currency or self.rates.base)
-        return None if ratio is None else float(minor * ratio) / 10.0**self.rates.exponent
+def _cost(tally: Tally, point_value: float, rates: Rates) -> float | None:
+    """What it has cost at most, in major units of the base currency; None where there is no rate.
+
+    Points at their value, cashback less what was taken back, coupons and offers that were used at what they are worth
+    at most. A status costs nothing by itself.
+    """
+    net = tally.granted - tally.taken
+    if tally.kind == "points":
+        return net * point_value
+    places = EXPONENTS.get(tally.currency, rates.exponent)
+    coupons = net * round(tally.worth * 10.0**places)
+    minor = {"cashback": net, "coupon": coupons, OFFER: tally.used}.get(tally.kind, 0)
+    ratio = rates.ratio(tally.currency or rates.base)
+    return None if ratio is None else float(minor * ratio) / 10.0**rates.exponent
 
 
 def _described(campaign: Campaign | None) -> dict[str, Any]:
