@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from engine.features.definition import AGGREGATES
 from engine.ruleset import declarations, defaults, ir
 from engine.ruleset.aggregates import Catalogue
 from engine.ruleset.campaigns.model import Campaign
@@ -320,5 +321,10 @@ class _Compiler:
         anomaly, fraud = reader.get("anomaly"), reader.get("fraud")
         self.models = ModelsConfig(
             declarations.anomaly(anomaly, known) if anomaly is not None else None,
-            declarations.fraud(fraud, known) if fraud is not None else None,
+            declarations.fraud(fraud, known, self.of_labels()) if fraud is not None else None,
         )
+
+    def of_labels(self) -> set[str]:
+        """Features that come of arrived labels, those through derived features too."""
+        found = {feature.name for feature in self.catalogue.features if AGGREGATES[feature.agg].labels}
+        return found | {name for name, reads in self.uses.items() if not found.isdisjoint(reads)}

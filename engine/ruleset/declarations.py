@@ -1,7 +1,7 @@
 """Features, lists and models as declared in YAML."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from collections.abc import Mapping as FilesMapping
 from typing import Final
 
@@ -171,17 +171,22 @@ def anomaly(node: Node, known: list[str]) -> AnomalyConfig:
     )
 
 
-def fraud(node: Node, known: list[str]) -> FraudConfig:
-    """`models.fraud`. Raises `RuleError`."""
+def fraud(node: Node, known: list[str], of_labels: Container[str]) -> FraudConfig:
+    """`models.fraud`; `of_labels` has the features that come of arrived labels. Raises `RuleError`."""
     if not isinstance(node, Mapping):
         raise fail(node, "fraud must be a mapping")
     reader = Reader(node, "the fraud model", FRAUD_KEYS)
     learner = reader.text("learner", LEARNERS[0])
     if learner not in LEARNERS:
         raise fail(reader.need("learner"), f"unknown learner '{learner}'", f"one of {', '.join(LEARNERS)}")
+    plain = _inputs(reader, known, "plain") if reader.has("plain") else ()
+    for name, place in reader.texts("plain") if plain else ():
+        if name in of_labels:
+            hint = "what is ordinary is judged without labels; name it under 'inputs'"
+            raise fail(place, f"'plain' holds '{name}', which comes of labels", hint)
     return FraudConfig(
         _inputs(reader, known),
-        _inputs(reader, known, "plain") if reader.has("plain") else (),
+        plain,
         learner,
         reader.whole("seed", *SEED_BOUNDS),
     )

@@ -202,6 +202,24 @@ def test_fraud_models_that_make_no_sense(fraud: str, message: str) -> None:
     assert message in found[0]
 
 
+OF_LABELS = """
+features:
+  - {name: again, expr: "rate * 2"}
+  - {name: rate, expr: "coalesce(fraud_rate(by=device, window='7d'), 0)"}
+  - {name: frauds, agg: fraud_count, by: terminal, window: 7d}
+  - {name: n, agg: count, by: card, window: 1d}
+  - {name: twice, expr: "n * 2"}
+models: {fraud: {inputs: [frauds, again, n], plain: [n, twice, INPUT]}}
+"""
+
+
+@pytest.mark.parametrize("name", ["frauds", "rate", "again"])
+def test_a_label_free_detector_has_no_inputs_that_come_of_labels(name: str) -> None:
+    (found,) = faults(OF_LABELS.replace("INPUT", name))
+    assert ":8:64: 'plain' holds '" + name + "', which comes of labels" in found
+    assert ruleset_of(OF_LABELS.replace(", INPUT", "")).models.fraud is not None
+
+
 def test_a_fraud_model_says_how_it_learns() -> None:
     fraud = "{learner: logistic, seed: 9, plain: [n], inputs: [n]}"
     ruleset = ruleset_of(MODELS.replace("{anomaly: {inputs: [n]}}", f"{{fraud: {fraud}}}"))
