@@ -194,7 +194,8 @@ class Following:
         ):
             watch = get(rule, value)
             watch.cover(first_ms - within, last_ms)
-            watch.forget(now - within)
+            if watch.covered[0][1] <= now - within:  # as `forget` asks, for calls add up
+                watch.forget(now - within)
             if arms >= 0 and watch.takes(last_ms):
                 hit = follower.hit(follower.rows.item(low + arms), last_ms + within)
                 watch.arm(hit)

@@ -172,7 +172,7 @@ def seen_by(ruleset: RuleSet, rows: Rows, some: NDArray[np.intp], judged: Frame 
         return judged
     everything = len(some) == rows.columns.n
     picked = rows.columns if everything else rows.columns.take(some)
-    values = rows.matrix if everything else rows.matrix[:, some]
+    values = rows.matrix if everything else rows.matrix.take(some, axis=1)
     if len(values) != len(ruleset.rows):
         values = ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates, watching=True)
     scores = np.full((4, rows.columns.n), np.nan)

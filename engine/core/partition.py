@@ -190,7 +190,7 @@ class Partition:
         reach = self._clock.reach(columns.time_ms, columns.string("customer_id"), _ticks(decoded))
         keys = [
             *self._admission.missing(columns),
-            *self._force.features.missing(columns),
+            *self._stages.missing(columns),
             *self._observers.missing(columns, reach),
             *self._engagement.missing(columns, decoded.controls, reach),
         ]

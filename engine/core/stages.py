@@ -143,14 +143,15 @@ class Stages:
         for part in reversed(known) if self._force.labelled else ():  # the last stands nearest to the events
             merged, moved = merged.insert(part.rows, part.before)
             own = moved if own is None else moved[own]
-        matrix, feature_ops = features.update(merged, self._wanted_of(merged))
+        wanted = self._who_wants()
+        matrix, feature_ops = features.update(merged, None if wanted is None else wanted.masks(merged))
         ops.append(feature_ops)
         for home, touches in features.touches.items():
             # What a label row does is done by the event that it stands before.
             rows = touches.rows if own is None else np.searchsorted(own, touches.rows).tolist()
             there = effects.touches.setdefault(home, Touches())
             there.extend([stretch.positions[row] for row in rows], touches.ops)
-        return matrix if own is None else matrix[:, own]
+        return matrix if own is None else matrix.take(own, axis=1)
 
     def _pass(self, stretch: Stretch, known: list[Known], ops: list[bytes], effects: Effects) -> Parts:
         """Take events through every stage."""
@@ -182,14 +183,19 @@ class Stages:
         self._probe("observe")
         return before + parts + after
 
-    def _wanted_of(self, columns: Columns) -> list[NDArray[np.bool_]] | None:
-        """The events whose features somebody reads, for each group of them; None for all."""
+    def missing(self, columns: Columns) -> list[bytes]:
+        """State keys that the features of a batch need and memory does not hold."""
+        wanted = self._who_wants()
+        return self._force.features.missing(columns, wanted=None if wanted is None else wanted.possible(columns))
+
+    def _who_wants(self) -> Wanted | None:
+        """Which events' features somebody reads; None for all."""
         if self._features_out:
             return None
         ruleset, plan = self._force.ruleset, self._force.features.plan
         if self._wanted is None or not self._wanted.stands_for(ruleset, plan):
             self._wanted = Wanted(ruleset, plan)
-        return self._wanted.masks(columns)
+        return self._wanted
 
     def _judge(
         self, rows: Rows, labels_ms: NDArray[np.int64], effects: Effects
@@ -202,7 +208,7 @@ class Stages:
             return [], {}, None
         everything = len(judged) == columns.n
         picked = columns if everything else columns.take(judged)
-        values = rows.matrix if everything else rows.matrix[:, judged]
+        values = rows.matrix if everything else rows.matrix.take(judged, axis=1)
         if not self._features_out:
             values = force.ruleset.derive(picked, values, lists=rows.lists, rates=rows.rates)
         scored = force.judge.score(picked, values)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.domain.fields import DECISION_TYPES
 from engine.features import tables as t
 from engine.features.columns import Columns
 from engine.features.plan import Plan
@@ -30,8 +31,15 @@ class Wanted:
 
     def masks(self, columns: Columns) -> list[NDArray[np.bool_]]:
         """For each group of the plan the events whose features are read, bool `(n,)`."""
-        known: dict[tuple[str, ...], NDArray[np.bool_]] = {(): columns.decides}
+        return self._masks(columns, columns.decides)
+
+    def possible(self, columns: Columns) -> list[NDArray[np.bool_]]:
+        """The same before it is known which events carry a decision: those whose features may be read."""
+        return self._masks(columns, of_types(columns, DECISION_TYPES))
+
+    def _masks(self, columns: Columns, decides: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        known: dict[tuple[str, ...], NDArray[np.bool_]] = {(): decides}
         for types in self._types:
             if types not in known:
-                known[types] = columns.decides | of_types(columns, types)
+                known[types] = decides | of_types(columns, types)
         return [known[types] for types in self._types]

@@ -1,26 +1,11 @@
-"""A micro-batch as the kernels take it: whose rows, which of them match, and their numbers."""
+"""A micro-batch as the kernels take it: which of its rows match, and their numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.labels import FRAUDULENT, NOT_A_LABEL
 from engine.features.columns import Columns
-from engine.features.groups import GroupPlan
-from engine.features.hashing import entity_keys
 from engine.features.plan import Plan
-
-
-def keys(group: GroupPlan, strings: NDArray[np.uint64], labels: NDArray[np.int8] | None) -> NDArray[np.int64]:
-    """Entity keys of the rows of a batch, 0 for those that are nothing to a group: label rows to one of events.
-
-    Args:
-        strings: hashes of the string fields, `(fields, n)`.
-        labels: see `Columns`; None where all rows are events.
-    """
-    found = entity_keys(strings, group.by_rows).view(np.int64)
-    if labels is not None and not group.labels:
-        found[labels != NOT_A_LABEL] = 0
-    return found
 
 
 def numbers(columns: Columns) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ class Kept:
             if bound > len(buffer):
                 buffer = np.empty(2 * bound, np.uint8)
             end = put_entity(buffer, pool.arena, row, group.columns, group.series, group.params[t.P_WIDTH])
-            self.logs[state_key(group.id, row[t.E_KEY])] = bytearray(buffer[:end].tobytes())
+            self.logs[state_key(group.id, int(row[t.E_KEY]))] = bytearray(buffer[:end].tobytes())
 
     def apply(self, packed: bytes) -> None:
         """Take in what the kernel wrote for a store."""
@@ -57,9 +57,9 @@ class Kept:
         return sum(map(len, self.logs.values()))
 
 
-def state_key(group: int, entity: np.int64) -> bytes:
+def state_key(group: int, entity: int) -> bytes:
     """The state key of an entity of a group, by its hash."""
-    return KEY_FEATURE + group.to_bytes(2, "little") + entity.tobytes()
+    return KEY_FEATURE + group.to_bytes(2, "little") + entity.to_bytes(8, "little", signed=True)
 
 
 @njit

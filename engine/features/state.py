@@ -11,6 +11,7 @@ from engine.domain.ops import KEY_FEATURE
 from engine.features import inputs, kernel, restore
 from engine.features import tables as t
 from engine.features.columns import Columns
+from engine.features.entities import entities, tables
 from engine.features.fold import evict as evict_slots
 from engine.features.groups import GroupPlan
 from engine.features.kept import Kept, state_key
@@ -89,6 +90,7 @@ class FeatureState:
 
     def _scalars(self) -> list[NDArray[np.int64]]:
         """The scalars of every group, with whether anything keeps its logs in stored form."""
+        self._tables = tables(self.plan.groups)
         found = [group.params.copy() for group in self.plan.groups]
         for group, params in zip(self.plan.groups, found, strict=True):
             params[t.P_BACKED] = int(self.backed or group.id in self._kept.groups)
@@ -127,7 +129,6 @@ class FeatureState:
         if columns.n == 0 or not self.plan.features:
             return out, b""
         strings = np.ascontiguousarray(columns.strings)
-        labels = columns.labels if columns.labels.any() else None
         batch = (
             np.ascontiguousarray(columns.time_ms),
             strings.view(np.int64),
@@ -138,9 +139,11 @@ class FeatureState:
         written = self._rewritten()
         if wanted is None:
             wanted = [columns.labels == NOT_A_LABEL] * len(self.plan.groups)
-        for group, params, pool, read in zip(self.plan.groups, self._params, self._pools, wanted, strict=True):
-            keys = inputs.keys(group, strings, labels)
-            if not keys.any():  # nobody: common in a small batch, and dearer to start the kernel than to see
+        every, some = self._keys(columns, strings, wanted)
+        for group, params, pool, read, keys, anybody in zip(
+            self.plan.groups, self._params, self._pools, wanted, every, some, strict=True
+        ):
+            if not anybody:  # common in a small batch, and dearer to start the kernel than to see
                 out[group.features[:, t.F_OUT]] = np.nan
                 continue
             kept = not self.backed and group.id in self._kept.groups
@@ -172,30 +175,43 @@ class FeatureState:
             self.touches.setdefault(home, Touches()).extend(part.rows, part.ops)
         return own.ops
 
-    def missing(self, columns: Columns, further: bool = False) -> list[bytes]:
+    def _keys(
+        self, columns: Columns, strings: NDArray[np.uint64], wanted: Sequence[NDArray[np.bool_]]
+    ) -> tuple[Words, list[bool]]:
+        """Entity keys of the rows for each group, `(groups, n)`, and whether it has any."""
+        keys, some = entities(strings, columns.labels, *self._tables, np.array(wanted))
+        return keys.view(np.int64), some.tolist()
+
+    def missing(
+        self, columns: Columns, further: bool = False, wanted: Sequence[NDArray[np.bool_]] | None = None
+    ) -> list[bytes]:
         """State keys of the entities of a micro-batch that are not resident; `load` them before `update`.
 
         Args:
             columns: the events, or label rows.
             further: they are rows of the batch that was asked about last, which keeps what has been loaded for it.
+            wanted: as for `update`, or more: those whose features may be read. Label aggregates of others need nothing.
         """
-        if columns.n == 0 or not self.backed:
+        if columns.n == 0 or not self.backed or not self.plan.groups:
             return []
         strings = np.ascontiguousarray(columns.strings)
-        labels = columns.labels if columns.labels.any() else None
+        if wanted is None:
+            wanted = [columns.labels == NOT_A_LABEL] * len(self.plan.groups)
+        keys, some = self._keys(columns, strings, wanted)
         found: list[bytes] = []
         if not further:
             self._rewrites = {}
         for place, group in enumerate(self.plan.groups):
             if self._params[place][t.P_SHARED] and not further:  # others may have touched them since
                 self._pools[place] = forget(self._pools[place], len(group.columns))
-            found += self._absent(group, self._pools[place], inputs.keys(group, strings, labels))
+            if some[place]:
+                found += self._absent(group, self._pools[place], keys[place])
         return found
 
     def _absent(self, group: GroupPlan, pool: Pool, keys: NDArray[np.int64]) -> list[bytes]:
         """State keys of those of a group's entities that are not resident."""
         found = absent(pool.index, pool.entities, pool.meta, keys)
-        return [state_key(group.id, key) for key in np.unique(found)] if len(found) else []
+        return [state_key(group.id, key) for key in sorted(set(found.tolist()))] if len(found) else []
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | bytearray | None]) -> None:
         """Make entities resident.

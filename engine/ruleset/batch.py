@@ -1,7 +1,7 @@
 """A micro-batch as the evaluators see it, with what they have already worked out for it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.ruleset import ir
 from engine.ruleset.lists import ListState
-from engine.ruleset.row import Row
+from engine.ruleset.row import NAN, NO_SCORES, Row
 from engine.ruleset.types import SCORES
 
 
@@ -57,6 +57,12 @@ class Batch:
             found = self._scores[name] = np.full(self.n, np.nan)
         return found
 
+    def _scores_of(self, index: int) -> Sequence[float]:
+        """The scores of one event, by `SCORE_INDEX`."""
+        if not self._scores:
+            return NO_SCORES
+        return [NAN if (found := self._scores.get(name)) is None else found.item(index) for name in SCORES]
+
     @property
     def time_ms(self) -> NDArray[np.float64]:
         """Event time as numbers of the language."""
@@ -97,7 +103,7 @@ class Batch:
                 self.matrix[:, index].tolist(),
                 float(columns.time_ms[index]),
                 TextOf(self, index),
-                [float(self.score(name)[index]) for name in SCORES],
+                self._scores_of(index),
                 self.lists,
                 self.rates,
             )

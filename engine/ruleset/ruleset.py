@@ -147,8 +147,10 @@ class RuleSet:
         """
         base, total = len(self.features), len(self.rows)
         if matrix.shape[0] != total:
-            full = np.full((total, columns.n), np.nan) if watching else np.empty((total, columns.n))
+            full = np.empty((total, columns.n))
             full[:base] = matrix[:base]
+            if watching:
+                full[base:] = np.nan
             matrix = full
         places = self._watched if watching else self._every
         if not places:
