@@ -13,6 +13,7 @@ from tests.service.simulator.campaign import campaign, ran
 from tests.service.simulator.checks import check, check_alone, run_now
 from tests.service.simulator.faults import NONE, Faults
 from tests.service.simulator.loop import run
+from tests.service.simulator.marketing import Marketing
 from tests.service.simulator.simulation import Simulation
 
 SEEDS = int(os.environ.get("STEWARD_SIMULATOR_SEEDS", "500"))  # a tenth of a second of one core each
@@ -26,6 +27,17 @@ def test_nothing_is_lost_or_doubled_whatever_goes_wrong() -> None:
     assert sum(one.lives for one in runs) > 2 * SEEDS
     assert sum(one.fenced for one in runs) > SEEDS / 4  # loads find a rollback, too, before a commit is refused
     assert sum(one.refused for one in runs) > SEEDS / 5
+
+
+@pytest.mark.parametrize("begins_without", [True, False])
+def test_campaigns_come_to_the_same_whatever_goes_wrong(begins_without: bool) -> None:
+    kinds: set[str] = set()
+    for seed in range(15):
+        simulation = Simulation(seed, world=Marketing(begins_without=begins_without))
+        run(simulation.run())
+        check(simulation)
+        kinds |= {sent.output.kind for sent in simulation.broker.sent}
+    assert kinds >= {"reward", "offer", "lifecycle"}
 
 
 def test_a_seed_is_the_same_run_again() -> None:

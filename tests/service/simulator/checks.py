@@ -3,12 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Coroutine
+from decimal import Decimal
 from typing import Any, TypeVar
+
+import msgspec
 
 from engine.adapters.memory_log import MemoryRecord
 from engine.core.controls import may_be_control
+from engine.core.customers import customer_key
 from engine.core.rewards import account_key
-from engine.engagement.base_earn import Account
+from engine.domain.outputs import Reward
+from engine.engagement.base_earn import CAMPAIGN, Account
+from engine.engagement.customer.codec import load
+from engine.engagement.ledger.lots import POINTS
+from engine.engagement.ledger.verify import BUCKETS, verify
 from engine.ports.store import Commit
 from engine.service.marks import take
 from tests.service.simulator.alone import SoleSimulation
@@ -115,8 +123,16 @@ def ledger(simulation: Any, shard: int, oracle: Oracle) -> None:
                if sent.shard == shard and sent.output.kind == "reward"}  # fmt: skip
     sums: Counter[str] = Counter()
     for entry in entries.values():
-        sums[entry["customer_id"]] += int(entry["delta"])
+        if entry["campaign_id"] == CAMPAIGN:  # built in
+            sums[entry["customer_id"]] += int(entry["delta"])
     held = simulation.store._shards[shard].state
+    granted = [msgspec.convert(entry, Reward) for entry in entries.values() if entry["campaign_id"] != CAMPAIGN]
+    balances = {}
+    for customer in {entry.customer_id for entry in granted}:
+        points = load(held.get(customer_key(customer), b""))[0].ledger.balance((POINTS, ""))
+        balances[customer, "points", ""] = dict(zip(BUCKETS, map(Decimal, points), strict=True))
+    proof = verify(granted, balances)
+    assert not proof.faults, f"shard {shard}: {proof.faults[0]}"
     for customer in sorted(sums):
         account = Account.restore(held.get(account_key(customer)))
         balance = sum(payment.kept for payment in account.payments.values())
