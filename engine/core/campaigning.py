@@ -20,11 +20,13 @@ from engine.core.customers import Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
 from engine.core.happenings import Concerning, happening, output
 from engine.core.instants import parse_time
+from engine.core.lifetimes import Lifetimes
 from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
 from engine.domain.events import Control, ControlAlertResolved
 from engine.domain.fields import STRING_INDEX
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
+from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
 from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
@@ -64,6 +66,7 @@ class Campaigning:
         clock, timers: of the shard.
         lateness_ms: the allowed lateness.
         backed: a state store stands behind.
+        trainer: where models of lifetimes are fitted; None: in the caller's time.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Campaigning:
         *,
         lateness_ms: int,
         backed: bool,
+        trainer: Trainer | None = None,
     ) -> None:
         self._rules = rules
         self._clock, self._timers = clock, timers
@@ -85,6 +89,7 @@ class Campaigning:
         self._bandits = bandits_of(head, rules.exponent)
         self._population = population_of(head)
         self._saved = self._small()
+        self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
         self._reach = UNSET
         self._touched: dict[bytes, tuple[Record, str]] = {}
 
@@ -101,6 +106,11 @@ class Campaigning:
     def refused(self) -> int:
         """Redemptions of more than there was, so far."""
         return self._marketing.refused
+
+    @property
+    def choices(self) -> Bandits:
+        """What campaigns that choose have learned."""
+        return self._bandits
 
     # State
 
@@ -131,7 +141,7 @@ class Campaigning:
     def flush(self) -> list[bytes]:
         """Packed operations that store what a batch changed."""
         changed = self._customers.changed
-        ops = self._customers.flush(max(self._clock.now, 0))
+        ops = self._customers.flush(max(self._clock.now, 0)) + self._lifetimes.ops()
         if not (changed and self._backed):
             return ops
         for key, value in self._small().items():
@@ -154,6 +164,7 @@ class Campaigning:
     def wake(self, up_to_ms: int, now: int) -> list[Output]:
         """Everything that is due by a full hour, for those with a timer by then. `now`: where the clock stands."""
         made: list[Made] = []
+        self._lifetimes.begin(up_to_ms)
         due = self._timers.take(up_to_ms, WAKES)
         while due:
             timer = heapq.heappop(due)
@@ -238,8 +249,10 @@ class Campaigning:
         else:  # nothing is due before its timer
             customer.clock_ms = max(customer.clock_ms, now)
         before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
-        fresh = not customer.registered_ms
+        fresh, waits = not customer.registered_ms, customer.measured
         made += self._marketing.event(customer_id, customer, told)
+        self._lifetimes.note(record.key, customer.history)
+        fresh = fresh or waits != customer.measured
         if not (made or fresh) and before == (customer.zone, customer.birth, customer.consent):
             return made  # nothing that time depends on has changed
         if told.type == "account.erased":

@@ -24,6 +24,8 @@ from engine.domain.currencies import EXPONENTS
 from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_CUSTOMER, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
+from engine.domain.trainer import Trainer
+from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.granting import Rules
 from engine.features.columns import Columns
 from engine.ruleset.ruleset import Frame, RuleSet
@@ -45,6 +47,7 @@ class Engagement:
         clock, timers: of the shard.
         shard: its number among so many.
         backed: a state store stands behind.
+        trainer: where models of customers are fitted; None: in the caller's time.
     """
 
     def __init__(
@@ -58,12 +61,15 @@ class Engagement:
         *,
         shard: tuple[int, int],
         backed: bool,
+        trainer: Trainer | None = None,
     ) -> None:
         self._backed, self._shard, self._clock = backed, shard, clock
         self._late = settings.admission.lateness_ms
         self._rewards = Rewards(settings.earn, backed=backed)
         rules = Rules(EXPONENTS.get(rates.base, 2), settings.campaigns.salt, settings.campaigns.holdout)
-        self._campaigning = Campaigning(rules, head, clock, timers, lateness_ms=self._late, backed=backed)
+        self._campaigning = Campaigning(
+            rules, head, clock, timers, lateness_ms=self._late, backed=backed, trainer=trainer
+        )
         self._engaged = self._saved = head.get(HEAD_ENGAGED, b"")
         self.adopt(ruleset)
 
@@ -77,6 +83,11 @@ class Engagement:
     def campaigning(self) -> bool:
         """Whether there are, or were, campaigns."""
         return bool(self._engaged)
+
+    @property
+    def choices(self) -> Bandits:
+        """What campaigns that choose have learned."""
+        return self._campaigning.choices
 
     def missing(self, columns: Columns, controls: Sequence[Placed], reach: int) -> list[bytes]:
         """State keys that a batch needs and memory does not hold, if the clock comes as far as `reach` with it. Loading

@@ -31,6 +31,7 @@ from engine.core.stretches import cut, hours
 from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_FEATURE
 from engine.domain.trainer import Trainer
+from engine.engagement.marketing.choosing import Bandits
 from engine.ruleset.ruleset import RuleSet
 
 STAGES: Final = ("admit", "label", "features", "score", "rules", "decide", "engage", "observe")
@@ -49,7 +50,7 @@ class Partition:
             memory is the state.
         features_out: also render every declared feature of every accepted event (`Effects.features`).
         rulesets: finds a rule set that control events or stored state name, by its hash; None where it is not at hand.
-        trainer: where the fraud model is trained; None: in the caller's time.
+        trainer: where the fraud model is trained and those of customers are fitted; None: in the caller's time.
         models: finds the snapshots of fraud models that control events name, by their hash, as `rulesets` does.
 
     Attributes:
@@ -72,6 +73,7 @@ class Partition:
         self._settings = settings
         self._backed = backed
         self._features_out = features_out
+        self._trainer = trainer
         self._force = InForce(ruleset, settings, backed, rulesets, shard, trainer, models)
         self.probe: Callable[[str], None] = _ignore
         self.restore({})
@@ -90,6 +92,11 @@ class Partition:
     def models(self) -> Models:
         """The models at work."""
         return self._force.judge.models
+
+    @property
+    def choices(self) -> Bandits:
+        """What campaigns that choose have learned, and the last choices they learned it from."""
+        return self._engagement.choices
 
     def spread(self, shards: int) -> None:
         """There are so many shards, which share entities: said once, before the first `restore`."""
@@ -139,6 +146,7 @@ class Partition:
             self._observers.timers,
             shard=(self.shard, self._force.shards),
             backed=self._backed,
+            trainer=self._trainer,
         )
         self._desk = LabelDesk(
             settings.labels,

@@ -18,6 +18,8 @@ from engine.engagement.marketing.counting import Counts
 from engine.engagement.marketing.effects import Exposures
 from engine.engagement.marketing.offers import Offers
 from engine.engagement.models.bgnbd import BgNbd
+from engine.engagement.models.first_gap import FirstGap
+from engine.engagement.models.gamma_gamma import GammaGamma
 from engine.engagement.models.ranks import Ranks
 
 WINDOW_MS: Final = 28 * DAY_MS
@@ -41,7 +43,7 @@ class Population:
 
     Attributes:
         recency, frequency, money: ranks of customers.
-        alive: fitted; in days. None before there is a fit.
+        alive, amount, gap: models fitted on a sample; in days, and in minor units. None before there is a fit.
         tiers: thresholds of membership, minor units of the base currency in twelve months.
         decline_minor: what four weeks must have brought for a halving to count.
     """
@@ -50,6 +52,8 @@ class Population:
     frequency: Ranks = field(default_factory=Ranks)
     money: Ranks = field(default_factory=Ranks)
     alive: BgNbd | None = None
+    amount: GammaGamma | None = None
+    gap: FirstGap | None = None
     tiers: tuple[int, ...] = (50_000, 200_000, 500_000)
     decline_minor: int = 30_000
 
@@ -233,10 +237,13 @@ class Customer:
         return sum(month.payments for number, month in self.history.months.items() if number > self._month(now_ms) - 12)
 
     def p_alive(self, now_ms: int, population: Population) -> float:
-        """Probability that the customer still is one; NaN before there is a fit, or before the first payment."""
+        """Probability that the customer still is one; NaN before there is a fit, or before the first payment. After one
+        payment, that a second one comes."""
         if population.alive is None or not self.history.first_ms:
             return math.nan
         x, tx, age = self.counted(now_ms)
+        if not x and population.gap is not None:
+            return float(population.gap.p_returns(age))  # type: ignore[arg-type]
         return float(population.alive.p_alive(x, tx, age))  # type: ignore[arg-type]
 
     def counted(self, now_ms: int) -> tuple[float, float, float]:
@@ -245,6 +252,11 @@ class Customer:
         repeats = float(max(history.payments - 1, 0))
         tx = (history.last_ms - history.first_ms) / DAY_MS if repeats else 0.0
         return repeats, tx, max((now_ms - history.first_ms) / DAY_MS, tx)
+
+    @property
+    def measured(self) -> int:
+        """Exposures and choices that are open."""
+        return len(self.exposures.of) + len(self.choices.of)
 
     def muted(self, now_ms: int) -> bool:
         """Marketing is to be silent."""

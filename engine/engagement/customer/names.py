@@ -56,11 +56,13 @@ def _gap(customer: Customer) -> float:
 
 
 def _clv(customer: Customer, now_ms: int, population: Population) -> Value:
-    """Twelve months ahead at what the customer has kept a payment so far."""
+    """Twelve months ahead, at what the customer has kept a payment so far, drawn towards what customers do."""
     history = customer.history
     if population.alive is None or not history.payments:
         return None
     mean = history.minor / history.payments / MAJOR
+    if population.amount is not None and mean > 0:
+        mean = float(population.amount.mean_amount(float(history.payments), mean * MAJOR)) / MAJOR  # type: ignore[arg-type]
     return float(lifetime_value(population.alive, *customer.counted(now_ms), mean))  # type: ignore[arg-type]
 
 
