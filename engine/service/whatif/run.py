@@ -8,6 +8,7 @@ import numpy as np
 from engine.core.controls import stretches
 from engine.core.partition import Partition
 from engine.service.backtest.labels import Labels
+from engine.service.whatif.policies import judged
 from engine.service.whatif.tally import Tally
 
 BATCH_EVENTS = 1_000
@@ -44,7 +45,10 @@ def backtest(
     return {
         "events": events,
         "customers": len(customers),
-        "sides": {name: tally.report(len(customers), frauds) for name, tally in tallies.items()},
+        "sides": {
+            name: {**tally.report(len(customers), frauds), "choices": judged(sides[name].choices)}
+            for name, tally in tallies.items()
+        },
     }
 
 

@@ -6,6 +6,11 @@ from engine.service.backtest.text import section_text
 from engine.service.backtest.view import Section
 
 HEADERS: Final = ["campaign", "grants", "granted", "taken back", "offers", "reach", "on fraud", "budget", "exhausted"]
+CHOICES_HEADERS: Final = ["campaign", "policy", "choices", "mean", "matched", "IPS", "SNIPS", "doubly robust"]
+CHOICES_NOTE: Final = (
+    "what a choice brought on average, and would have under another policy, with its standard error: true of a history "
+    "that the same campaigns made, as a replay of the log is"
+)
 NOTE: Final = "offers: issued/withdrawn/held out; on fraud: granted on payments that turned out to be fraud"
 
 
@@ -20,6 +25,9 @@ def render(report: dict[str, Any]) -> str:
             f"{side['abuse_alerts']:,} abuse alerts"
         )
         parts.append(section_text(_campaigns(name, side)))
+        choices = _choices(side.get("choices", {}))
+        if choices:
+            parts.append(section_text(Section(f"Choices of {name}", CHOICES_NOTE, CHOICES_HEADERS, choices)))
         if side["overlap"]:
             parts.append(section_text(_overlap(name, side)))
     return "\n\n".join(parts)
@@ -37,6 +45,16 @@ def _campaigns(name: str, side: dict[str, Any]) -> Section:
             "-" if budget is None else budget["exhausted_on"] or "never",
         ])  # fmt: skip
     return Section(f"Campaigns of {name}", NOTE, HEADERS, rows)
+
+
+def _choices(campaigns: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for key, one in campaigns.items():
+        for policy, told in one.get("policies", {}).items():
+            ways = [told[way] for way in ("ips", "snips", "doubly_robust")]
+            cells = [f"{way['value']:.2f} ± {way['error']:.2f}" if way["value"] is not None else "-" for way in ways]
+            rows.append([key, policy, str(one["choices"]), f"{one['mean']:.2f}", str(told["matched"]), *cells])
+    return rows
 
 
 def _overlap(name: str, side: dict[str, Any]) -> Section:
