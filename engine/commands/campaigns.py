@@ -98,7 +98,7 @@ def _report(args: argparse.Namespace, progress: "Progress") -> dict[str, Any]:
         if where is None:
             continue
         try:
-            sides[name] = Partition(report.load(where), core, backed=False)
+            sides[name] = Partition(report.load(where).launch(), core, backed=False)
         except RuleErrors as errors:
             raise Unusable(*(f"{where}/{line}" for line in errors.lines())) from errors
     if not sides["candidate"].ruleset.campaigns:

@@ -95,12 +95,12 @@ class Campaigning:
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
-        self._budgets.adopt(ruleset.campaigns, shard, shards)
+        self._budgets.adopt(ruleset.live, shard, shards)
         granting = Granting(
-            ruleset.campaigns, ruleset.conditions, self._rules, self._budgets, self._effects, self._bandits
+            ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits
         )
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
-        self._concerning = Concerning(ruleset.campaigns, ruleset.conditions)
+        self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
 
     @property
     def refused(self) -> int:
@@ -176,28 +176,37 @@ class Campaigning:
             made += self._marketing.advance(customer_id, customer, timer.due_ms)
             if not self._backed:
                 customer.ledger.forget(timer.due_ms)
-            self._set(record, customer_id, timer.due_ms, now, due, up_to_ms)
+            self._note(record, self._marketing.due_ms)
+            hour = self._hour(record, timer.due_ms)
+            if hour <= up_to_ms:
+                heapq.heappush(due, Timer(hour, WAKES, timer.owner, timer.payload))
+            elif hour < NEVER:
+                self._timers.schedule(Timer(hour, WAKES, timer.owner, timer.payload), now)
         return [output(one) for one in made]
 
-    def _set(self, record: Record, customer_id: str, at_ms: int, now: int, due: list[Timer], up_to_ms: int) -> None:
-        """Set the customer's timer, where none is set that is early enough; one that is due joins `due`."""
-        next_ms = self._marketing.next_due(record.customer)
-        if next_ms >= NEVER:
-            return
-        hour = max(-(-next_ms // STRETCH_MS), at_ms // STRETCH_MS + 1) * STRETCH_MS
-        if hour < record.customer.timer_ms:
-            record.customer.timer_ms = hour
-            timer = Timer(hour, WAKES, record.key, customer_id.encode())
-            if hour <= up_to_ms:
-                heapq.heappush(due, timer)
-            else:
-                self._timers.schedule(timer, now)
+    def _note(self, record: Record, due_ms: int) -> None:
+        """When something is next due to a customer, as lifetimes are fitted now."""
+        record.touched, record.due_ms, record.fit = False, due_ms, self._population.alive
+
+    @staticmethod
+    def _hour(record: Record, after_ms: int) -> int:
+        """The full hour after a time for which a customer's timer is to be set; `NEVER` where none is needed, or one is
+        set that is early enough."""
+        if record.due_ms >= NEVER:
+            return NEVER
+        hour = max(-(-record.due_ms // STRETCH_MS), after_ms // STRETCH_MS + 1) * STRETCH_MS
+        if hour >= record.customer.timer_ms:
+            return NEVER
+        record.customer.timer_ms = hour
+        return hour
 
     def settle(self, now: int) -> None:
         """After some rows: set the timers of whom they concerned. `now`: the clock after them."""
         for record, customer_id in self._touched.values():
-            record.touched = False
-            self._set(record, customer_id, now, now, [], UNSET)
+            self._note(record, self._marketing.next_due(record.customer))
+            hour = self._hour(record, now)
+            if hour < NEVER:
+                self._timers.schedule(Timer(hour, WAKES, record.key, customer_id.encode()), now)
         self._touched = {}
 
     # Events
@@ -244,7 +253,8 @@ class Campaigning:
         """Take in what happens to a customer, after time has come up to it."""
         record, made = self._customers.change(customer_key(customer_id)), list[Made]()
         customer = record.customer
-        if record.touched or now > customer.timer_ms - STRETCH_MS:
+        known = not record.touched and record.fit is self._population.alive and record.due_ms > now
+        if record.touched or (not known and now > customer.timer_ms - STRETCH_MS):
             made = self._marketing.advance(customer_id, customer, now)
         else:  # nothing is due before its timer
             customer.clock_ms = max(customer.clock_ms, now)

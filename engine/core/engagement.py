@@ -75,7 +75,7 @@ class Engagement:
 
     def adopt(self, ruleset: RuleSet) -> None:
         """A rule set is in force."""
-        if ruleset.campaigns and not self._engaged:
+        if ruleset.live and not self._engaged:
             self._engaged = NEW if self._clock.now == UNSET else LATER
         self._campaigning.adopt(ruleset, *self._shard)
 

@@ -43,7 +43,7 @@ def check(directory: Path) -> Report:
         _count(len(ruleset.features), "aggregate"),
         _count(len(ruleset.lists), "list"),
         *([_count(len(ruleset.tables), "table")] if ruleset.tables else []),
-        *([_count(len(ruleset.campaigns), "campaign")] if ruleset.campaigns else []),
+        *([_campaigns(ruleset)] if ruleset.campaigns else []),
     ]
     lines = [f"ok: {', '.join(parts)}; rule set {ruleset.hash}", *_warnings(ruleset)]
     return Report(True, "\n".join(lines))
@@ -108,3 +108,8 @@ def _rules(rules: Sequence[Rule], word: str) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _campaigns(ruleset: RuleSet) -> str:
+    drafts = len(ruleset.campaigns) - len(ruleset.live)
+    return _count(len(ruleset.campaigns), "campaign") + (f" ({drafts} of them drafts)" if drafts else "")

@@ -73,6 +73,7 @@ class RuleSet:
         observers: enabled rules that raise alerts, in the same order.
         lists, models, tables: as declared.
         campaigns: enabled ones, in order of file name and place; `conditions` evaluates them.
+        live, live_conditions: those that run, which drafts do not.
         texts: the files it was compiled from, name to text.
         read_by: the types of event for which observers read a feature, by its name (`engine.ruleset.reading`).
         templates: those filled in so far, taken apart (`engine.ruleset.templates`).
@@ -117,10 +118,22 @@ class RuleSet:
         self._observing = Observing(self.rows, self.lists, self.observers)
         self.campaigns = list(campaigns)
         self.conditions = Conditions(self._scalar, vector, self.campaigns)
-        self.read_by = read_by(self.observers, derived, self.campaigns)
-        self._watched = needed(self.read_by, derived)
+        self._vector = vector
+        self._run([campaign for campaign in campaigns if campaign.live])
         self._canaries = [(i, rule.share, hash64(rule.id)) for i, rule in enumerate(self.rules) if rule.mode == CANARY]
         self._verdicts = VerdictTable(self.rules)
+
+    def _run(self, live: list[Campaign]) -> None:
+        """Let these campaigns run."""
+        self.live = live
+        self.live_conditions = Conditions(self._scalar, self._vector, live)
+        self.read_by = read_by(self.observers, self.derived, live)
+        self._watched = needed(self.read_by, self.derived)
+
+    def launch(self) -> "RuleSet":
+        """The same with drafts live: before anything runs, to see what they would do."""
+        self._run(self.campaigns)
+        return self
 
     def declared_rows(self) -> tuple[list[str], list[str], list[int]]:
         """Names, kinds and matrix rows of the declared features, in file order."""

@@ -13,6 +13,7 @@ from engine.domain.outputs import Alert, Offer
 from engine.engagement.ledger.entries import Cause, entries, lot_number
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import KINDS, Terms
+from engine.ruleset import report
 from engine.ruleset.compiler import compile
 from engine.service.whatif.tally import Tally
 from engine.service.whatif.view import render
@@ -126,6 +127,19 @@ def test_the_command_refuses_rules_without_campaigns(tmp_path: Path, capsys: pyt
     )
     assert main(["campaigns", "backtest", str(history), "--candidate", str(rules), "--quiet"]) == 2
     assert "a.yaml:5" in capsys.readouterr().err
+
+
+def test_a_draft_runs_in_a_trial_and_nowhere_else() -> None:
+    text = CAMPAIGNS.replace("  - id: earn\n", "  - id: earn\n    mode: draft\n")
+    ruleset = compile({"a.yaml": text})
+    assert [campaign.id for campaign in ruleset.campaigns] == ["earn", "rebate", "nudge"]
+    assert [campaign.id for campaign in ruleset.live] == ["rebate", "nudge"]
+    assert [campaign.id for campaign in ruleset.launch().live] == ["earn", "rebate", "nudge"]
+
+
+def test_the_shipped_campaigns_are_drafts() -> None:
+    """Who starts a risk engine does not start to give points away."""
+    assert not report.load(Path(__file__).parents[2] / "rules").live
 
 
 def test_the_command_writes_a_report(tmp_path: Path) -> None:

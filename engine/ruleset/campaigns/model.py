@@ -15,6 +15,8 @@ BANDIT: Final = "bandit"
 FIRST: Final = "first"
 CHOOSERS: Final = (FIRST, BANDIT)
 
+MODES: Final = ("live", "draft")
+
 PERIODS: Final = ("day", "week", "month", "year")
 """Calendar periods of caps, in the customer's zone; the same as `engine.engagement.calendar.PERIODS`."""
 
@@ -171,6 +173,7 @@ class Campaign:
         reversal: R1, R2 or R3 (`engine.engagement.ledger.lots`); threshold: with R2, major units that must remain.
         score_max: decisions with a higher blended score earn nothing.
         uses, features: as of a rule.
+        live: it runs; a draft is checked, tested and tried on histories, and does nothing.
         tests, file, line: as of a rule.
     """
 
@@ -200,6 +203,7 @@ class Campaign:
     reversal: str
     threshold: float
     score_max: float
+    live: bool
     uses: tuple[str, ...]
     features: tuple[int, ...]
     tests: tuple[CampaignCase, ...] = field(repr=False, compare=False)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from engine.ruleset import ir
 from engine.ruleset.build import FALSE
 from engine.ruleset.campaigns import bounds, gives, possible, tests_in_files
-from engine.ruleset.campaigns.model import Campaign, OfferSpec, Reward, Trigger
+from engine.ruleset.campaigns.model import MODES, Campaign, OfferSpec, Reward, Trigger
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.campaigns.tests_in_files import CaseReader
 from engine.ruleset.campaigns.triggers import DAY_MS, duration, word
@@ -22,7 +22,7 @@ from engine.ruleset.scope import Scope
 KEYS: Final = (
     "id", "version", "description", "owner", "tags", "on", "when", "then", "occasion", "hold", "expires", "caps",
     "budget", "valid_from", "valid_to", "consent", "quiet_hours", "priority", "group", "holdout", "reversal",
-    "threshold", "score_max", "tests", "enabled",
+    "threshold", "score_max", "tests", "enabled", "mode",
 )  # fmt: skip
 OCCASIONS: Final = ("event", "period", "customer")
 REVERSALS: Final = ("R1", "R2", "R3")
@@ -102,6 +102,7 @@ def _stated(name: str, reader: Reader, does: Does, uses_of: UsesOf, faults: Faul
         reversal=take(lambda: word(reader, "reversal", REVERSALS, "R1" if reward else "R3"), "R1"),
         threshold=take(lambda: reader.number("threshold", 0.0, 0.0, gives.AMOUNT_MAX), 0.0),
         score_max=take(lambda: reader.number("score_max", 1.0, 0.0, 1.0), 1.0),
+        live=take(lambda: word(reader, "mode", MODES, MODES[0]), MODES[0]) == MODES[0],
         uses=tuple(uses),
         features=tuple(uses.values()),
         tests=(),

@@ -7,6 +7,7 @@ from engine.ruleset.campaigns.model import (
     CHOOSERS,
     COUPON,
     DIMENSIONS,
+    MODES,
     ORDERED,
     PERIODS,
     POINTS,
@@ -65,6 +66,7 @@ def campaign() -> Schema:
                       "description": "Payments of a higher blended score earn nothing."},
         "tests": {"type": "array", "maxItems": TESTS_MAX, "items": {"$ref": "#/$defs/campaign_test"}},
         "enabled": {"type": "boolean", "description": "false: checked, never run."},
+        "mode": choice("live; or draft: checked, tested and tried on histories, and does nothing.", MODES),
     }  # fmt: skip
     return closed({key: keys[key] for key in read.KEYS}, "id", "on", "when", "then")
 

@@ -26,7 +26,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ),
     ("rules", "*", "tests", "*"): ("description", "given", "with", "lists", "rates", "expect"),
     ("campaigns", "*"): (
-        "id", "version", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
+        "id", "version", "description", "owner", "tags", "enabled", "mode", "valid_from", "valid_to",
         "on", "when", "then", "occasion", "hold", "expires", "caps", "budget", "consent", "quiet_hours",
         "group", "priority", "holdout", "score_max", "reversal", "threshold", "tests",
     ),
