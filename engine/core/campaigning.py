@@ -91,6 +91,8 @@ class Campaigning:
         self._saved = self._small()
         self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
         self._reach = UNSET
+        self._asked: dict[bytes, None] = {}  # keys of the customers to whom something of the batch happens
+        self._sharing = False
         self._touched: dict[bytes, tuple[Record, str]] = {}
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
@@ -99,6 +101,7 @@ class Campaigning:
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits
         )
+        self._sharing = any(one.reward is not None and one.reward.both for one in ruleset.live)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
 
@@ -116,20 +119,32 @@ class Campaigning:
 
     def missing(self, columns: Columns, controls: Sequence[Control], reach: int) -> list[bytes]:
         """Keys of records that a batch needs, if the clock comes as far as `reach` with it."""
-        self._reach = reach
+        self._reach, self._asked = reach, {}
         if not self._backed:
             return []
         events = columns.events
-        keys = [customer_key(events[row].customer_id) for row in self._concerning.rows(columns).tolist()]
+        rows = self._concerning.rows(columns).tolist()
+        keys = [customer_key(events[row].customer_id) for row in rows]
+        if self._sharing:
+            keys += [customer_key(name) for row in rows if (name := getattr(events[row], "referrer_id", None))]
         keys += [customer_key(event.customer_id) for event in controls if _resolves(event)]
-        return self._customers.missing([*keys, *self._waking()])
+        return self._missing([*keys, *self._waking()])
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take stored records into memory, once the timers are. Returns the keys of those whom loaded timers wake."""
         for key, value in zip(keys, values, strict=True):
             if is_customer(key):
                 self._customers.load(key, value)
-        return self._customers.missing(self._waking()) if self._backed else []
+        return self._missing([*self._asked, *self._waking()]) if self._backed else []
+
+    def _missing(self, keys: list[bytes]) -> list[bytes]:
+        """Those that memory does not hold; of those it holds, of whoever referred them, where both may be rewarded."""
+        if self._sharing:
+            self._asked = dict.fromkeys([*self._asked, *keys])
+            held = [self._customers.at_hand(key) for key in keys]
+            names = [one.customer.referrer for one in held if one is not None and one.customer.referrer]
+            keys = [*keys, *map(customer_key, names)]
+        return self._customers.missing(keys)
 
     def _waking(self) -> list[bytes]:
         return [timer.owner for timer in self._timers.due(self._reach) if timer.kind == WAKES]
@@ -173,7 +188,7 @@ class Campaigning:
             if customer.timer_ms > timer.due_ms:
                 continue  # another counts
             customer.timer_ms = NEVER
-            made += self._marketing.advance(customer_id, customer, timer.due_ms)
+            made += self._marketing.advance(customer_id, customer, timer.due_ms) + self._share(timer.due_ms)
             if not self._backed:
                 customer.ledger.forget(timer.due_ms)
             self._note(record, self._marketing.due_ms)
@@ -182,6 +197,7 @@ class Campaigning:
                 heapq.heappush(due, Timer(hour, WAKES, timer.owner, timer.payload))
             elif hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, timer.owner, timer.payload), now)
+        self.settle(now)
         return [output(one) for one in made]
 
     def _note(self, record: Record, due_ms: int) -> None:
@@ -261,6 +277,7 @@ class Campaigning:
         before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
         fresh, waits = not customer.registered_ms, customer.measured
         made += self._marketing.event(customer_id, customer, told)
+        made += self._share(now)
         self._lifetimes.note(record.key, customer.history)
         fresh = fresh or waits != customer.measured
         if not (made or fresh) and before == (customer.zone, customer.birth, customer.consent):
@@ -269,6 +286,20 @@ class Campaigning:
             record.stored = Stored()  # what was stored goes
         record.touched = True
         self._touched[record.key] = record, customer_id
+        return made
+
+    def _share(self, now: int) -> list[Made]:
+        """Reward those who referred whom was rewarded just now, as far as this shard knows them."""
+        shared, made = self._marketing.granting.shared, list[Made]()
+        while shared:
+            one = shared.pop(0)
+            record = self._customers.at_hand(customer_key(one.referrer))
+            if record is not None and record.known:
+                record = self._customers.change(record.key)
+                made += self._marketing.advance(one.referrer, record.customer, now)
+                made += self._marketing.granting.share(record.customer, one)
+                record.touched = True
+                self._touched[record.key] = record, one.referrer
         return made
 
     def resolved(self, event: Control, now: int) -> list[Output]:

@@ -9,6 +9,7 @@ from engine.domain.ops import APPEND, SET, Op, pack
 from engine.engagement.customer.codec import Stored, load, unread
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.ledger import Fact
+from engine.engagement.models.bgnbd import BgNbd
 
 RECORD: Final = b"e"
 """Ends the state key of a customer's record; the key without it is that of the built-in base earn's account."""
@@ -36,9 +37,10 @@ class Record:
         customer: see there; known: something is stored of them, or has happened.
         stored: how their stored value stands.
         touched: something has happened since their timer was set.
+        due_ms, fit: when something is next due, if not, by these fitted lifetimes; 0 where that is not known.
     """
 
-    __slots__ = ("_value", "customer", "key", "known", "stored", "touched")
+    __slots__ = ("_value", "customer", "due_ms", "fit", "key", "known", "stored", "touched")
 
     def __init__(self, key: bytes, value: bytes | None = None) -> None:
         self.key = key
@@ -46,6 +48,8 @@ class Record:
         self._value = value or b""
         self.known = bool(value)
         self.touched = False
+        self.due_ms = 0
+        self.fit: BgNbd | None = None
 
     def read(self) -> None:
         """Read what is stored, before the first use: of most customers that a batch could need, it needs nothing.

@@ -6,12 +6,15 @@ first coming. Months are counted from the original date and clamped to the lengt
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from engine.ruleset.functions.times import zone as known_zone
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+QUARTER_MS: Final = 900_000
 MINUTES_A_DAY: Final = 1_440
 PERIODS: Final = ("day", "week", "month", "year")
 """Calendar periods of caps. A week begins on Monday."""
@@ -33,7 +36,19 @@ def local(time_ms: int, zone: str) -> datetime:
 
 def local_day(time_ms: int, zone: str) -> int:
     """Number of the local day, counted from 1970-01-01."""
-    return local(time_ms, zone).toordinal() - _EPOCH.toordinal()
+    return (time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) // DAY_MS
+
+
+def local_hour(time_ms: int, zone: str) -> int:
+    """Hour of the local day, 0 to 23."""
+    return (time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) % DAY_MS // HOUR_MS
+
+
+@lru_cache(maxsize=1 << 16)
+def _ahead_ms(quarter: int, zone: str) -> int:
+    """How far a zone's clock is ahead of UTC in a quarter of an hour; since 1973 clocks change between quarters."""
+    ahead = zone_of(zone).utcoffset(local(quarter * QUARTER_MS, zone))
+    return 0 if ahead is None else ahead // _MILLISECOND
 
 
 def instant(day: date, minute: int, zone: str) -> int:

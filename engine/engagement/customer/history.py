@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from engine.engagement.calendar import DAY_MS, local, local_day
+from engine.engagement.calendar import DAY_MS, local, local_day, local_hour
 from engine.engagement.ledger.ledger import HORIZON_MS
 
 PAID_MAX: Final = 200
@@ -111,8 +111,8 @@ class History:
         self._gap = self._peak = None
         if self._hours is not None:
             of, hours = self._hours
-            hours[local(paid.time_ms, of).hour] += 1
-            hours.subtract(local(gone.time_ms, of).hour for gone in old)
+            hours[local_hour(paid.time_ms, of)] += 1
+            hours.subtract(local_hour(gone.time_ms, of) for gone in old)
         self.payments += 1
         self.minor += paid.minor
         self.first_ms = min(self.first_ms, paid.time_ms) if self.first_ms else paid.time_ms
@@ -182,12 +182,14 @@ class History:
         if self._peak is not None and self._peak[0] == zone:
             return self._peak[1:]
         if self._hours is None or self._hours[0] != zone:
-            self._hours = zone, Counter(local(paid.time_ms, zone).hour for paid in self.paid)
+            self._hours = zone, Counter(local_hour(paid.time_ms, zone) for paid in self.paid)
         hours, total = self._hours[1], len(self.paid)
         if not total:
             return -1, float("nan")
-        shares = [sum(hours[(hour + k) % 24] for k in range(PEAK_HOURS)) for hour in range(24)]
-        best = max(range(24), key=lambda hour: (shares[hour], hours[hour], -hour))
+        counts = [hours[hour] for hour in range(24)]
+        shares = [sum(counts[hour - 24 + k] for k in range(PEAK_HOURS)) for hour in range(24)]
+        most = max(shares)
+        best = -max((counts[hour], -hour) for hour in range(24) if shares[hour] == most)[1]
         self._peak = zone, best, shares[best] / total
         return self._peak[1:]
 

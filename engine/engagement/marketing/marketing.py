@@ -38,12 +38,14 @@ class Marketing:
         population: what the shard knows of all its customers.
         features: rows of the feature matrix, for conditions without an event.
         refused: redemptions of more than there was, counted.
+        due_ms: when something is next due to the customer who was brought up last, before anything else happens.
     """
 
     granting: Granting
     population: Population = field(default_factory=Population)
     features: int = 0
     refused: int = 0
+    due_ms: int = 0
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
     _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
     _timers: list[int] = field(init=False, default_factory=list)
@@ -67,7 +69,7 @@ class Marketing:
         return min([customer.next_due(self.population), *marks, *occasions])
 
     def advance(self, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
-        """Bring a customer up to an instant: what is due happens, each at its own time."""
+        """Bring a customer up to an instant: what is due happens, each at its own time. `due_ms` is what comes next."""
         made: list[Made] = []
         while (at := self.next_due(customer)) <= now_ms:
             self.granting.effects.observe(customer.exposures.close(at, customer.history))
@@ -85,6 +87,7 @@ class Marketing:
             made += self._send(customer_id, customer, at)
             customer.clock_ms = max(customer.clock_ms, at)
         customer.clock_ms = max(customer.clock_ms, now_ms)
+        self.due_ms = at
         return made
 
     def _occasion(self, place: int, customer: Customer) -> tuple[int, str]:
