@@ -38,7 +38,7 @@ from engine.engagement.marketing.granting import Granting, Rules
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.marketing import Marketing
 from engine.engagement.models.ranks import Ranks
-from engine.features.columns import Columns
+from engine.features.columns import Columns, event_type
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
@@ -91,8 +91,8 @@ class Campaigning:
         self._saved = self._small()
         self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
         self._reach = UNSET
-        self._asked: dict[bytes, None] = {}  # keys of the customers to whom something of the batch happens
-        self._sharing = False
+        self._asked: dict[bytes, None] = {}  # keys of customers whose referrers may be rewarded
+        self._sharing: frozenset[str] = frozenset()  # events that may reward whoever referred the customer
         self._touched: dict[bytes, tuple[Record, str]] = {}
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
@@ -101,7 +101,8 @@ class Campaigning:
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits
         )
-        self._sharing = any(one.reward is not None and one.reward.both for one in ruleset.live)
+        both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
+        self._sharing = frozenset(name for one in both for name in one.trigger.events)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
 
@@ -127,6 +128,8 @@ class Campaigning:
         keys = [customer_key(events[row].customer_id) for row in rows]
         if self._sharing:
             keys += [customer_key(name) for row in rows if (name := getattr(events[row], "referrer_id", None))]
+            mine = [customer_key(events[row].customer_id) for row in rows if event_type(events[row]) in self._sharing]
+            self._asked = dict.fromkeys(mine)
         keys += [customer_key(event.customer_id) for event in controls if _resolves(event)]
         return self._missing([*keys, *self._waking()])
 
@@ -135,15 +138,15 @@ class Campaigning:
         for key, value in zip(keys, values, strict=True):
             if is_customer(key):
                 self._customers.load(key, value)
-        return self._missing([*self._asked, *self._waking()]) if self._backed else []
+        return self._missing(self._waking()) if self._backed else []
 
     def _missing(self, keys: list[bytes]) -> list[bytes]:
         """Those that memory does not hold; of those it holds, of whoever referred them, where both may be rewarded."""
-        if self._sharing:
-            self._asked = dict.fromkeys([*self._asked, *keys])
-            held = [self._customers.at_hand(key) for key in keys]
-            names = [one.customer.referrer for one in held if one is not None and one.customer.referrer]
-            keys = [*keys, *map(customer_key, names)]
+        for key in list(self._asked):
+            record = self._customers.at_hand(key)
+            if record is not None:
+                record.read()
+                keys += [customer_key(record.customer.referrer)] if record.customer.referrer else []
         return self._customers.missing(keys)
 
     def _waking(self) -> list[bytes]:
@@ -188,7 +191,7 @@ class Campaigning:
             if customer.timer_ms > timer.due_ms:
                 continue  # another counts
             customer.timer_ms = NEVER
-            made += self._marketing.advance(customer_id, customer, timer.due_ms) + self._share(timer.due_ms)
+            made += self._marketing.advance(customer_id, customer, timer.due_ms)
             if not self._backed:
                 customer.ledger.forget(timer.due_ms)
             self._note(record, self._marketing.due_ms)
@@ -197,7 +200,6 @@ class Campaigning:
                 heapq.heappush(due, Timer(hour, WAKES, timer.owner, timer.payload))
             elif hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, timer.owner, timer.payload), now)
-        self.settle(now)
         return [output(one) for one in made]
 
     def _note(self, record: Record, due_ms: int) -> None:

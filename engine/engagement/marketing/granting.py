@@ -5,7 +5,7 @@ The first that says no ends it. What is granted carries its business key, so a r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -20,10 +20,10 @@ from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
 from engine.engagement.marketing.effects import Effects, Tally
-from engine.engagement.marketing.happening import Made
+from engine.engagement.marketing.happening import Made, row_of_nothing
 from engine.engagement.marketing.offers import Open
 from engine.ruleset.campaigns.conditions import Conditions, units
-from engine.ruleset.campaigns.model import BANDIT, Campaign, OfferSpec
+from engine.ruleset.campaigns.model import BANDIT, REFERRER, Campaign, OfferSpec
 from engine.ruleset.row import Row
 
 DOUBTED_HOLD: Final = 2
@@ -70,6 +70,24 @@ class Due(NamedTuple):
     payment_id: str = ""
 
 
+class Shared(NamedTuple):
+    """A reward that whoever referred a customer is to get, too.
+
+    Attributes:
+        referrer: their id; customer_id: of whom they referred.
+        place: of the campaign among those in force; at_ms, event_id: as in `Due`.
+        amount, whole: what was granted, as the campaign and as the ledger has it.
+    """
+
+    referrer: str
+    customer_id: str
+    place: int
+    at_ms: int
+    event_id: str
+    amount: float
+    whole: int
+
+
 @dataclass(slots=True)
 class Granting:
     """Campaigns in force, their conditions, their budgets and what they did."""
@@ -80,6 +98,7 @@ class Granting:
     budgets: Budgets = field(default_factory=Budgets)
     effects: Effects = field(default_factory=Effects)
     bandits: Bandits = field(default_factory=Bandits)
+    shared: list[Shared] = field(default_factory=list)
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -196,6 +215,26 @@ class Granting:
         cost = self._cost(campaign, whole)
         if not self.budgets.reserve(campaign, cost):
             return None
+        moved = customer.ledger.grant(number, self._terms(customer, campaign, due), whole, due.at_ms)
+        if not moved:
+            self.budgets.release(key_of(campaign), cost)
+            return None
+        if due.payment and campaign.occasion != "event":
+            customer.ledger.use(_stays(number))  # the lot's own key goes with its payment, for which it stands
+        tally = self._count(customer, campaign, due, amount, held=False)
+        tally.grants += 1
+        tally.granted += whole
+        if reward.both and campaign.trigger.events and customer.referrer not in ("", customer_id):
+            one = Shared(customer.referrer, customer_id, due.place, due.at_ms, due.event_id, amount, whole)
+            self.shared.append(one)
+        why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
+        cause = Cause(due.event_id, due.payment_id or occasion, why)
+        return list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
+
+    def _terms(self, customer: Customer, campaign: Campaign, due: Due) -> Terms:
+        """What a reward is granted under."""
+        reward = campaign.reward
+        assert reward is not None
         terms = Terms(
             campaign.id,
             campaign.version,
@@ -210,18 +249,34 @@ class Granting:
         if campaign.expires_months:
             ends = add_months(terms.available_ms, campaign.expires_months, customer.zone)
             terms = terms._replace(expires_ms=ends)
-        moved = customer.ledger.grant(number, terms, whole, due.at_ms)
-        if not moved:
-            self.budgets.release(key_of(campaign), cost)
-            return None
-        if due.payment and campaign.occasion != "event":
-            customer.ledger.use(_stays(number))  # the lot's own key goes with its payment, for which it stands
-        tally = self._count(customer, campaign, due, amount, held=False)
+        return terms
+
+    def share(self, referrer: Customer, one: Shared) -> list[Made]:
+        """What whoever referred a customer gets, once for each of them: within the caps by referrer, unless they are
+        held out themselves. A refund of the customer's payment does not take it back."""
+        campaign = self.campaigns[one.place]
+        reward = campaign.reward
+        assert reward is not None
+        caps = tuple(replace(cap, by="customer") for cap in campaign.caps if cap.by == REFERRER)
+        counter = f"{campaign.id}:{REFERRER}"
+        occasion = f"referred {lot_number(campaign.id, campaign.version, one.customer_id, REFERRER):016x}"
+        number = lot_number(campaign.id, campaign.version, one.referrer, occasion)
+        room = referrer.counts.room(counter, caps, one.at_ms, referrer.zone)
+        cost = self._cost(campaign, one.whole)
+        if number in referrer.ledger.done or self.held(campaign, one.referrer) or room < one.amount:
+            return []
+        if not self.budgets.reserve(campaign, cost):
+            return []
+        due = Due(one.place, one.at_ms, one.event_id, occasion, row_of_nothing(0, one.at_ms))
+        moved = referrer.ledger.grant(number, self._terms(referrer, campaign, due), one.whole, one.at_ms)
+        referrer.counts.count(counter, caps, one.amount, one.at_ms, referrer.zone)
+        tally = self.effects.tally(key_of(campaign))
         tally.grants += 1
-        tally.granted += whole
-        why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
-        cause = Cause(due.event_id, due.payment_id or occasion, why)
-        return list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
+        tally.granted += one.whole
+        cause = Cause(
+            one.event_id, occasion, f"for a referral: {campaign.description or campaign.id} ({key_of(campaign)})"
+        )
+        return list(entries(referrer.ledger, one.referrer, moved, cause, self.exponent_of(reward.currency)))
 
     def _withhold(
         self, customer: Customer, campaign: Campaign, due: Due, number: int, amount: float, whole: int
