@@ -1,8 +1,10 @@
 """What a state means, where its bytes depend on how the log was cut into batches.
 
-All keys are compared byte by byte but those of watches and their timers. A timer of a watch is a hint to look at it:
-how many hints there are depends on batches, what the watch waits for does not. So of a watch the hits and the
-stretches that are covered are compared; and each watch that waits must have a timer no later than its first hit is due.
+All keys are compared byte by byte but those of watches and their timers, of cases and of cool-downs. A timer of a watch
+is a hint to look at it: how many hints there are depends on batches, what the watch waits for does not. So of a watch
+the hits and the stretches that are covered are compared; and each watch that waits must have a timer no later than its
+first hit is due. Cases are kept batch by batch: those of a customer are compared with what has been told of each, and
+those that wait to mature without the ones that are through or will not. A cool-down that is over may still be stored.
 """
 
 from collections.abc import Mapping
@@ -10,25 +12,75 @@ from typing import Final
 
 import msgspec
 
-from engine.core.observers import HEAD_TIMERS
+from engine.core.cases import Notice
+from engine.core.cases import unpack as unpack_cases
+from engine.core.clock import ShardClock
+from engine.core.label_desk import HEAD_LABELS, HEAD_MATURING
+from engine.core.maturing import Stored, bucket_key
+from engine.core.observers import HEAD_COOLDOWNS, HEAD_TIMERS
+from engine.core.small_state import HEAD_CLOCK
 from engine.core.timers import unpack
 from engine.core.watches import Watch
-from engine.domain.ops import KEY_TIMER, KEY_WATCH
+from engine.domain.ops import KEY_LABEL, KEY_MATURING, KEY_TIMER, KEY_WATCH
 
 _decode: Final = msgspec.msgpack.Decoder(Watch).decode
+_hours: Final = msgspec.msgpack.Decoder(Stored).decode
+_NEVER: Final = (-(1 << 63)).to_bytes(8, "little", signed=True)
 
 
 def meaning(state: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The state as it is compared."""
     found = {}
+    done_ms = int.from_bytes(state.get(HEAD_LABELS, _NEVER), "little", signed=True)
     for key, value in state.items():
-        if key[:1] == KEY_WATCH:
+        if key[:1] == KEY_LABEL:
+            found[key] = _told(value)
+        elif key[:1] == KEY_MATURING:
+            waiting = _waiting(value, done_ms)
+            if waiting:
+                found[key] = waiting
+        elif key[:1] == KEY_WATCH:
             watch = _decode(value)
             if watch.armed or watch.covered:
                 found[key] = msgspec.msgpack.encode([watch.armed, watch.covered])
-        elif key[:1] != KEY_TIMER and key != HEAD_TIMERS:
+        elif key[:1] != KEY_TIMER and key not in (HEAD_TIMERS, HEAD_MATURING, HEAD_COOLDOWNS):
             found[key] = value
+    if HEAD_COOLDOWNS in state:
+        now_ms = ShardClock(0, 0, state.get(HEAD_CLOCK, b"")).now
+        entries = msgspec.msgpack.decode(state[HEAD_COOLDOWNS])
+        found[HEAD_COOLDOWNS] = msgspec.msgpack.encode([held for held in entries if held[2] + held[3] > now_ms])
+    if HEAD_MATURING in state:
+        hours = _hours(state[HEAD_MATURING]).buckets
+        found[HEAD_MATURING] = msgspec.msgpack.encode([hour for hour in hours if bucket_key(hour) in found])
     return found
+
+
+def _told(stored: bytes) -> bytes:
+    """The cases of a customer, each with its notices in order."""
+    cases: dict[int, list[bytes]] = {}
+    for part in unpack_cases(stored):
+        if isinstance(part, Notice):
+            if part.identity in cases:
+                cases[part.identity].append(part.packed())
+            continue
+        form, rows = part
+        for row in rows:
+            cases.setdefault(int(row["identity"]), []).append(repr(form).encode() + row.tobytes())
+    return msgspec.msgpack.encode(sorted(cases.items()))
+
+
+def _waiting(stored: bytes, done_ms: int) -> bytes:
+    """The cases of an hour that will mature; empty for none."""
+    parts = list(unpack_cases(stored))
+    gone = {part.identity for part in parts if isinstance(part, Notice)}
+    cases = [
+        repr(part[0]).encode() + row.tobytes()
+        for part in parts
+        if not isinstance(part, Notice)
+        for row in part[1]
+        if row["due_ms"] > done_ms and int(row["identity"]) not in gone
+    ]
+    return msgspec.msgpack.encode(sorted(cases)) if cases else b""
 
 
 def unattended(state: Mapping[bytes, bytes]) -> list[bytes]:
