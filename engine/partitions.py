@@ -8,7 +8,7 @@ from engine.config import ConfigError, MoneySettings, Settings
 from engine.core.admission import AdmissionLimits
 from engine.core.label_desk import LabelSettings
 from engine.core.partition import Partition
-from engine.core.settings import CoreSettings
+from engine.core.settings import CampaignSettings, CoreSettings
 from engine.domain.rates import Rates, RatesError
 from engine.domain.trainer import Trainer
 from engine.engagement.base_earn import BaseEarnSettings
@@ -39,6 +39,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         labels=LabelSettings(
             settings.risk.label_maturity_ms, settings.risk.label_horizon_ms, settings.risk.fraud_reason_codes
         ),
+        campaigns=CampaignSettings(settings.campaigns.holdout, settings.campaigns.salt),
         anomaly_weight=settings.risk.anomaly_weight,
         fraud_weight=settings.risk.fraud_weight,
         snapshot_every=settings.snapshots.detector_events,

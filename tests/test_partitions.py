@@ -19,6 +19,8 @@ def test_settings_reach_the_core() -> None:
                 "STEWARD_STATE_CACHE_ENTITIES_MAX": "5000",
                 "STEWARD_STATE_CACHE_CUSTOMERS_MAX": "6000",
                 "STEWARD_REWARDS_REFUND_WINDOW": "3d",
+                "STEWARD_CAMPAIGNS_HOLDOUT": "0.05",
+                "STEWARD_CAMPAIGNS_SALT": "spring",
                 "STEWARD_RISK_ANOMALY_WEIGHT": "0.5",
                 "STEWARD_BASE_CURRENCY": "USD",
             }
@@ -29,6 +31,7 @@ def test_settings_reach_the_core() -> None:
     assert core.admission.payment_ms == 30 * 86_400_000
     assert (core.entities_max, core.customers_max) == (5_000, 6_000)
     assert core.earn.refund_window_ms == 3 * 86_400_000
+    assert (core.campaigns.holdout, core.campaigns.salt) == (0.05, "spring")
     assert core.anomaly_weight == 0.5
     assert (core.rates.base, core.rates.rates) == ("USD", {})
 

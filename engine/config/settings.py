@@ -198,6 +198,14 @@ class RewardSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignSettings:
+    """What campaigns are compared with."""
+
+    holdout: float = _setting("0", number(0, 0.5), "share of customers who get no campaign at all, to compare with")
+    salt: str = _setting("steward", kinds.NAME, "of the draw of holdouts and choices; another one draws others")
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """The HTTP API."""
 
@@ -280,6 +288,7 @@ class Settings:
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
+    campaigns: CampaignSettings = field(default_factory=CampaignSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)

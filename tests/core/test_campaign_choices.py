@@ -1,7 +1,9 @@
 """Campaigns that choose: propensities that are the probabilities they claim, outcomes learned once and corrected by
 refunds, nobody explored on who must not be; the same however the log is cut."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -139,3 +141,9 @@ def test_who_was_doubted_within_a_month_is_not_explored_on(risk: int, age_ms: in
         customer.ledger.learn(judged(5, risk, now - age_ms))
     customer.disputed_ms = now - DAY_MS if disputed else 0
     assert _risky(customer, now) is risky
+
+
+def test_the_documents_have_the_context_as_it_is() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "engagement-learning.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)
+    assert rows == [(name, told) for name, (_, _, told) in CONTEXT.items()]
