@@ -47,9 +47,7 @@ def serving(*, kafka: bool) -> Iterator[tuple[int, list[StewardProcess]]]:
         yield port, processes
 
 
-def measure(
-    name: str, port: int, processes: list[StewardProcess], args: argparse.Namespace
-) -> dict[str, float | str]:
+def measure(name: str, port: int, processes: list[StewardProcess], args: argparse.Namespace) -> dict[str, float | str]:
     """Warm up, then run after run; medians."""
     count = int(args.rate * args.seconds)
     asyncio.run(until_decided(port, processes))

@@ -60,7 +60,7 @@ class StoredResults:
     async def results(self, point_value: float) -> dict[str, Any]:
         """See `CampaignResults.results`."""
         sums, ruleset = await self._sums()
-        known = {key_of(campaign): campaign for campaign in ruleset.campaigns}
+        known = {key_of(campaign): campaign for campaign in ruleset.live}
         keys = sorted({*known, *sums.effects.of, *sums.effects.tallies, *sums.budgets.of})
         return {
             "ruleset": ruleset.hash,
