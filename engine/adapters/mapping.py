@@ -92,18 +92,25 @@ def read_mapping(name: str) -> Mapping:
     """Read a mapping by the name of a shipped one or the path of a file. Raises `SourceError`."""
     path = SHIPPED / f"{name}.yaml" if name in shipped() else Path(name)
     try:
-        if path.stat().st_size > MAPPING_BYTES_MAX:
-            raise SourceError(f"mapping {name}: over {MAPPING_BYTES_MAX} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse(name, load_yaml(name, path))
     except FileNotFoundError:
         raise SourceError(f"mapping {name}: no such file, nor a shipped mapping ({', '.join(shipped())})") from None
+
+
+def load_yaml(name: str, path: Path) -> Any:
+    """The YAML of a mapping. Raises `FileNotFoundError`, and `SourceError` on what cannot be read."""
+    try:
+        if path.stat().st_size > MAPPING_BYTES_MAX:
+            raise SourceError(f"mapping {name}: over {MAPPING_BYTES_MAX} bytes")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"mapping {name}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise SourceError(f"mapping {name}{where}: {getattr(error, 'problem', None) or error}") from None
-    return parse(name, content)
 
 
 def parse(name: str, content: Any) -> Mapping:

@@ -104,3 +104,17 @@ def directory(text: str) -> Path:
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is not a directory")
     return path
+
+
+def lines_of(source: str, file: str, command: str) -> Iterator[tuple[str, bytes]]:
+    """The lines of a file, or of `file` in a directory, each with its place. Raises `Unusable`."""
+    from engine.adapters.files import SourceError, open_source
+
+    name = str(Path(source) / file) if Path(source).is_dir() else source
+    try:
+        with open_source(name) as opened:
+            for chunk in opened:
+                for index, line in enumerate(chunk.records):
+                    yield f"{name}:{chunk.lines[index]}", line
+    except SourceError as error:
+        raise Unusable(f"{command}: {error}") from error

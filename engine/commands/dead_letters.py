@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from engine.commands.common import Unusable, settings, settings_arguments, usable_rules, whole
+from engine.commands.common import Unusable, lines_of, settings, settings_arguments, usable_rules, whole
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -82,21 +82,12 @@ def _letters(source: str | None, loaded: "Settings") -> Iterator["DeadLetter"]:
 
 
 def _lines(source: str | None, loaded: "Settings") -> Iterator[tuple[str, bytes]]:
-    from engine.adapters.files import SourceError, open_source
-
     if source is None:
         import asyncio
 
         yield from asyncio.run(_topic(loaded))
         return
-    name = str(Path(source) / FILE) if Path(source).is_dir() else source
-    try:
-        with open_source(name) as opened:
-            for chunk in opened:
-                for index, line in enumerate(chunk.records):
-                    yield f"{name}:{chunk.lines[index]}", line
-    except SourceError as error:
-        raise Unusable(f"steward dead-letters: {error}") from error
+    yield from lines_of(source, FILE, "steward dead-letters")
 
 
 async def _topic(loaded: "Settings") -> list[tuple[str, bytes]]:

@@ -4,10 +4,9 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.commands.common import Unusable, settings, settings_arguments, whole
+from engine.commands.common import Unusable, lines_of, settings, settings_arguments, whole
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -77,19 +76,10 @@ def _entries(sources: list[str], loaded: "Settings") -> "Iterator[Reward]":
 
 
 def _lines(sources: list[str], loaded: "Settings") -> Iterator[tuple[str, bytes]]:
-    from engine.adapters.files import SourceError, open_source
-
     if not sources:
         yield from _topic(loaded)
     for source in sources:
-        name = str(Path(source) / FILE) if Path(source).is_dir() else source
-        try:
-            with open_source(name) as opened:
-                for chunk in opened:
-                    for index, line in enumerate(chunk.records):
-                        yield f"{name}:{chunk.lines[index]}", line
-        except SourceError as error:
-            raise Unusable(f"{NAME}: {error}") from error
+        yield from lines_of(source, FILE, NAME)
 
 
 def _topic(loaded: "Settings") -> list[tuple[str, bytes]]:

@@ -75,6 +75,7 @@ class _Reader:
         self._entry_at = self._detail_at = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins; `name` is its namespace and local name. Refuses other documents and too deep ones."""
         namespace, _, local = name.rpartition(" ")
         if not self._stack and not (local == "Document" and namespace.startswith(NAMESPACE)):
             raise _Refused(f"not a camt.053 document: its root is {local!r} of {namespace or 'no namespace'!r}")
@@ -99,6 +100,7 @@ class _Reader:
         self._text.append(text)
 
     def end(self, _: str) -> None:
+        """An element ends: its text belongs to the transaction or entry it stands in, which may end with it."""
         local, depth = self._stack[-1], len(self._stack)
         text = "".join(self._text).strip()
         if self._detail is not None and depth > self._detail_at:

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from engine.adapters.mapping import MAPPING_BYTES_MAX, SourceError
+from engine.adapters.mapping import SourceError, load_yaml
 
 KEYS: Final = ("reference", "amount", "currency", "direction", "id", "date", "delimiter")
 OPTIONS: Final = {
@@ -70,15 +68,9 @@ class SettlementMapping:
 def read_settlement_mapping(path: str) -> SettlementMapping:
     """Read a mapping. Raises `SourceError` naming what is wrong."""
     try:
-        if Path(path).stat().st_size > MAPPING_BYTES_MAX:
-            raise SourceError(f"mapping {path}: over {MAPPING_BYTES_MAX} bytes")
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = load_yaml(path, Path(path))
+    except FileNotFoundError as error:
         raise SourceError(f"mapping {path}: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SourceError(f"mapping {path}{where}: {getattr(error, 'problem', None) or error}") from None
     return parse(path, content)
 
 

@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from engine.core.controls import stretches
+from engine.core.dead_letters import nowhere
 from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.domain.times import rfc3339
 from engine.service.backtest.labels import Labels
+from engine.service.backtest.run import Chunk
 from engine.service.evaluate.cards import CARDS_A_DAY
 from engine.service.evaluate.figures import NO_PROBABILITIES, WEEK_DAYS, Judge, Part, Period, joined, ready, weeks
 from engine.service.evaluate.record import CHAMPION, DAY_MS, Record, Table
@@ -19,14 +21,6 @@ from engine.service.evaluate.record import CHAMPION, DAY_MS, Record, Table
 BATCH_EVENTS: Final = 1_000
 MATURITY_MS: Final = 8 * DAY_MS
 WEEKLY: Final = ("auc", "average_precision", "card_precision")
-
-
-class Chunk(Protocol):
-    """Some consecutive records of a source."""
-
-    @property
-    def records(self) -> Sequence[bytes | None]:
-        """The raw records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +77,12 @@ class Evaluation:
     def _add(self, records: Sequence[bytes | None]) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         decoded = self._champion.decode(records)
-        effects = self._champion.apply(decoded, _nowhere)
+        effects = self._champion.apply(decoded, nowhere)
         self._seconds += time.perf_counter() - wall
         self._cpu += time.process_time() - cpu
         others: dict[str, Effects] = {}
         for name, partition in self._challengers.items():
-            others[name] = partition.apply(partition.decode(records), _nowhere)
+            others[name] = partition.apply(partition.decode(records), nowhere)
         self._counts["events"] += len(records)
         self._counts["accepted"] += effects.accepted
         self._counts["duplicates"] += len(effects.duplicates)
@@ -190,8 +184,3 @@ def _score(judge: Judge, name: str, whole: Part, by_week: list[dict[str, Any]]) 
     if name not in NO_PROBABILITIES:
         found |= judge.probabilities(name, whole)
     return {**found, "precision_recall": judge.curve(name, whole)}
-
-
-def _nowhere(index: int) -> dict[str, Any]:
-    """The source of a record, for dead letters that nobody reads."""
-    return {"record": index}

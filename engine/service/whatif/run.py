@@ -1,25 +1,19 @@
 """A history through one or two sets of campaigns, side by side."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from engine.core.controls import stretches
+from engine.core.dead_letters import nowhere
 from engine.core.partition import Partition
 from engine.service.backtest.labels import Labels
+from engine.service.backtest.run import Chunk
 from engine.service.whatif.policies import judged
 from engine.service.whatif.tally import Tally
 
 BATCH_EVENTS = 1_000
-
-
-class Chunk(Protocol):
-    """Some consecutive records of a source."""
-
-    @property
-    def records(self) -> Sequence[bytes | None]:
-        """The raw records."""
 
 
 def backtest(
@@ -34,7 +28,7 @@ def backtest(
             records = chunk.records[start:end]
             for place, (name, partition) in enumerate(sides.items()):
                 decoded = partition.decode(records)
-                effects = partition.apply(decoded, _nowhere)
+                effects = partition.apply(decoded, nowhere)
                 tallies[name].add(effects.outputs)
                 if place == 0:
                     events += effects.accepted
@@ -50,7 +44,3 @@ def backtest(
             for name, tally in tallies.items()
         },
     }
-
-
-def _nowhere(index: int) -> dict[str, Any]:
-    return {}
