@@ -3,6 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 EVENTS ?=
 ARGS ?=
+JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test lint format schemas catalogue bench wheel clean
@@ -19,8 +20,9 @@ servers: setup ## fetch the real Redis and Apache Kafka that integration tests a
 demo: setup ## run Steward live on embedded servers; EVENTS=20000 ends after so many
 	@$(BIN)/steward demo $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
-test: servers ## run the whole test suite; ARGS='-k name' passes on to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: servers ## run the whole test suite in JOBS processes; ARGS='-k name' passes on to pytest
+	@$(BIN)/python -m tests.support.warm
+	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## ruff, mypy --strict, and who may import whom
 	@$(BIN)/ruff check .
