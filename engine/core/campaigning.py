@@ -30,6 +30,7 @@ from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
 from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
+from engine.engagement.ledger.keys import narrow
 from engine.engagement.ledger.ledger import REFUSED, judged
 from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
@@ -243,7 +244,7 @@ class Campaigning:
             columns: the rows.
             clock: after each of them, int64 `(n,)`.
             positions: index of each row's record in the batch as received.
-            doubts: rows whose decision was no plain approval: how risky they looked, 1 to 100, or `REFUSED`.
+            doubts: rows whose decision campaigns have to know of, and what `judged` takes of each.
             frame: what rules see of the given rows.
         """
         parts: Parts = []
@@ -256,7 +257,7 @@ class Campaigning:
             if row in doubts and event.payment_id:
                 now = clock.item(row)
                 seen_ms = max(now, min(columns.time_ms.item(row), now + self._late))
-                fact = judged(columns.strings.item(_PAYMENT, row), doubts[row], seen_ms)
+                fact = judged(narrow(columns.strings.item(_PAYMENT, row)), doubts[row], seen_ms)
                 self._customers.note(customer_key(event.customer_id), fact)
             if row in places and batch is not None:
                 now = clock.item(row)

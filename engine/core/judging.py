@@ -18,7 +18,7 @@ from engine.core.models import Models, Scored
 from engine.core.snoozes import Snoozes
 from engine.core.warming import Warming
 from engine.domain.rates import Rates
-from engine.engagement.ledger.ledger import REFUSED
+from engine.engagement.ledger.ledger import APPROVED, REFUSED
 from engine.features.columns import Columns
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
@@ -108,16 +108,20 @@ class Judge:
         return self._writer.write(frame, verdicts, why, degraded, places, effects, self.models.version, rows.seen)
 
     def doubts(self, frame: Frame, verdicts: Verdicts, judged: NDArray[np.intp]) -> dict[int, int]:
-        """Those of the events `judged` that are not approved: the blended risk in hundredths, 1 to 100, or `REFUSED`
-        where they are declined."""
-        some = np.flatnonzero(verdicts.outcome)
-        if not len(some):
+        """Those of the events `judged` that campaigns have to know of, and what `engine.engagement.ledger.judged` takes
+        of each: those that are not approved, and those that are with a score above the least `score_max` in force."""
+        most, some = self.ruleset.score_max, np.flatnonzero(verdicts.outcome)
+        if most >= 1.0 and not len(some):
             return {}
         nothing = np.full(len(verdicts.outcome), np.nan)
-        scores = [known if known is not None else nothing for known in (frame.score_anomaly, frame.score_fraud)]
-        risks = blend(verdicts.points[some], scores[0][some], scores[1][some], self._weights)
-        whole = np.maximum(1, np.rint(100 * risks)).astype(np.int64)
-        found = np.where(verdicts.outcome[some] == _DECLINE, REFUSED, whole)
+        anomaly, fraud = (known if known is not None else nothing for known in (frame.score_anomaly, frame.score_fraud))
+        risks = blend(verdicts.points, anomaly, fraud, self._weights)
+        if most < 1.0:
+            some = np.flatnonzero((verdicts.outcome > 0) | (risks > most))
+        outcome = verdicts.outcome[some]
+        # Up to the next hundredth, which is above a `score_max` in hundredths exactly where the score is.
+        whole = np.maximum(1, np.ceil(np.round(100 * risks[some], 4))).astype(np.int64)
+        found = np.where(outcome == _DECLINE, REFUSED, np.where(outcome > 0, whole, whole + APPROVED))
         return dict(zip(judged[some].tolist(), found.tolist(), strict=True))
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:

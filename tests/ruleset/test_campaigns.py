@@ -193,6 +193,7 @@ CONSENT = "consent: marketing\n"
     (file(more="caps: [{times: 1}]\nreversal: R4"), "unknown 'reversal' 'R4'"),
     (file(more="caps: [{times: 1}]\noccasion: whim"), "unknown 'occasion' 'whim'"),
     (file(more="caps: [{times: 1}]\nscore_max: 2"), "'score_max' must be from 0 to 1"),
+    (file(more="caps: [{times: 1}]\nscore_max: 0.555"), "7:14: scores of payments are remembered in hundredths"),
     (file(more="caps: [{times: 1}]\ngroup: Group one"), "'Group one' is no name"),
     (file(more="caps: [{times: 1}]\nbudgt: 5"), "7:3: unknown key 'budgt' of a campaign (did you mean 'budget'?)"),
     (file(OFFER, CONSENT + 'caps: [{times: 1}]\nquiet_hours: ["08:00"]'), "'quiet_hours' are two times of day"),

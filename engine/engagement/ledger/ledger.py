@@ -43,6 +43,8 @@ PAYMENT, DONE, LOT, MOVED, REDEEMED, FROZEN, JUDGED = range(1, 8)
 
 REFUSED: Final = 255
 """Instead of a risk: the payment was declined, or turned out to be fraud."""
+APPROVED: Final = 100
+"""Added to the risk of a payment that was approved all the same: nothing but its score tells against it."""
 
 Fact = tuple[Any, ...]
 """Its kind, and the values that `Ledger.learn` takes in."""
@@ -54,13 +56,23 @@ Purse = tuple[int, str]
 @dataclass(slots=True)
 class Payment:
     """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has. `seen_ms`: when it
-    settled, or was first heard of until then; `risk`: of a decision that was no plain approval, in hundredths."""
+    settled, or was first heard of until then; `risk`: of its decision, as in `judged`, 0 where nothing is known."""
 
     settled: int = 0
     refunded: int = 0
     blocked: bool = False
     seen_ms: int = 0
     risk: int = 0
+
+    @property
+    def doubted(self) -> bool:
+        """Its decision was no plain approval."""
+        return 0 < self.risk <= APPROVED
+
+    @property
+    def score(self) -> int:
+        """The blended score of its decision in hundredths, rounded up; 0 where it is not known."""
+        return self.risk - APPROVED if self.risk > APPROVED else self.risk
 
 
 @dataclass(slots=True)
@@ -92,7 +104,7 @@ class Ledger:
         entry = self._entry(payment, now)
         if entry.settled or payment in self.done or (entry.blocked and _old(entry, now)):
             return False
-        self._know(payment, replace(entry, seen_ms=now), settled=minor)
+        self._know(payment, replace(entry, seen_ms=_second(now)), settled=minor)
         return True
 
     def block(self, payment: int, now: int) -> None:
@@ -329,7 +341,7 @@ class Ledger:
         """What is known of a payment; nothing of one that was heard of before the horizon and never settled."""
         entry = self.payments.get(payment)
         if entry is None or (_old(entry, now) and not (entry.settled or entry.blocked)):
-            return Payment(seen_ms=now)
+            return Payment(seen_ms=_second(now))
         return entry
 
     def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
@@ -385,7 +397,8 @@ class Ledger:
         entry = self._entry(payment, now)
         if payment in self.done or ((entry.settled or entry.blocked) and _old(entry, now)):
             return  # it is over, and may have been forgotten
-        self.payments[payment] = replace(entry, blocked=True) if risk == REFUSED else replace(entry, risk=risk)
+        known = replace(entry, blocked=True) if risk == REFUSED else replace(entry, risk=_worse(entry, risk))
+        self.payments[payment] = known
 
     def _redeemed(self, redemption: int, now: int, parts: dict[int, int]) -> None:
         if parts:
@@ -395,9 +408,15 @@ class Ledger:
 
 
 def judged(payment: int, risk: int, now: int) -> Fact:
-    """The fact that a payment was not simply approved: `risk` 1 to 100, or `REFUSED`. It can be stored without the
-    ledger at hand: it changes nothing but that."""
+    """The fact that a payment was not simply approved: `risk` 1 to 100, or `REFUSED`; or that it was, with a score that
+    somebody asks for, `APPROVED` more. It can be stored without the ledger at hand: it changes nothing but that."""
     return JUDGED, payment, risk, now
+
+
+def _worse(entry: Payment, risk: int) -> int:
+    """Of what decisions on one payment said, the worst: the highest score, doubted where one was."""
+    later = Payment(risk=risk)
+    return max(entry.score, later.score) + (0 if entry.doubted or later.doubted else APPROVED)
 
 
 def purse(lot: Lot) -> Purse:
@@ -450,6 +469,10 @@ def _activates(lot: Lot, now: int) -> bool:
 
 def _expires(lot: Lot, now: int) -> bool:
     return lot.active > 0 and 0 < lot.terms.expires_ms <= now
+
+
+def _second(time_ms: int) -> int:
+    return time_ms // SECOND_MS * SECOND_MS
 
 
 def _whole(time_ms: int) -> int:

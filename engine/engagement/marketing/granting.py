@@ -15,7 +15,8 @@ from engine.domain.outputs import Offer
 from engine.domain.times import rfc3339
 from engine.engagement.calendar import add_months, next_minute, period, quiet_until
 from engine.engagement.customer.customer import Customer
-from engine.engagement.ledger.entries import Cause, entries, lot_number
+from engine.engagement.ledger.entries import Cause, entries
+from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_number
 from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
@@ -126,7 +127,10 @@ class Granting:
         if not self._open(campaign, customer, due):
             return None
         occasion = _occasion(campaign, customer, due)
-        number = lot_number(campaign.id, campaign.version, customer_id, occasion)
+        if due.payment and campaign.occasion == "event":
+            number = earned_number(campaign.id, campaign.version, due.payment)
+        else:
+            number = lot_number(campaign.id, campaign.version, customer_id, occasion)
         if number in customer.ledger.done or _stays(number) in customer.ledger.done:
             return None
         room = customer.counts.room(campaign.id, campaign.caps, due.at_ms, customer.zone)
@@ -193,7 +197,7 @@ class Granting:
         if early or (campaign.valid_to_ms is not None and due.at_ms >= campaign.valid_to_ms):
             return False
         payment = customer.ledger.payments.get(due.payment)
-        if payment is not None and (payment.blocked or payment.risk > 100 * campaign.score_max):
+        if payment is not None and (payment.blocked or payment.score > round(100 * campaign.score_max)):
             return False
         if campaign.consent and (not customer.consent.get(campaign.consent) or customer.muted(due.at_ms)):
             return False
@@ -259,7 +263,7 @@ class Granting:
         assert reward is not None
         caps = tuple(replace(cap, by="customer") for cap in campaign.caps if cap.by == REFERRER)
         counter = f"{campaign.id}:{REFERRER}"
-        occasion = f"referred {lot_number(campaign.id, campaign.version, one.customer_id, REFERRER):016x}"
+        occasion = f"referred {lot_number(campaign.id, campaign.version, one.customer_id, REFERRER):012x}"
         number = lot_number(campaign.id, campaign.version, one.referrer, occasion)
         room = referrer.counts.room(counter, caps, one.at_ms, referrer.zone)
         cost = self._cost(campaign, one.whole)
@@ -347,7 +351,7 @@ class Granting:
     def _hold(self, campaign: Campaign, customer: Customer, due: Due) -> int:
         """How long a reward is held: longer for a risky payment, shorter for a trusted customer."""
         payment = customer.ledger.payments.get(due.payment)
-        if payment is not None and payment.risk:
+        if payment is not None and payment.doubted:
             return DOUBTED_HOLD * campaign.hold_ms
         tenure = (due.at_ms - customer.registered_ms) / 86_400_000
         trusted = customer.registered_ms > 0 and tenure >= TRUSTED_DAYS and customer.states.of("lifecycle") == "loyal"
@@ -390,13 +394,13 @@ _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 
 def _stays(number: int) -> int:
     """The business key of a lot that another payment must not grant again, whenever the first is forgotten."""
-    return number ^ 0x5DEECE66D5DEECE6
+    return number ^ 0x5DEECE66D5DEECE6 >> 64 - KEY_BITS
 
 
 def _risky(customer: Customer, now_ms: int) -> bool:
     """A payment of the last month was doubted or refused, or one was charged back."""
     since = now_ms - RISK_MS
-    doubted = any((one.risk or one.blocked) and one.seen_ms > since for one in customer.ledger.payments.values())
+    doubted = any((one.doubted or one.blocked) and one.seen_ms > since for one in customer.ledger.payments.values())
     return doubted or customer.disputed_ms > since
 
 

@@ -26,6 +26,8 @@ def check(campaign: Campaign, reader: Reader) -> None:
         raise fail(reader.need("then"), message, "on: {transition: membership, to: gold}")
     if campaign.threshold and campaign.reversal != "R2":
         raise fail(reader.need("threshold"), "only a reversal of R2 has a threshold")
+    if abs(100 * campaign.score_max - round(100 * campaign.score_max)) > 1e-9:
+        raise fail(reader.need("score_max"), "scores of payments are remembered in hundredths", "score_max: 0.55")
     if isinstance(campaign.when, ir.Const) and not campaign.when.value:
         raise fail(reader.need("when"), "this never holds", "enabled: false switches a campaign off")
 
