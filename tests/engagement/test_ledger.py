@@ -14,6 +14,7 @@ from engine.engagement.ledger.lots import (
     CASHBACK,
     COUPON,
     DELTAS,
+    EXPIRE,
     KEEP,
     POINTS,
     PRO_RATA,
@@ -371,6 +372,19 @@ def test_when_something_is_forgotten_makes_no_difference(
     assert {number: lot for number, lot in parts.lots.items() if not lot.closed} == {
         number: lot for number, lot in whole.lots.items() if not lot.closed
     }
+
+
+def test_a_lot_that_was_forgotten_does_not_disturb_one_that_expires_at_its_instant() -> None:
+    ledger, expires = Ledger(), 400 * DAY
+    for payment in (1, 2):
+        ledger.settle(payment, 100, 0)
+        ledger.grant(payment, Terms("c", 1, POINTS, payment=payment, expires_ms=expires), 10, 0)
+    ledger.advance(0)
+    ledger.refund(1, 7, 100, DAY)
+    ledger.forget(300 * DAY)
+    assert set(ledger.lots) == {2}
+    (gone,) = ledger.advance(expires)
+    assert (gone.op, gone.lot, gone.amount) == (EXPIRE, 2, 10)
 
 
 def move(ledger: Ledger, given_steps: list[Step], forget: set[int]) -> list[Movement]:

@@ -169,7 +169,7 @@ class Ledger:
             numbers = []
             while self._timeline and self._timeline[0][0] == due:
                 numbers.append(heappop(self._timeline)[1])
-            numbers = sorted(set(numbers))
+            numbers = sorted({number for number in numbers if number in self.lots})  # others were forgotten
             moved += self._expire(numbers, due) + self._activate(numbers, due)
         return moved
 
@@ -216,10 +216,25 @@ class Ledger:
         return moved + self._expire(sorted(parts), now)
 
     def freeze(self, numbers: Iterable[int], frozen: bool) -> None:
-        """Lots in question stay pending until they are released."""
+        """Lots in question stay pending until they are released; what is frozen when it expires is taken back."""
         for number in numbers:
             if self.lots[number].frozen != frozen:
                 self._note(FROZEN, number, frozen)
+
+    def frozen(self, numbers: Iterable[int]) -> list[int]:
+        """Those of some lots of which something is frozen."""
+        known = ((number, self.lots.get(number)) for number in numbers)
+        return [number for number, lot in known if lot is not None and lot.frozen and lot.pending]
+
+    def release(self, numbers: Iterable[int], now: int) -> list[Movement]:
+        """Lots are in question no more: those whose time has come become active."""
+        some = sorted(self.frozen(numbers))
+        self.freeze(some, False)
+        return self._activate(some, now)
+
+    def forfeit(self, numbers: Iterable[int], now: int) -> list[Movement]:
+        """Take back what is frozen of some lots."""
+        return [self._move(REVERSE_PENDING, n, self.lots[n].pending, now) for n in sorted(self.frozen(numbers))]
 
     # What there is
 
@@ -233,7 +248,7 @@ class Ledger:
         while self._timeline:
             due, number = self._timeline[0]
             lot = self.lots.get(number)
-            if lot is not None and (_activates(lot, due) or _expires(lot, due)):
+            if lot is not None and (_activates(lot, due) or _expires(lot, due) or _lapses(lot, due)):
                 return due
             heappop(self._timeline)
         return NEVER
@@ -284,11 +299,14 @@ class Ledger:
 
     def _expire(self, numbers: list[int], now: int) -> list[Movement]:
         """What is left of those of the lots that are past their day goes."""
-        return [
-            self._move(EXPIRE, number, self.lots[number].active, now)
-            for number in numbers
-            if _expires(self.lots[number], now)
-        ]
+        moved = []
+        for number in numbers:
+            lot = self.lots[number]
+            if _expires(lot, now):
+                moved.append(self._move(EXPIRE, number, lot.active, now))
+            elif _lapses(lot, now):
+                moved.append(self._move(REVERSE_PENDING, number, lot.pending, now))
+        return moved
 
     def _await(self, due: int, number: int) -> None:
         """Come back to a lot at an instant; 0 for never."""
@@ -473,6 +491,10 @@ def _expires(lot: Lot, now: int) -> bool:
 
 def _second(time_ms: int) -> int:
     return time_ms // SECOND_MS * SECOND_MS
+
+
+def _lapses(lot: Lot, now: int) -> bool:
+    return lot.frozen and lot.pending > 0 and 0 < lot.terms.expires_ms <= now
 
 
 def _whole(time_ms: int) -> int:
