@@ -44,7 +44,7 @@ def _named(tree: ir.Node) -> set[str]:
 
 def _of_campaign(campaign: Campaign) -> set[str]:
     amount = _named(campaign.reward.amount) if campaign.reward is not None else set()
-    return _named(campaign.when) | amount
+    return _named(campaign.when).union(amount, *(_named(one.when) for one in campaign.abuse))
 
 
 def _shown(rule: Rule) -> set[str]:

@@ -82,7 +82,12 @@ def _expected(one: testing.Granted) -> str:
     if not one.case.granted:
         return f"expected nothing, got {one.amount:g}" if one.campaign.reward else "expected nothing, got an offer"
     wanted = "a grant" if one.case.amount is None else f"{one.case.amount:g}"
-    return f"expected {wanted}, got {one.amount:g}" if one.amount else f"expected {wanted}, got nothing"
+    if one.case.frozen:
+        wanted += " that is frozen"
+    got = (
+        f"{one.amount:g}" + (f", frozen for {', '.join(one.frozen)}" if one.frozen else "") if one.amount else "nothing"
+    )
+    return f"expected {wanted}, got {got}"
 
 
 def _warnings(ruleset: RuleSet) -> list[str]:

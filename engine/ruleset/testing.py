@@ -9,6 +9,7 @@ from engine.domain.hashing import hash64
 from engine.ruleset import build
 from engine.ruleset.campaigns.conditions import units
 from engine.ruleset.campaigns.model import CASHBACK, Campaign, CampaignCase
+from engine.ruleset.campaigns.suspecting import Suspecting
 from engine.ruleset.explain import Step, explain
 from engine.ruleset.hits import hit_of
 from engine.ruleset.model import Case, Rule
@@ -71,18 +72,21 @@ def run(ruleset: RuleSet) -> list[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The result of one in-file test of a campaign: how much was granted, 0 for nothing (1 of an offer)."""
+    """The result of one in-file test of a campaign: how much was granted, 0 for nothing (1 of an offer); and the codes
+    of what makes that suspicious, for which it is held."""
 
     campaign: Campaign
     case: CampaignCase
     amount: float
     steps: Step
+    frozen: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether the campaign did what the test expects."""
         wanted = self.case.amount
-        return (self.amount > 0) == self.case.granted and (wanted is None or math.isclose(self.amount, wanted))
+        same = (self.amount > 0) == self.case.granted and bool(self.frozen) == self.case.frozen
+        return same and (wanted is None or math.isclose(self.amount, wanted))
 
 
 def run_campaigns(ruleset: RuleSet) -> list[Granted]:
@@ -91,14 +95,15 @@ def run_campaigns(ruleset: RuleSet) -> list[Granted]:
     Of a cap by amount that much is granted at once.
     """
     scalar = Scalar(ruleset.rows, ruleset.lists)
-    outcomes = []
+    outcomes, suspecting = [], Suspecting(scalar, ruleset.campaigns)
     for place, campaign in enumerate(ruleset.campaigns):
         for case in campaign.tests:
             row = row_of(ruleset, case.event)
             row.customer = case.customer.get
             holds = campaign.runs_at(case.event.time_ms) and ruleset.conditions.holds(place, row)
             amount = _amount(ruleset, place, row) if holds else 0.0
-            outcomes.append(Granted(campaign, case, amount, explain(campaign.when, row, scalar)))
+            codes = tuple(one.code for one in suspecting.found(place, row)) if amount else ()
+            outcomes.append(Granted(campaign, case, amount, explain(campaign.when, row, scalar), codes))
     return outcomes
 
 

@@ -224,6 +224,12 @@ class History:
         total = sum(paid.minor for paid in recent)
         return sum(paid.refunded for paid in recent) / total if total else 0.0
 
+    def refunded_since(self, after_ms: int) -> int:
+        """Payments since a time of which something was given back."""
+        if self.refund_ms <= after_ms:
+            return 0  # of most customers there is nothing to look through
+        return sum(1 for paid in self.paid if paid.refunded and paid.time_ms > after_ms)
+
 
 def days(milliseconds: int) -> float:
     """Milliseconds as days."""

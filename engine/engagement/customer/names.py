@@ -140,6 +140,8 @@ NAMES: Final[dict[str, Name]] = {
     "dispute_days": Name("number", "days since a payment was last charged back", _disputed),
     "refund_rate_90d": Name("number", "share of what was paid in 90 days that was given back",
                             lambda c, now, p: c.history.refund_share(now - 90 * DAY_MS)),
+    "refunds_90d": Name("number", "payments of 90 days of which something was given back",
+                        lambda c, now, p: float(c.history.refunded_since(now - 90 * DAY_MS))),
     "peak_hour": Name("number", "local hour at which the busiest two hours begin",
                       lambda c, now, p: float(c.history.peak(c.zone)[0]) if c.history.paid else None),
     "peak_share": Name("number", "share of payments in those two hours", lambda c, now, p: c.history.peak(c.zone)[1]),

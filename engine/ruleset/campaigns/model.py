@@ -108,6 +108,9 @@ class OfferSpec:
     currency: str = ""
 
 
+ALERT_RESOLVED: Final = "alert.resolved"
+"""A trigger: a decision that was found to be wrong. It brings no fields of an event."""
+
 REFERRER: Final = "referrer"
 """Beside entities, what a cap may be `by`: whoever referred the customer, for what both get."""
 
@@ -133,13 +136,24 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What makes a grant suspicious: `when` it is, the reason code of the alert, the value it shows, and `what` that is
+    for people, with a place for it."""
+
+    code: str
+    when: ir.Node
+    value: ir.Node
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignCase:
     """An in-file test: an event, values of features and of the customer, and what is expected.
 
     Attributes:
         event: as of a rule's test; without a `type` where time or a transition sets the campaign off.
         customer: values of `customer.NAME`; None for missing.
-        granted: whether something is to come of it.
+        granted: whether something is to come of it; frozen: and be held, because it looks like abuse.
         amount: what is to be granted, None where the test does not say.
         line: where it is, from 1.
     """
@@ -149,6 +163,7 @@ class CampaignCase:
     granted: bool
     amount: float | None
     line: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +187,7 @@ class Campaign:
         holdout: share of customers who get nothing, to compare with.
         reversal: R1, R2 or R3 (`engine.engagement.ledger.lots`); threshold: with R2, major units that must remain.
         score_max: decisions with a higher blended score earn nothing.
+        abuse: what freezes a reward at the moment it is granted; self_referral: so does a referrer who is the customer.
         uses, features: as of a rule.
         live: it runs; a draft is checked, tested and tried on histories, and does nothing.
         tests, file, line: as of a rule.
@@ -203,6 +219,8 @@ class Campaign:
     reversal: str
     threshold: float
     score_max: float
+    abuse: tuple[Suspicion, ...]
+    self_referral: bool
     live: bool
     uses: tuple[str, ...]
     features: tuple[int, ...]

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from engine.ruleset import ir
 from engine.ruleset.build import FALSE
-from engine.ruleset.campaigns import bounds, gives, possible, tests_in_files
+from engine.ruleset.campaigns import abuse, bounds, gives, possible, tests_in_files
+from engine.ruleset.campaigns.abuse import Abuse
 from engine.ruleset.campaigns.model import MODES, Campaign, OfferSpec, Reward, Trigger
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.campaigns.tests_in_files import CaseReader
@@ -22,7 +23,7 @@ from engine.ruleset.scope import Scope
 KEYS: Final = (
     "id", "version", "description", "owner", "tags", "on", "when", "then", "occasion", "hold", "expires", "caps",
     "budget", "valid_from", "valid_to", "consent", "quiet_hours", "priority", "group", "holdout", "reversal",
-    "threshold", "score_max", "tests", "enabled", "mode",
+    "threshold", "score_max", "abuse", "tests", "enabled", "mode",
 )  # fmt: skip
 OCCASIONS: Final = ("event", "period", "customer")
 REVERSALS: Final = ("R1", "R2", "R3")
@@ -58,7 +59,8 @@ def read_campaign(
         *take(lambda: _then(reader, scope), NOTHING),
     )
     sound = len(faults.found) == known
-    campaign = _stated(name, reader, does, uses_of, faults)
+    looks = take(lambda: abuse.read(reader, scope, does.trigger, does.reward), Abuse()) if sound else Abuse()
+    campaign = _stated(name, reader, does, looks, uses_of, faults)
     if sound:
         tests = take(lambda: tests_in_files.written(reader), [])
         found = [take(partial(tests_in_files.read, test, does.trigger, case), None) for test in tests]
@@ -68,11 +70,11 @@ def read_campaign(
     return campaign, take(lambda: reader.flag("enabled", True), True)
 
 
-def _stated(name: str, reader: Reader, does: Does, uses_of: UsesOf, faults: Faults) -> Campaign:
+def _stated(name: str, reader: Reader, does: Does, looks: Abuse, uses_of: UsesOf, faults: Faults) -> Campaign:
     """All that it says, as yet without its tests."""
     take = faults.take
     trigger, when, reward, offers, choose, send = does
-    trees = [when, reward.amount] if reward is not None else [when]
+    trees = [when, *([reward.amount] if reward is not None else []), *(one.when for one in looks.suspicions)]
     uses = {name: place for tree in trees for name, place in uses_of(tree).items()}
     first, last = take(lambda: validity(reader), (None, None))
     return Campaign(
@@ -102,6 +104,8 @@ def _stated(name: str, reader: Reader, does: Does, uses_of: UsesOf, faults: Faul
         reversal=take(lambda: word(reader, "reversal", REVERSALS, "R1" if reward else "R3"), "R1"),
         threshold=take(lambda: reader.number("threshold", 0.0, 0.0, gives.AMOUNT_MAX), 0.0),
         score_max=take(lambda: reader.number("score_max", 1.0, 0.0, 1.0), 1.0),
+        abuse=looks.suspicions,
+        self_referral=looks.self_referral,
         live=take(lambda: word(reader, "mode", MODES, MODES[0]), MODES[0]) == MODES[0],
         uses=tuple(uses),
         features=tuple(uses.values()),

@@ -1,7 +1,7 @@
 """Campaigns in the JSON Schema of a rule file, from the tables they are read by."""
 
 from engine.domain.currencies import EXPONENTS
-from engine.ruleset.campaigns import bounds, gives, read, tests_in_files, triggers
+from engine.ruleset.campaigns import abuse, bounds, gives, read, tests_in_files, triggers
 from engine.ruleset.campaigns.model import (
     CASHBACK,
     CHOOSERS,
@@ -64,6 +64,7 @@ def campaign() -> Schema:
         "threshold": {"type": "number", "minimum": 0, "description": "With R2: major units that must remain."},
         "score_max": {"type": "number", "minimum": 0, "maximum": 1,
                       "description": "Payments of a higher blended score earn nothing."},
+        "abuse": _abuse(),
         "tests": {"type": "array", "maxItems": TESTS_MAX, "items": {"$ref": "#/$defs/campaign_test"}},
         "enabled": {"type": "boolean", "description": "false: checked, never run."},
         "mode": choice("live; or draft: checked, tested and tried on histories, and does nothing.", MODES),
@@ -168,6 +169,28 @@ def _cap() -> Schema:
     }
     found = closed({key: keys[key] for key in bounds.CAP_KEYS})
     return {**found, "oneOf": [{"required": ["times"]}, {"required": ["amount"]}]}
+
+
+def _abuse() -> Schema:
+    accounts: Schema = {
+        "anyOf": [{"const": abuse.OFF}, {"type": "integer", "minimum": 1, "maximum": abuse.ACCOUNTS_MAX}]
+    }
+    keys: Schema = {
+        **{key: {**accounts, "description": f"More {one.what} freeze it."} for key, one in abuse.LIMITS.items()},
+        abuse.NEW_ACCOUNT: _or_off({"days": {"type": "integer", "minimum": 1, "maximum": abuse.DAYS_MAX},
+                                    "accounts_per_device": accounts}, "Fewer, where the account is new."),
+        abuse.SELF_REFERRAL: {"anyOf": [{"const": abuse.OFF}, {"type": "boolean"}],
+                              "description": "Referrer and customer share a device, card, address, e-mail or account."},
+        abuse.REFUND_CYCLING: _or_off({"rate": {"type": "number", "minimum": 0.01, "maximum": 1},
+                                       "min": {"type": "integer", "minimum": 1, "maximum": abuse.REFUNDS_MAX}},
+                                      "Share of 90 days' payments given back, and how many at least."),
+    }  # fmt: skip
+    given = closed({key: keys[key] for key in abuse.KEYS})
+    return {"description": "What freezes a reward and raises an alert.", "anyOf": [{"const": abuse.OFF}, given]}
+
+
+def _or_off(keys: Schema, meaning: str) -> Schema:
+    return {"anyOf": [{"const": abuse.OFF}, closed(keys)], "description": meaning}
 
 
 def _budget() -> Schema:

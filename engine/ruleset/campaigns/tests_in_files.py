@@ -17,7 +17,8 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 CASE_KEYS: Final = ("given", "with", "customer", "lists", "rates", "expect", "amount", "description")
 GRANTED: Final = "granted"
-EXPECTS: Final = (GRANTED, "nothing")
+FROZEN: Final = "frozen"
+EXPECTS: Final = (GRANTED, FROZEN, "nothing")
 
 CaseReader = Callable[[Mapping, str], Case]
 
@@ -36,7 +37,7 @@ def read(node: Node, trigger: Trigger, case: CaseReader) -> CampaignCase:
     reader = Reader(found, "a test", CASE_KEYS)
     expect = word(reader, "expect", EXPECTS)
     amount = reader.number("amount", 0.0, 0.0, AMOUNT_MAX) if reader.has("amount") else None
-    if amount is not None and expect != GRANTED:
+    if amount is not None and expect not in (GRANTED, FROZEN):
         raise fail(reader.need("amount"), "'amount' is what is granted, and nothing is expected")
     event = next((name for name in trigger.events if name in EVENT_TYPES), "")
     if not trigger.events:
@@ -44,7 +45,8 @@ def read(node: Node, trigger: Trigger, case: CaseReader) -> CampaignCase:
     read = case(replace(found, items=_of_the_event(found, reader)), event or EVENT_TYPES[0])
     if not event:
         del read.texts["type"]
-    return CampaignCase(read, _customer(reader), expect == GRANTED, amount, read.line)
+    granted, frozen = expect in (GRANTED, FROZEN), expect == FROZEN
+    return CampaignCase(read, _customer(reader), granted, amount, read.line, frozen)
 
 
 def _of_the_event(found: Mapping, reader: Reader) -> dict[str, tuple[Scalar, Node]]:

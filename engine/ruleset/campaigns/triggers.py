@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from engine.domain.durations import parse_duration
-from engine.ruleset.campaigns.model import DIMENSIONS, ORDERED, TIMERS, Trigger
+from engine.ruleset.campaigns.model import ALERT_RESOLVED, DIMENSIONS, ORDERED, TIMERS, Trigger
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import EVENT_TYPES
@@ -12,7 +12,7 @@ from engine.ruleset.yaml_loader import Mapping, Node, Scalar
 
 DAY_MS: Final = 86_400_000
 DURATION_MS_MAX: Final = 3_660 * DAY_MS  # ten years
-EVENTS: Final = (*EVENT_TYPES, "alert.resolved")
+EVENTS: Final = (*EVENT_TYPES, ALERT_RESOLVED)
 SPANS_MAX: Final = 8
 """Durations of one timer: a reminder 30 days, 7 days and a day before is three."""
 ON_KEYS: Final = ("transition", "from", "to", "timer", "at", "after", "before", "gaps")
