@@ -13,6 +13,7 @@ from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
+from engine.engagement.ledger.keys import narrow
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.marketing import HANDLED, entry_id_of
 from engine.features.columns import Columns, event_type
@@ -94,7 +95,7 @@ def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: in
         row=seen,
         text=partial(getattr, event),
         number=columns.numbers.item(_NUMBERS.get(kind, 0), row),
-        payment=columns.strings.item(_PAYMENT, row),
+        payment=narrow(columns.strings.item(_PAYMENT, row)),
         payment_id=event.payment_id or "",
         minor=minor,
         base_minor=columns.base_minor.item(row) if exponent >= 0 else minor,
@@ -113,7 +114,7 @@ def _reference(columns: Columns, row: int, kind: str) -> int:
         return 0
     first, second = (columns.strings.item(field, row) for field in fields)
     second = second or columns.strings.item(_EVENT, row)
-    return ((hash64(kind) * _ODD + first) * _ODD + second) & _MASK or 1
+    return narrow(((hash64(kind) * _ODD + first) * _ODD + second) & _MASK or 1)
 
 
 def output(made: Made) -> Output:

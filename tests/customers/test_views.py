@@ -11,6 +11,7 @@ from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import NAMES
+from engine.engagement.ledger.keys import lot_id
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Terms
 from engine.engagement.marketing.offers import Open
 from engine.ports.store import Head
@@ -67,9 +68,9 @@ def test_ledger_and_payments() -> None:
     one = held(customer())
     told = _ledger(one)
     lots = {lot["lot_id"]: lot for lot in told["lots"]}
-    assert lots["lot_000000000000000b"]["granted"] == "200"
-    assert lots["lot_000000000000000c"]["currency"] == "JPY"
-    assert lots["lot_000000000000000c"]["granted"] == "30", "yen have no minor unit"
+    assert lots[lot_id(one.customer_id, 11)]["granted"] == "200"
+    assert lots[lot_id(one.customer_id, 12)]["currency"] == "JPY"
+    assert lots[lot_id(one.customer_id, 12)]["granted"] == "30", "yen have no minor unit"
     paid: dict[str, Any] = views.payments(one, load(one.record)[0], [], "EUR")
     assert (paid["count"], paid["kept"]) == (1, "10.00")
     assert paid["payments"][0]["amount"] == "12.50"

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.outputs import Reward
-from engine.engagement.ledger.entries import Cause, decimal, entries, lot_number
+from engine.engagement.ledger.entries import Cause, decimal, entries
+from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_id, lot_number, narrow
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import CASHBACK, COUPON, POINTS, Terms
 from engine.engagement.ledger.verify import BUCKETS, Account, verify
@@ -104,3 +105,20 @@ def test_the_same_occasion_has_the_same_lot_and_others_have_others() -> None:
     numbers = [lot_number(*key) for key in keys]
     assert len(set(numbers)) == len(keys)
     assert numbers == [lot_number(*key) for key in keys]
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_keys_have_so_many_bits_and_none_is_nothing(first: int, second: int) -> None:
+    assert (narrow(first) == 0) == (first == 0)
+    assert narrow(first) < 2**KEY_BITS
+    number = earned_number("base", 1, narrow(first))
+    assert 0 < number < 2**KEY_BITS
+    assert 0 < lot_number("base", 1, "c1", str(first)) < 2**KEY_BITS
+    if narrow(first) != narrow(second):
+        assert number != earned_number("base", 1, narrow(second))
+    assert number != earned_number("base", 2, narrow(first))
+
+
+def test_lots_of_different_customers_are_called_differently() -> None:
+    numbers = [earned_number("base", 1, narrow(2**40 * n)) for n in range(1, 200)]
+    assert len({lot_id(f"c{who}", number) for who in range(50) for number in numbers}) == 50 * len(numbers)

@@ -10,7 +10,8 @@ from engine.cli import main
 from engine.core.decode import hash_text
 from engine.core.effects import Output
 from engine.domain.outputs import Alert, Offer
-from engine.engagement.ledger.entries import Cause, entries, lot_number
+from engine.engagement.ledger.entries import Cause, entries
+from engine.engagement.ledger.keys import lot_number
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import KINDS, Terms
 from engine.ruleset import report

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from engine.domain.ids import output_id
 from engine.domain.outputs import Reward
 from engine.domain.times import rfc3339
+from engine.engagement.ledger.keys import lot_id
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import (
     ACTIVATE,
@@ -49,12 +50,6 @@ class Cause(NamedTuple):
     why: str = ""
 
 
-def lot_number(campaign: str, version: int, customer_id: str, occasion: str) -> int:
-    """The number of the lot that an occasion grants, which is its business key: 64 bits, never 0."""
-    digest = output_id("lot", campaign, str(version), customer_id, occasion)
-    return int(digest[4:20], 16) or 1
-
-
 def entries(
     ledger: Ledger, customer_id: str, moved: Iterable[Movement], cause: Cause, exponent: int = 2
 ) -> list[tuple[int, Reward]]:
@@ -70,7 +65,7 @@ def entries(
     found = []
     for movement in moved:
         terms = ledger.lots[movement.lot].terms
-        lot = f"lot_{movement.lot:016x}"
+        lot = lot_id(customer_id, movement.lot)
         for bucket, sign in DELTAS[movement.op]:
             grants = movement.op == GRANT
             amount = sign * movement.amount

@@ -15,6 +15,7 @@ from engine.core.rewards import account_key
 from engine.domain.hashing import hash64
 from engine.domain.ops import KEY_ADMISSION, KEY_LABEL
 from engine.domain.times import rfc3339
+from engine.engagement.ledger.keys import narrow
 from engine.ports.customers import UnknownCustomer
 from engine.ports.store import Head, StateStore
 
@@ -83,7 +84,7 @@ async def decisions(store: StateStore, held: Held, horizon_ms: int) -> list[dict
                 continue
             for one in part[1]:
                 found[int(one["identity"])] = {
-                    "payment": f"{int(one['payment']):016x}",
+                    "payment": f"{narrow(int(one['payment'])):012x}",
                     "decided_at": rfc3339(int(one["decided_ms"])),
                     "declined": bool(one["declined"]),
                     "matures_at": rfc3339(int(one["due_ms"])),

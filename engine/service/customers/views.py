@@ -13,6 +13,7 @@ from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import NAMES, value_of
 from engine.engagement.ledger.entries import decimal
+from engine.engagement.ledger.keys import lot_id, narrow
 from engine.engagement.ledger.lots import CASHBACK, KINDS, Lot
 from engine.engagement.marketing.offers import Open
 from engine.service.customers.balances import Balances
@@ -62,9 +63,9 @@ def ledger(held: Held, customer: Customer, account: Account, balances: Balances)
     return {
         "customer_id": held.customer_id,
         "balances": balances_of(balances),
-        "lots": [_lot(number, lot) for number, lot in sorted(customer.ledger.lots.items())],
+        "lots": [_lot(held.customer_id, number, lot) for number, lot in sorted(customer.ledger.lots.items())],
         "base_earn": [
-            {"payment": f"{payment:016x}", "granted": one.granted, "kept": one.kept, "earns": not one.blocked}
+            {"payment": f"{narrow(payment):012x}", "granted": one.granted, "kept": one.kept, "earns": not one.blocked}
             for payment, one in sorted(account.payments.items())
             if one.settled
         ],
@@ -118,7 +119,7 @@ def _figure(value: float | str | bool | None) -> float | str | bool | None:
 def _paid(paid: Paid, places: int) -> dict[str, Any]:
     return {
         "settled_at": rfc3339(paid.time_ms),
-        "payment": f"{paid.payment:016x}",
+        "payment": f"{paid.payment:012x}",
         "amount": format_minor(paid.minor, places),
         "refunded": format_minor(paid.refunded, places),
         "method": paid.method or None,
@@ -127,14 +128,14 @@ def _paid(paid: Paid, places: int) -> dict[str, Any]:
     }
 
 
-def _lot(number: int, lot: Lot) -> dict[str, Any]:
+def _lot(customer_id: str, number: int, lot: Lot) -> dict[str, Any]:
     terms = lot.terms
     places = EXPONENTS.get(terms.currency, 0) if terms.kind == CASHBACK else 0
     amounts: Mapping[str, int] = {
         name: getattr(lot, name) for name in ("granted", "pending", "active", "spent", "expired", "reversed")
     }
     return {
-        "lot_id": f"lot_{number:016x}",
+        "lot_id": lot_id(customer_id, number),
         "campaign_id": terms.campaign,
         "version": terms.version,
         "kind": KINDS[terms.kind],
