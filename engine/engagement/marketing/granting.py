@@ -6,10 +6,10 @@ The first that says no ends it. What is granted carries its business key, so a r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from engine.domain.currencies import EXPONENTS
+from engine.domain.draws import drawn
 from engine.domain.ids import output_id
 from engine.domain.outputs import Offer
 from engine.domain.times import rfc3339
@@ -148,8 +148,8 @@ class Granting:
     def held(self, campaign: Campaign, customer_id: str) -> bool:
         """Whether a customer is held out, of the campaign or of all: by a salted hash, for ever the same."""
         return (
-            _draw(self.rules.salt, "all", customer_id) < self.rules.holdout
-            or _draw(self.rules.salt, key_of(campaign), customer_id) < campaign.holdout
+            drawn(self.rules.salt, "all", customer_id) < self.rules.holdout
+            or drawn(self.rules.salt, key_of(campaign), customer_id) < campaign.holdout
         )
 
     def moved(self, customer: Customer, moved: Sequence[Movement]) -> None:
@@ -334,7 +334,7 @@ class Granting:
         if campaign.choose != BANDIT:
             return campaign.offers[0], None
         key, context = key_of(campaign), context_of(due.row.customer)
-        draw = _draw(self.rules.salt, "choice", key, customer_id, f"{number:016x}")
+        draw = drawn(self.rules.salt, "choice", key, customer_id, f"{number:016x}")
         explore = customer.consent.get(campaign.consent or MARKETING, False) and not _risky(customer, due.at_ms)
         choice = self.bandits.choose(key, context, draw, explore=explore)
         if not held:  # who gets nothing teaches nothing of it
@@ -412,9 +412,3 @@ def _occasion(campaign: Campaign, customer: Customer, due: Due) -> str:
         cap = next(cap for cap in campaign.caps if cap.by == "customer" and cap.period)
         return period(due.at_ms, cap.period, customer.zone)
     return due.occasion
-
-
-def _draw(*parts: str) -> float:
-    """A number in [0, 1) from a hash of texts."""
-    digest = blake2b("\x00".join(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2.0**64
