@@ -32,6 +32,8 @@ from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.keys import narrow
 from engine.engagement.ledger.ledger import REFUSED, judged
+from engine.engagement.marketing.abuse import LEGITIMATE
+from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
 from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.effects import Effects
@@ -40,6 +42,7 @@ from engine.engagement.marketing.happening import Happening, Made, row_of_nothin
 from engine.engagement.marketing.marketing import Marketing
 from engine.engagement.models.ranks import Ranks
 from engine.features.columns import Columns, event_type
+from engine.ruleset.campaigns.model import ALERT_RESOLVED as RESOLVED
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
@@ -50,7 +53,6 @@ HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
 WAKES: Final = 2
 """Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
 
-RESOLVED: Final = "alert.resolved"
 _PAYMENT: Final = STRING_INDEX["payment_id"]
 _ACCOUNT: Final = ("account.registered", "account.updated")
 RANKS: Final = ("recency", "frequency", "money")
@@ -100,8 +102,9 @@ class Campaigning:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.live, shard, shards)
         granting = Granting(
-            ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits
-        )
+            ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits,
+            suspecting=ruleset.live_suspecting,
+        )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
         self._sharing = frozenset(name for one in both for name in one.trigger.events)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
@@ -306,24 +309,31 @@ class Campaigning:
         return made
 
     def resolved(self, event: Control, now: int) -> list[Output]:
-        """An alert was found to be wrong: tell the customer's campaigns, where the customer is known here."""
+        """Somebody closed an alert. One that froze rewards releases them or takes them back; of another that was found
+        to be wrong the customer's campaigns are told. Where the customer is known here."""
         if not _resolves(event) or now == UNSET:
             return []
         assert isinstance(event, ControlAlertResolved) and event.customer_id is not None
         record = self._customers.at_hand(customer_key(event.customer_id))
         if record is None or not record.known:
             return []
+        record.read()
+        froze = event.alert_id in record.customer.suspected.open
+        if not froze and event.resolution != LEGITIMATE:
+            return []
         time_ms = min(parse_time(event.event_time), now + self._late)
         row = row_of_nothing(self._marketing.features, time_ms)
-        told = Happening(event.event_id, RESOLVED, time_ms, lambda: row, row.text, payment_id=event.payment_id or "")
+        text = {"alert_id": event.alert_id, "resolution": event.resolution}.get
+        told = Happening(event.event_id, LOOKED_AT if froze else RESOLVED, time_ms, lambda: row, text,
+                         payment_id=event.payment_id or "")  # fmt: skip
         made = self._take(event.customer_id, told, now)
         self.settle(now)
         return [output(one) for one in made]
 
 
 def _resolves(event: Control) -> bool:
-    """Whether somebody was suspected for nothing, and it says who."""
-    return isinstance(event, ControlAlertResolved) and event.resolution == "legitimate" and bool(event.customer_id)
+    """Whether it was found out if somebody was suspected rightly, and it says who."""
+    return isinstance(event, ControlAlertResolved) and event.resolution != "dismissed" and bool(event.customer_id)
 
 
 def population_of(head: Mapping[bytes, bytes]) -> Population:

@@ -18,6 +18,7 @@ from engine.engagement.customer.states import States
 from engine.engagement.ledger import codec as ledgers
 from engine.engagement.ledger.ledger import HORIZON_MS, JUDGED, Fact
 from engine.engagement.ledger.lots import LedgerError
+from engine.engagement.marketing.abuse import Suspected
 from engine.engagement.marketing.choosing import Choices
 from engine.engagement.marketing.counting import Counts
 from engine.engagement.marketing.effects import Exposures
@@ -158,14 +159,16 @@ def _course(customer: Customer) -> tuple[Any, ...]:
         customer.offers.dump(),
         customer.exposures.dump(),
         customer.choices.dump(),
+        customer.suspected.dump(),
     )
 
 
 def _load_course(customer: Customer, stored: Any) -> None:
     customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, customer.timer_ms, *rest = stored
-    states, counts, offers, exposures, choices = rest
+    states, counts, offers, exposures, choices, suspected = rest
     customer.counts, customer.offers = Counts.load(counts), Offers.load(offers)
     customer.exposures, customer.choices = Exposures.load(exposures), Choices.load(choices)
+    customer.suspected = Suspected.load(suspected)
     customer.ranked = tuple(ranked) if ranked is not None else None
     customer.states = States({name: (state, since) for name, (state, since) in states})
 

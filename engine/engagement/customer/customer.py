@@ -13,6 +13,7 @@ from engine.engagement.customer.history import History, Paid
 from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
+from engine.engagement.marketing.abuse import Suspected
 from engine.engagement.marketing.choosing import Choices
 from engine.engagement.marketing.counting import Counts
 from engine.engagement.marketing.effects import Exposures
@@ -90,6 +91,7 @@ class Customer:
         cycle_ends_ms: when the membership is looked at again.
         ranked: the values with which the population counts this customer; None while it does not.
         counts, offers: what campaigns have given; exposures, choices: whose effect is being measured.
+        suspected: of what, and what is frozen for it.
         timer_ms: when the customer is looked at though nothing happens; `NEVER` while nothing is set.
     """
 
@@ -113,6 +115,7 @@ class Customer:
     offers: Offers = field(default_factory=Offers)
     exposures: Exposures = field(default_factory=Exposures)
     choices: Choices = field(default_factory=Choices)
+    suspected: Suspected = field(default_factory=Suspected)
     timer_ms: int = NEVER
 
     def advance(self, now_ms: int, population: Population) -> list[Due]:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
 from engine.engagement.calendar import DAY_MS
+from engine.engagement.ledger.keys import lot_id
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
 from engine.ruleset.campaigns.suspecting import Found
@@ -110,7 +111,6 @@ def freeze(
         event_id=event_id,
         customer_id=customer_id,
         title=f"a reward of {campaign} is frozen",
-        reasons=[Reason(one.code, campaign, f"{one.detail}; frozen: lot_{lot:016x}") for one in found],
-        suggested_action="look at who shares what; resolve as legitimate to release the rewards that are frozen, as fraud "
-        "to take them back",
+        reasons=[Reason(one.code, campaign, f"{one.detail}; frozen: {lot_id(customer_id, lot)}") for one in found],
+        suggested_action="look into it; resolved as legitimate it releases what is frozen, as fraud it takes that back",
     )

@@ -18,6 +18,7 @@ from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_number
 from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
+from engine.engagement.marketing.abuse import freeze
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
 from engine.engagement.marketing.effects import Effects, Tally
@@ -25,6 +26,7 @@ from engine.engagement.marketing.happening import Made, row_of_nothing
 from engine.engagement.marketing.offers import Open
 from engine.ruleset.campaigns.conditions import Conditions, units
 from engine.ruleset.campaigns.model import BANDIT, REFERRER, Campaign, OfferSpec
+from engine.ruleset.campaigns.suspecting import Found, Suspecting
 from engine.ruleset.row import Row
 
 DOUBTED_HOLD: Final = 2
@@ -100,6 +102,7 @@ class Granting:
     effects: Effects = field(default_factory=Effects)
     bandits: Bandits = field(default_factory=Bandits)
     shared: list[Shared] = field(default_factory=list)
+    suspecting: Suspecting | None = None
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -232,8 +235,24 @@ class Granting:
             one = Shared(customer.referrer, customer_id, due.place, due.at_ms, due.event_id, amount, whole)
             self.shared.append(one)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
-        cause = Cause(due.event_id, due.payment_id or occasion, why)
-        return list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
+        found = self.suspecting.found(due.place, due.row) if self.suspecting is not None and campaign.abuse else []
+        frozen = self._freeze(customer_id, customer, campaign, due, number, found) if found else None
+        cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else f"{why}; frozen")
+        made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
+        return made if frozen is None else made + frozen
+
+    @staticmethod
+    def _freeze(
+        customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, found: list[Found]
+    ) -> list[Made] | None:
+        """Freeze what was granted, unless somebody has looked at the same before: the alert, or none where one stands
+        for it already. None where nothing is frozen."""
+        suspects = customer.suspected.of(found, due.at_ms)
+        if not suspects:
+            return None
+        alert = freeze(customer.suspected, customer.ledger, customer_id, suspects, number, campaign.id, due.event_id,
+                       due.at_ms)  # fmt: skip
+        return [] if alert is None else [(due.at_ms, alert)]
 
     def _terms(self, customer: Customer, campaign: Campaign, due: Due) -> Terms:
         """What a reward is granted under."""

@@ -18,6 +18,7 @@ from engine.engagement.customer.names import value_of
 from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
+from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED
 from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.occasions import next_occasion
@@ -209,6 +210,15 @@ class Marketing:
             return []
         return self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
 
+    def _looked_at(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        """Somebody has looked at what was frozen: it is released, or taken back."""
+        legitimate = happening.text("resolution") == LEGITIMATE
+        now = max(customer.clock_ms, happening.time_ms)
+        alert_id = happening.text("alert_id") or ""
+        moved = customer.suspected.resolve(alert_id, legitimate, customer.ledger, now)
+        why = "released: nothing was wrong" if legitimate else "taken back: it was abuse"
+        return self._entries(customer_id, customer, moved, Cause(happening.event_id, alert_id, why))
+
     def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         one = customer.offers.take(happening.text("offer_id") or "")
         if one is not None:
@@ -335,6 +345,7 @@ _HANDLERS: Final[dict[str, Callable[[Marketing, str, Customer, Happening], list[
     "feedback.submitted": Marketing._answered,
     "points.redeemed": Marketing._redeemed,
     "offer.redeemed": Marketing._taken,
+    RESOLVED: Marketing._looked_at,
 }
 
 HANDLED: Final = frozenset(_HANDLERS)

@@ -141,8 +141,8 @@ class Suspicion:
     for people, with a place for it."""
 
     code: str
-    when: ir.Node
-    value: ir.Node
+    when: ir.Node = field(compare=False)
+    value: ir.Node = field(compare=False)
     what: str
 
 

@@ -28,7 +28,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("campaigns", "*"): (
         "id", "version", "description", "owner", "tags", "enabled", "mode", "valid_from", "valid_to",
         "on", "when", "then", "occasion", "hold", "expires", "caps", "budget", "consent", "quiet_hours",
-        "group", "priority", "holdout", "score_max", "reversal", "threshold", "tests",
+        "group", "priority", "holdout", "score_max", "abuse", "reversal", "threshold", "tests",
     ),
     ("campaigns", "*", "on"): ("transition", "from", "to", "timer", "at", "after", "before", "gaps"),
     ("campaigns", "*", "then"): (
@@ -38,6 +38,12 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
     ("campaigns", "*", "then", "offers", "*"): ("id", "offer", "value", "most", "currency", "channel", "expires"),
     ("campaigns", "*", "caps", "*"): ("by", "times", "amount", "per"),
     ("campaigns", "*", "budget"): ("points", "amount", "currency"),
+    ("campaigns", "*", "abuse"): (
+        "accounts_per_device", "accounts_per_card", "accounts_per_address", "new_account", "self_referral",
+        "refund_cycling",
+    ),
+    ("campaigns", "*", "abuse", "new_account"): ("days", "accounts_per_device"),
+    ("campaigns", "*", "abuse", "refund_cycling"): ("rate", "min"),
     ("campaigns", "*", "tests", "*"): (
         "description", "given", "customer", "with", "lists", "rates", "expect", "amount",
     ),
