@@ -89,7 +89,9 @@ def test_refunds_leave_what_was_kept() -> None:
     history = History()
     history.pay(paid(0, 10_000, payment=5), "")
     history.refund(5, 4_000, START, "")
-    history.refund(5, 9_000, START, "")  # more than is left
+    history.refund(5, 4_000, START, "")  # in all
+    assert (history.minor, history.refunds) == (6_000, 1)
+    history.refund(5, 12_000, START, "")  # more than was paid
     history.refund(6, 1_000, START, "")  # of a payment nobody knows
     assert (history.minor, history.refunded, history.spend(0, START)) == (0, 10_000, 0)
     assert history.refund_share(0) == 1.0

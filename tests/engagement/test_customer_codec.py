@@ -19,7 +19,7 @@ BUDGET_BYTES = 6_144  # of which ids of payments and lots are 3,100: docs/state.
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["pay", "pay", "pay", "refund", "dispute", "answer", "consent", "wait", "redeem"]),
+        st.sampled_from(["pay", "pay", "pay", "refund", "dispute", "lose", "answer", "consent", "wait", "redeem"]),
         st.integers(0, 40 * 86_400),
         st.integers(1, 9),
     ),
@@ -42,7 +42,10 @@ def do(customer: Customer, what: str, now: int, number: int, population: Populat
         customer.ledger.refund(paid.payment, now, number * 100, now)
         customer.refund(paid.payment, number * 100, now, population)
     elif what == "dispute" and customer.history.paid:
-        customer.dispute(customer.history.paid[-1].payment, number * 100, now, population)
+        customer.disputed(now)
+        customer.ledger.charge_back(customer.history.paid[-1].payment, now, number * 100, now)
+    elif what == "lose" and customer.history.paid:
+        customer.lose(customer.history.paid[-number % len(customer.history.paid)].payment, now, population)
     elif what == "answer":
         customer.answer("nps", float(number), now)
     elif what == "consent":

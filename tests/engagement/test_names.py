@@ -108,10 +108,10 @@ def test_the_last_chargeback_is_known_and_no_refund_counts_as_one() -> None:
     customer, population, now = regular()
     customer.refund(10, 500, now + DAY_MS, population)
     assert value_of("dispute_days", customer, now + 3 * DAY_MS, population) is None
-    customer.dispute(9, 1_000, now + DAY_MS, population)
-    customer.dispute(8, 1_000, now, population)
+    customer.disputed(now + DAY_MS)
+    customer.disputed(now)
     assert value_of("dispute_days", customer, now + 3 * DAY_MS, population) == 2.0
-    assert customer.history.refunds == 3
+    assert customer.history.refunds == 1
 
 
 def test_the_rank_by_spending_is_the_share_of_those_who_keep_less() -> None:

@@ -160,20 +160,19 @@ class Customer:
         self.history.pay(paid, self.zone)
         return self.look(max(self.clock_ms, paid.time_ms), population)
 
-    def refund(self, payment: int, minor: int, now_ms: int, population: Population) -> list[Transition]:
-        """So much of a payment, in minor units of the base currency, was given back."""
-        self.history.refund(payment, minor, now_ms, self.zone)
+    def refund(self, payment: int, back: int, now_ms: int, population: Population) -> list[Transition]:
+        """So much of a payment, in minor units of the base currency, has been given back by now, in all."""
+        self.history.refund(payment, back, now_ms, self.zone)
         return self.look(now_ms, population)
 
-    def dispute(self, payment: int, minor: int, now_ms: int, population: Population) -> list[Transition]:
+    def lose(self, payment: int, now_ms: int, population: Population) -> list[Transition]:
+        """A payment counts for nothing: it was fraud, or all of it was charged back."""
+        self.history.void(payment, now_ms, self.zone)
+        return self.look(now_ms, population)
+
+    def disputed(self, now_ms: int) -> None:
         """A payment was charged back."""
         self.disputed_ms = max(self.disputed_ms, now_ms)
-        return self.refund(payment, minor, now_ms, population)
-
-    def lose(self, payment: int, now_ms: int, population: Population) -> list[Transition]:
-        """What was kept of a payment is lost: it was fraud."""
-        kept = next((paid.minor - paid.refunded for paid in self.history.paid if paid.payment == payment), 0)
-        return self.refund(payment, kept, now_ms, population) if kept else []
 
     def answer(self, kind: str, score: float, now_ms: int) -> bool:
         """The answer to a survey. True where it is so bad that somebody should call; marketing is silent then."""
@@ -316,6 +315,7 @@ class Customer:
     def _rank(self, now_ms: int, population: Population) -> None:
         """Count this customer with the values of now."""
         if not self.history.payments:
+            self.unrank(population)
             return
         idle = (now_ms - self.history.last_ms) / DAY_MS
         now = max(YEAR_DAYS - idle, 0.0), float(self.payments_12m(now_ms)), float(self.spend_12m(now_ms))

@@ -2,7 +2,8 @@
 
 Only settled payments count, in minor units of the base currency; one whose currency has no rate counts as a payment of
 amount 0. All of it is a function of the set of payments and refunds taken in: the order does not matter, but for what
-has left the list of single payments by then.
+has left the list of single payments by then. A payment that was fraud, or all of which was charged back, is as one that
+never was.
 """
 
 import math
@@ -25,6 +26,8 @@ GAPS: Final = 12
 GAP_FADE: Final = 0.84
 GAP_MS_MIN: Final = 3_600_000
 """Payments within an hour are one visit."""
+
+_REFUND_FIELDS: Final = 3  # of its fact: payment, how much, when; that of a void payment has no amount
 
 PEAK_HOURS: Final = 2
 """Width of the personal hour."""
@@ -89,20 +92,32 @@ class History:
         self.journal.append((*paid, zone))
         self._pay(paid, zone)
 
-    def refund(self, payment: int, minor: int, now_ms: int, zone: str) -> None:
-        """Take in that so much of a payment was given back; at most what was paid. Of a payment of before the ledger's
-        horizon nothing changes any more."""
-        self.journal.append((payment, minor, now_ms, zone))
-        self._refund(payment, minor, now_ms, zone)
+    def refund(self, payment: int, back: int, now_ms: int, zone: str) -> None:
+        """Take in how much of a payment has been given back by now, in all. Of a payment of before the ledger's horizon
+        nothing changes any more."""
+        self.journal.append((payment, back, now_ms, zone))
+        self._refund(payment, back, now_ms, zone)
+
+    def void(self, payment: int, now_ms: int, zone: str) -> None:
+        """Take in that a payment is to count for nothing; of one of before the ledger's horizon nothing changes."""
+        self.journal.append((payment, now_ms, zone))
+        self._void(payment, now_ms, zone)
+
+    def of(self, payment: int) -> Paid | None:
+        """A payment of the last ones; None where it is not among them."""
+        return next((paid for paid in self.paid if paid.payment == payment), None)
 
     def learn(self, fact: tuple[Any, ...]) -> None:
         """Take in a fact of the journal again."""
         *what, zone = fact
         if len(what) == len(Paid._fields):
             self._pay(Paid(*what), zone)
+        elif len(what) == _REFUND_FIELDS:
+            payment, back, now_ms = what
+            self._refund(payment, back, now_ms, zone)
         else:
-            payment, minor, now_ms = what
-            self._refund(payment, minor, now_ms, zone)
+            payment, now_ms = what
+            self._void(payment, now_ms, zone)
 
     def _pay(self, paid: Paid, zone: str) -> None:
         insort(self.paid, paid)
@@ -117,8 +132,7 @@ class History:
         self.minor += paid.minor
         self.first_ms = min(self.first_ms, paid.time_ms) if self.first_ms else paid.time_ms
         self.last_ms = max(self.last_ms, paid.time_ms)
-        at = local(paid.time_ms, zone)
-        month = self.months.setdefault(at.year * 12 + at.month - 1, Month())
+        month = self.months.setdefault(month_of(paid.time_ms, zone), Month())
         month.payments += 1
         month.minor += paid.minor
         month.methods[paid.method] = month.methods.get(paid.method, 0) + 1
@@ -128,20 +142,45 @@ class History:
         for over in sorted(self.months)[:-MONTHS_MAX]:
             del self.months[over]
 
-    def _refund(self, payment: int, minor: int, now_ms: int, zone: str) -> None:
-        for place, paid in enumerate(self.paid):
-            if paid.payment == payment and paid.time_ms >= now_ms - HORIZON_MS:
-                back = min(minor, paid.minor - paid.refunded)
-                self.paid[place] = paid._replace(refunded=paid.refunded + back)
-                at = local(paid.time_ms, zone)
-                month = self.months.get(at.year * 12 + at.month - 1)
-                if month is not None:
-                    month.minor -= back
-                self.minor -= back
-                self.refunded += back
-                self.refunds += 1
-                self.refund_ms = max(self.refund_ms, now_ms)
-                return
+    def _refund(self, payment: int, back: int, now_ms: int, zone: str) -> None:
+        paid = self._recent(payment, now_ms)
+        more = min(back, paid.minor) - paid.refunded if paid is not None else 0
+        if paid is not None and more > 0:
+            self.paid[self.paid.index(paid)] = paid._replace(refunded=paid.refunded + more)
+            month = self.months.get(month_of(paid.time_ms, zone))
+            if month is not None:
+                month.minor -= more
+            self.minor -= more
+            self.refunded += more
+            self.refunds += 1
+            self.refund_ms = max(self.refund_ms, now_ms)
+
+    def _void(self, payment: int, now_ms: int, zone: str) -> None:
+        paid = self._recent(payment, now_ms)
+        if paid is None:
+            return
+        self.paid.remove(paid)
+        self._gap = self._peak = self._hours = None
+        self.payments -= 1
+        self.minor -= paid.minor - paid.refunded
+        self.refunded -= paid.refunded
+        if self.payments == len(self.paid):  # earlier ones are not known one by one
+            self.first_ms = self.paid[0].time_ms if self.paid else 0
+        self.last_ms = self.paid[-1].time_ms if self.paid else 0
+        number = month_of(paid.time_ms, zone)
+        month = self.months.get(number)
+        if month is not None:
+            month.minor -= paid.minor - paid.refunded
+            month.payments = max(0, month.payments - 1)
+            _less(month.methods, paid.method)
+            _less(month.categories, paid.category if paid.category in month.categories else "")
+            if not (month.payments or month.minor):
+                del self.months[number]
+
+    def _recent(self, payment: int, now_ms: int) -> Paid | None:
+        """A payment that something can still happen to."""
+        paid = self.of(payment)
+        return paid if paid is not None and paid.time_ms >= now_ms - HORIZON_MS else None
 
     def spend(self, after_ms: int, until_ms: int) -> int:
         """Amount less refunds of the single payments in (after, until], minor units."""
@@ -229,6 +268,20 @@ class History:
         if self.refund_ms <= after_ms:
             return 0  # of most customers there is nothing to look through
         return sum(1 for paid in self.paid if paid.refunded and paid.time_ms > after_ms)
+
+
+def month_of(time_ms: int, zone: str) -> int:
+    """The number of a local month, as in `History.months`."""
+    at = local(time_ms, zone)
+    return at.year * 12 + at.month - 1
+
+
+def _less(counts: dict[str, int], name: str) -> None:
+    """One less of a name."""
+    if counts.get(name, 0) > 1:
+        counts[name] -= 1
+    else:
+        counts.pop(name, None)
 
 
 def days(milliseconds: int) -> float:

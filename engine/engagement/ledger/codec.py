@@ -18,6 +18,7 @@ HOUR_SECONDS: Final = 3_600
 HELD_MIN: Final = 1 << 40
 """Added to what may be below zero: a lot can be available before its payment was last heard of."""
 
+_DISPUTED: Final = 2  # beside 1 for blocked
 _COUNTS: Final = ("granted", "pending", "active", "spent", "expired", "reversed", "owed", "frozen", "moves")
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.decode
@@ -32,7 +33,10 @@ def dump(ledger: Ledger, now: int) -> bytes:
         known.setdefault(lot.terms.payment, Payment())
     names = sorted({_name(lot.terms) for _, lot in lots})
     places = {payment: place for place, payment in enumerate(sorted(known))}
-    payments = [(p, e.settled, e.refunded, e.blocked, e.seen_ms // SECOND_MS, e.risk) for p, e in sorted(known.items())]
+    payments = [
+        (p, e.settled, e.refunded, e.blocked + _DISPUTED * e.disputed, e.seen_ms // SECOND_MS, e.risk)
+        for p, e in sorted(known.items())
+    ]
     rows = [_lot(number, lot, names, places, known) for number, lot in lots]
     keys = sorted(ledger.done.difference(ledger.lots))
     debts = [(kind, currency, debt) for (kind, currency), debt in sorted(ledger.debts.items())]
@@ -79,9 +83,10 @@ def _load(ledger: Ledger, stored: Any) -> None:
     if version != VERSION:
         raise ValueError(f"version {version}; this build reads version {VERSION}")
     known = list(unpack_rows(payments))
-    for payment, settled, refunded, blocked, seen, risk in known:
+    for payment, settled, refunded, flags, seen, risk in known:
         if payment:
-            ledger.payments[payment] = Payment(settled, refunded, bool(blocked), seen * SECOND_MS, risk)
+            blocked, disputed = bool(flags % _DISPUTED), bool(flags // _DISPUTED)
+            ledger.payments[payment] = Payment(settled, refunded, blocked, seen * SECOND_MS, risk, disputed)
     for number, name, place, held_for, hour, second, threshold, *counts in unpack_rows(lots):
         campaign, campaign_version, kind, currency, policy = names[name]
         available = held_for - HELD_MIN + known[place][4]

@@ -56,13 +56,20 @@ Purse = tuple[int, str]
 @dataclass(slots=True)
 class Payment:
     """What the ledger knows of a payment, amounts in its minor units; `settled` 0 before it has. `seen_ms`: when it
-    settled, or was first heard of until then; `risk`: of its decision, as in `judged`, 0 where nothing is known."""
+    settled, or was first heard of until then; `risk`: of its decision, as in `judged`, 0 where nothing is known;
+    `disputed`: it was charged back, in part at least."""
 
     settled: int = 0
     refunded: int = 0
     blocked: bool = False
     seen_ms: int = 0
     risk: int = 0
+    disputed: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """It counts for nothing: it was declined, or fraud, or charged back and nothing is left of it."""
+        return self.blocked or (self.disputed and self.refunded >= self.settled > 0)
 
     @property
     def doubted(self) -> bool:
@@ -121,6 +128,8 @@ class Ledger:
 
     def charge_back(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
         """The payment was disputed for `minor`: at least so much of it is gone, refunds of it included."""
+        if reference not in self.done:
+            self._know(payment, self._entry(payment, now), disputed=True)
         return self._take_back(payment, reference, lambda entry: max(entry.refunded, minor), now)
 
     def reclaim(self, payment: int, now: int, reference: int = 0) -> list[Movement]:
@@ -141,6 +150,17 @@ class Ledger:
             moved += self._reverse(number, max(0, lot.granted - kept(lot, entry) - gone), now, reference)
         return moved
 
+    def hear(self, payment: int, settled: int, refunded: int, now: int) -> list[Movement]:
+        """How a payment stands of which another ledger keeps account: minor units settled, and gone so far. They only
+        grow, so they may be told twice, and in any order."""
+        entry = self._entry(payment, now)
+        if payment in self.done or (settled <= entry.settled and refunded <= entry.refunded):
+            return []
+        seen_ms = _second(now) if settled and not entry.settled else entry.seen_ms
+        entry = replace(entry, seen_ms=seen_ms)
+        self._know(payment, entry, settled=max(settled, entry.settled), refunded=max(refunded, entry.refunded))
+        return self.reclaim(payment, now)
+
     # What happens to lots
 
     def grant(self, number: int, terms: Terms, amount: int, now: int) -> list[Movement]:
@@ -154,6 +174,9 @@ class Ledger:
             raise LedgerError(f"{terms.campaign}: a grant of {amount} that expires before it is available")
         if number in self.done or terms.payment in self.done:
             return []
+        entry = self.payments.get(terms.payment)
+        if entry is not None and (entry.settled or entry.blocked) and _old(entry, now):
+            return []  # it may have been forgotten
         self._note(DONE, number)
         self._note(LOT, number, amount, *terms)
         return [self._move(GRANT, number, amount, now)]
@@ -237,6 +260,10 @@ class Ledger:
         return [self._move(REVERSE_PENDING, n, self.lots[n].pending, now) for n in sorted(self.frozen(numbers))]
 
     # What there is
+
+    def lots_of(self, payment: int) -> list[int]:
+        """Numbers of the lots that a payment earned, as far as they are not forgotten."""
+        return sorted(self._earned.get(payment, ()))
 
     def balance(self, of: Purse) -> tuple[int, int, int]:
         """Pending, active and debt of one purse."""
@@ -364,7 +391,8 @@ class Ledger:
 
     def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
         entry = replace(entry, **changed)  # type: ignore[arg-type]
-        self._note(PAYMENT, payment, entry.settled, entry.refunded, entry.blocked, entry.seen_ms, entry.risk)
+        known = entry.settled, entry.refunded, entry.blocked, entry.seen_ms, entry.risk, entry.disputed
+        self._note(PAYMENT, payment, *known)
 
     def _note(self, *fact: Any) -> None:
         self.learn(fact)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from engine.domain.events import ControlReward
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Reason
 from engine.domain.times import rfc3339
@@ -19,11 +20,13 @@ from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
 from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED
+from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.occasions import next_occasion
 from engine.engagement.marketing.offers import Open
-from engine.ruleset.campaigns.model import OfferSpec
+from engine.engagement.marketing.referring import follow, share, standing
+from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.row import Row
 
 TIMER: Final = "timer"
@@ -99,11 +102,15 @@ class Marketing:
     def event(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """Take in an event of a customer who has been brought up to it."""
         customer.seen(happening.time_ms)
+        before = standing(customer, happening.payment)
         handle = _HANDLERS.get(happening.type)
         made = handle(self, customer_id, customer, happening) if handle is not None else []
         if made is None:  # a repeat under another event id: no campaign either
             return []
         now = max(customer.clock_ms, happening.time_ms)
+        if customer.referrer and happening.payment:
+            what = happening.payment, before, now, happening.event_id
+            self.granting.letters += follow(customer_id, customer, *what)
         places = self._events.get(happening.type)
         if places:
             row = self._bound(happening.row(), customer, now)
@@ -122,12 +129,20 @@ class Marketing:
         second = happening.time_ms // SECOND_MS * SECOND_MS
         paid = Paid(second, happening.payment, happening.base_minor, 0, happening.method, happening.category,
                     happening.currency)  # fmt: skip
-        made = customer.pay(paid, self.population)
-        entry = customer.ledger.payments[happening.payment]
-        if entry.refunded:  # before it settled
-            back = happening.base_minor * min(entry.refunded, entry.settled) // entry.settled
-            made += customer.refund(happening.payment, back, now, self.population)
+        if customer.ledger.payments[happening.payment].lost:
+            return []  # declined, fraud or charged back before it settled
+        made = customer.pay(paid, self.population) + self._keeps(customer, happening.payment, now)
         return self._transitions_of(customer_id, customer, made, happening.event_id)
+
+    def _keeps(self, customer: Customer, payment: int, now: int) -> list[Transition]:
+        """Something was taken back: the history keeps the share of a payment, at its own rate, that the ledger does."""
+        entry, paid = customer.ledger.payments.get(payment), customer.history.of(payment)
+        if entry is None or paid is None or not entry.settled:
+            return []
+        if entry.lost:
+            return customer.lose(payment, now, self.population)
+        back = paid.minor * min(entry.refunded, entry.settled) // entry.settled
+        return customer.refund(payment, back, now, self.population) if back > paid.refunded else []
 
     def _given_back(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
         ledger, now = customer.ledger, max(customer.clock_ms, happening.time_ms)
@@ -138,8 +153,9 @@ class Marketing:
         moved = take(happening.payment, happening.reference, happening.minor, now)
         why = "charged back" if charged else "refunded"
         made = self._entries(customer_id, customer, moved, _cause(happening, why))
-        note = customer.dispute if charged else customer.refund
-        transitions = note(happening.payment, happening.base_minor, now, self.population)
+        if charged:
+            customer.disputed(now)
+        transitions = self._keeps(customer, happening.payment, now)
         made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
         about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
         return made + self._withdraw(customer_id, customer, about, now, why)
@@ -156,7 +172,7 @@ class Marketing:
         settled = ledger.payments[happening.payment].settled
         moved = ledger.charge_back(happening.payment, happening.reference, settled, now) if settled else []
         made = self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
-        transitions = customer.lose(happening.payment, now, self.population)
+        transitions = self._keeps(customer, happening.payment, now)
         made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
         about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
@@ -167,7 +183,7 @@ class Marketing:
         customer.locale = text("locale") or customer.locale
         customer.country = text("country") or customer.country
         customer.birth = text("birth_date") or customer.birth
-        customer.referrer = text("referrer_id") or customer.referrer
+        customer.referrer = customer.referrer or text("referrer_id") or ""  # the first counts: they are rewarded
         if not happening.consent:
             return []
         return self.consented(customer_id, customer, happening.consent, max(customer.clock_ms, happening.time_ms))
@@ -215,7 +231,13 @@ class Marketing:
         legitimate = happening.text("resolution") == LEGITIMATE
         now = max(customer.clock_ms, happening.time_ms)
         alert_id = happening.text("alert_id") or ""
+        lots = customer.suspected.open[alert_id].lots if legitimate and alert_id in customer.suspected.open else ()
         moved = customer.suspected.resolve(alert_id, legitimate, customer.ledger, now)
+        for number in lots:  # what was frozen was not shared
+            lot = customer.ledger.lots.get(number)
+            campaign = None if lot is None else self.granting.of(f"{lot.terms.campaign}:{lot.terms.version}")
+            if campaign is not None:
+                self.granting.letters += share(campaign, customer_id, customer, number, now, happening.event_id)
         why = "released: nothing was wrong" if legitimate else "taken back: it was abuse"
         return self._entries(customer_id, customer, moved, Cause(happening.event_id, alert_id, why))
 
@@ -224,6 +246,20 @@ class Marketing:
         if one is not None:
             self.granting.used(customer, one)
         return []
+
+    def told(
+        self, referrer_id: str, referrer: Customer, told: ControlReward, campaign: Campaign | None, at_ms: int
+    ) -> list[Made]:
+        """Take in what a referrer is told, who has been brought up to it; `campaign`: of a grant, None for none."""
+        occasion, payment = f"referred {told.referral_id}", int(told.share_id or "0", 16)
+        refund = Cause(told.cause_event_id, occasion, "less is left of the payment of whom they referred")
+        moved = referrer.ledger.hear(payment, told.settled_minor, told.refunded_minor, at_ms) if payment else []
+        made = self._entries(referrer_id, referrer, moved, refund)
+        if told.units and campaign is not None:
+            why = f"for a referral: {campaign.description or campaign.id} ({key_of(campaign)})"
+            moved = self.granting.refer(referrer, told, campaign, at_ms)
+            made += self._entries(referrer_id, referrer, moved, Cause(told.cause_event_id, occasion, why))
+        return made
 
     # How
 
