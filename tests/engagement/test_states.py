@@ -127,6 +127,16 @@ def test_membership_is_granted_at_once_and_lost_by_a_step_at_the_end_of_its_cycl
     assert [(one.end, one.at_ms) for one in again] == [("basic", 765 * DAY_MS)]
 
 
+def test_what_does_not_come_with_time_is_dated_when_it_is_seen() -> None:
+    tiers, states = (50_000, 100_000, 500_000), States()
+    for day, spent in ((100, 50_000), (300, 100_000), (450, 500_000)):
+        made = states.look(Facts(spend_12m=spent, tiers=tiers), day * DAY_MS, ("membership",))
+        assert [one.at_ms for one in made] == [day * DAY_MS]
+    for day, rank in ((10, 0.5), (40, 0.9), (90, 0.1)):  # each long after the week that a tier is held
+        made = states.look(Facts(value_rank=rank), day * DAY_MS, ("value_tier",))
+        assert [one.at_ms for one in made] == [day * DAY_MS]
+
+
 def test_every_state_can_be_reached_and_only_memberships_have_an_order() -> None:
     for dimension, rows in TABLES.items():
         reached, grown = {FIRST[dimension]}, True

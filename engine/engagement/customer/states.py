@@ -241,7 +241,7 @@ class States:
                 due, row = self._next(dimension, facts)
                 if row is None or due > now_ms:
                     break
-                at = due if due > NOW else now_ms
+                at = now_ms if row.looked else due  # a hold that is over does not say since when it is so
                 made.append(Transition(dimension, row.start, row.end, at, row.when))
                 self.now[dimension] = row.end, at
             else:
