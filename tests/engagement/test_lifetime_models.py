@@ -77,6 +77,19 @@ def test_the_fit_finds_what_a_simulation_was_made_with() -> None:
     assert found == pytest.approx(made, rel=0.2)
 
 
+def test_where_nobody_leaves_everybody_is_alive() -> None:
+    """Regular customers: the likelihood grows for ever as leaving becomes rarer."""
+    draw = np.random.default_rng(2)
+    x = draw.integers(1, 20, 1200).astype(np.float64)
+    age = x * 3.0 + draw.uniform(0.0, 2.0, 1200)
+    tx = age - draw.uniform(0.0, 2.0, 1200)
+    model = bgnbd.fit(x, tx, age)
+    assert np.isfinite(model).all()
+    assert min(model) > 0.0
+    assert model.p_alive(x, tx, age).min() > 0.9
+    assert np.isfinite(model.payments_ahead(365.0, x, tx, age)).all()
+
+
 def test_the_likelihood_of_a_history_is_that_of_its_integral() -> None:
     """Against the definition: the likelihood of one customer averaged over the two distributions, by simulation."""
     model, draw = bgnbd.BgNbd(r=1.5, alpha=10.0, a=2.0, b=4.0), np.random.default_rng(1)

@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 CUSTOMERS_MIN: Final = 100
 """Fewer customers do not carry four parameters."""
 _START: Final = (1.0, 1.0, 1.0, 1.0)
+_FAR: Final = 1e6
+"""Parameters are sought between one of this and this: where nobody leaves, likelihood grows for ever towards 0."""
 
 
 class BgNbd(NamedTuple):
@@ -86,9 +88,9 @@ def fit(x: Floats, tx: Floats, age: Floats) -> BgNbd:
         found = BgNbd(*np.exp(logs))
         return -float(log_likelihood(found, x, tx * scale, age * scale).mean())
 
-    result = minimize(
-        loss, np.log(_START), method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-7, "fatol": 1e-11}
-    )
+    options = {"maxiter": 4000, "xatol": 1e-7, "fatol": 1e-11}
+    bounds = [(-np.log(_FAR), np.log(_FAR))] * len(_START)
+    result = minimize(loss, np.log(_START), method="Nelder-Mead", bounds=bounds, options=options)
     r, alpha, a, b = (float(value) for value in np.exp(result.x))
     return BgNbd(r, alpha / scale, a, b)
 
