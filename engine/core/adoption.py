@@ -130,7 +130,9 @@ class InForce:
 
     def unknown(self, controls: Sequence[Placed]) -> list[str]:
         """The rule sets that control events name and that are not at hand."""
-        return [ruleset for ruleset in named(controls) if self.find(ruleset) is None]
+        letters = [p.event.ruleset for p in controls if isinstance(p.event, events.ControlReward)]
+        wanted = dict.fromkeys([*named(controls), *filter(None, letters)])
+        return [ruleset for ruleset in wanted if self.find(ruleset) is None]
 
     def layout_for(self, agreed: bytes | None, rulesets: Sequence[str], head: Mapping[bytes, bytes]) -> bytes | None:
         """The layout that the shards have agreed on, with what some rule sets need. Raises `LayoutsDiffer`."""
@@ -243,6 +245,12 @@ class InForce:
             raise _Refused(reasons.SNOOZES_FULL, str(full)) from None
         return []
 
+    def _reward(self, event: events.ControlReward) -> list[Output]:
+        """What it grants is of a campaign of that rule set."""
+        if event.ruleset is not None and self.find(event.ruleset) is None:
+            raise _Refused(reasons.UNKNOWN_RULESET, f"the archive has no rule set {event.ruleset}")
+        return []
+
     def _refused(self, event: events.ControlRulesRefused) -> list[Output]:
         """Somebody has to mend the files."""
         alert = Alert(
@@ -276,4 +284,5 @@ _HANDLERS: Final[dict[type[events.Control], Callable[[InForce, Any], list[Output
     events.ControlModel: InForce._model,
     events.ControlList: InForce._list,
     events.ControlSnooze: InForce._snooze,
+    events.ControlReward: InForce._reward,
 }

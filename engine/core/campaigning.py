@@ -20,10 +20,11 @@ from engine.core.customers import Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
 from engine.core.happenings import Concerning, happening, output
 from engine.core.instants import parse_time
+from engine.core.letters import budget_letter, transfer_of
 from engine.core.lifetimes import Lifetimes
 from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
-from engine.domain.events import Control, ControlAlertResolved
+from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward
 from engine.domain.fields import STRING_INDEX
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.trainer import Inline, Trainer
@@ -43,6 +44,7 @@ from engine.engagement.marketing.marketing import Marketing
 from engine.engagement.models.ranks import Ranks
 from engine.features.columns import Columns, event_type
 from engine.ruleset.campaigns.model import ALERT_RESOLVED as RESOLVED
+from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
@@ -54,6 +56,8 @@ WAKES: Final = 2
 """Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
 
 _PAYMENT: Final = STRING_INDEX["payment_id"]
+FOLLOWED: Final = frozenset(("payment.settled", "payment.refunded", "payment.chargeback", "label.assigned"))
+"""Events after which a payment may stand otherwise than before."""
 _ACCOUNT: Final = ("account.registered", "account.updated")
 RANKS: Final = ("recency", "frequency", "money")
 
@@ -70,6 +74,7 @@ class Campaigning:
         lateness_ms: the allowed lateness.
         backed: a state store stands behind.
         trainer: where models of lifetimes are fitted; None: in the caller's time.
+        find: a rule set by its hash, None where it is not at hand.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Campaigning:
         lateness_ms: int,
         backed: bool,
         trainer: Trainer | None = None,
+        find: Callable[[str], RuleSet | None] = lambda ruleset: None,
     ) -> None:
         self._rules = rules
         self._clock, self._timers = clock, timers
@@ -94,19 +100,23 @@ class Campaigning:
         self._saved = self._small()
         self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
         self._reach = UNSET
-        self._asked: dict[bytes, None] = {}  # keys of customers whose referrers may be rewarded
-        self._sharing: frozenset[str] = frozenset()  # events that may reward whoever referred the customer
+        self._asked: dict[bytes, None] = {}  # keys of customers whose referrers may be told
+        self._sharing: frozenset[str] = FOLLOWED  # events of which whoever referred the customer may be told
+        self._moved = False  # a budget, by another shard
+        self._find = find
+        self._shards, self._ruleset = 1, ""
         self._touched: dict[bytes, tuple[Record, str]] = {}
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.live, shard, shards)
+        self._shards, self._ruleset = shards, ruleset.hash
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits,
             suspecting=ruleset.live_suspecting,
         )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
-        self._sharing = frozenset(name for one in both for name in one.trigger.events)
+        self._sharing = FOLLOWED.union(name for one in both for name in one.trigger.events)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
 
@@ -130,11 +140,12 @@ class Campaigning:
         events = columns.events
         rows = self._concerning.rows(columns).tolist()
         keys = [customer_key(events[row].customer_id) for row in rows]
-        if self._sharing:
-            keys += [customer_key(name) for row in rows if (name := getattr(events[row], "referrer_id", None))]
-            mine = [customer_key(events[row].customer_id) for row in rows if event_type(events[row]) in self._sharing]
-            self._asked = dict.fromkeys(mine)
-        keys += [customer_key(event.customer_id) for event in controls if _resolves(event)]
+        keys += [customer_key(name) for row in rows if (name := getattr(events[row], "referrer_id", None))]
+        mine = [customer_key(events[row].customer_id) for row in rows if event_type(events[row]) in self._sharing]
+        looked_at = [customer_key(event.customer_id or "") for event in controls if _resolves(event)]
+        self._asked = dict.fromkeys(mine + looked_at)
+        keys += looked_at
+        keys += [customer_key(event.customer_id or "") for event in controls if isinstance(event, ControlReward)]
         return self._missing([*keys, *self._waking()])
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
@@ -145,7 +156,7 @@ class Campaigning:
         return self._missing(self._waking()) if self._backed else []
 
     def _missing(self, keys: list[bytes]) -> list[bytes]:
-        """Those that memory does not hold; of those it holds, of whoever referred them, where both may be rewarded."""
+        """Those that memory does not hold; of those it holds, of whoever referred them, where they may be told."""
         for key in list(self._asked):
             record = self._customers.at_hand(key)
             if record is not None:
@@ -164,6 +175,7 @@ class Campaigning:
         """Packed operations that store what a batch changed."""
         changed = self._customers.changed
         ops = self._customers.flush(max(self._clock.now, 0)) + self._lifetimes.ops()
+        changed, self._moved = changed or self._moved, False
         if not (changed and self._backed):
             return ops
         for key, value in self._small().items():
@@ -204,6 +216,7 @@ class Campaigning:
                 heapq.heappush(due, Timer(hour, WAKES, timer.owner, timer.payload))
             elif hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, timer.owner, timer.payload), now)
+        made += self._post(up_to_ms)
         return [output(one) for one in made]
 
     def _note(self, record: Record, due_ms: int) -> None:
@@ -283,7 +296,7 @@ class Campaigning:
         before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
         fresh, waits = not customer.registered_ms, customer.measured
         made += self._marketing.event(customer_id, customer, told)
-        made += self._share(now)
+        made += self._post(now)
         self._lifetimes.note(record.key, customer.history)
         fresh = fresh or waits != customer.measured
         if not (made or fresh) and before == (customer.zone, customer.birth, customer.consent):
@@ -294,19 +307,51 @@ class Campaigning:
         self._touched[record.key] = record, customer_id
         return made
 
-    def _share(self, now: int) -> list[Made]:
-        """Reward those who referred whom was rewarded just now, as far as this shard knows them."""
-        shared, made = self._marketing.granting.shared, list[Made]()
-        while shared:
-            one = shared.pop(0)
-            record = self._customers.at_hand(customer_key(one.referrer))
+    def _post(self, now: int) -> list[Made]:
+        """What others are to be told just now: referrers whom this shard knows are told at once, the rest goes out."""
+        letters, made = self._marketing.granting.letters, list[Made]()
+        while letters:
+            letter = letters.pop(0)
+            campaign = self._marketing.granting.of(f"{letter.campaign_id}:{letter.version}")
+            record = self._customers.at_hand(customer_key(letter.customer_id or ""))
             if record is not None and record.known:
-                record = self._customers.change(record.key)
-                made += self._marketing.advance(one.referrer, record.customer, now)
-                made += self._marketing.granting.share(record.customer, one)
-                record.touched = True
-                self._touched[record.key] = record, one.referrer
+                made += self._told(record.key, letter, campaign, now)
+            elif self._shards > 1:
+                named = msgspec.structs.replace(letter, ruleset=self._ruleset) if letter.units else letter
+                made.append((parse_time(letter.event_time), named))
+        return made + [(now, budget_letter(one, now)) for one in self._budgets.requests(now)]
+
+    def _told(self, key: bytes, letter: ControlReward, campaign: Campaign | None, now: int) -> list[Made]:
+        """A referrer is told, after time has come up to it."""
+        record, referrer_id = self._customers.change(key), letter.customer_id or ""
+        customer = record.customer
+        made = self._marketing.advance(referrer_id, customer, now)
+        at_ms = max(customer.clock_ms, min(parse_time(letter.event_time), now + self._late))
+        made += self._marketing.told(referrer_id, customer, letter, campaign, at_ms)
+        record.touched = True
+        self._touched[record.key] = record, referrer_id
         return made
+
+    def control(self, event: Control, now: int) -> list[Output]:
+        """Take in a control event that is about campaigns or customers; the clock stands at `now`."""
+        if isinstance(event, ControlBudget):
+            self._moved = True
+            time_ms = parse_time(event.event_time) if now == UNSET else now
+            answer = self._budgets.take(transfer_of(event))
+            return [] if answer is None else [output((time_ms, budget_letter(answer, time_ms)))]
+        return self._rewarded(event, now) if isinstance(event, ControlReward) else self.resolved(event, now)
+
+    def _rewarded(self, event: ControlReward, now: int) -> list[Output]:
+        """Another shard tells a referrer, where the referrer is known here."""
+        record = self._customers.at_hand(customer_key(event.customer_id or ""))
+        if record is None or not record.known or now == UNSET:
+            return []
+        found = self._find(event.ruleset) if event.ruleset is not None else None
+        names = event.campaign_id, event.version
+        campaign = next((one for one in found.live if (one.id, one.version) == names), None) if found else None
+        made = self._told(record.key, event, campaign, now) + self._post(now)
+        self.settle(now)
+        return [output(one) for one in made]
 
     def resolved(self, event: Control, now: int) -> list[Output]:
         """Somebody closed an alert. One that froze rewards releases them or takes them back; of another that was found

@@ -29,7 +29,7 @@ def read_control(kind: str, document: dict[str, Any]) -> Directive:
     for name in REQUIRED[kind]:
         if name not in values:
             raise Refused(reasons.MISSING_FIELD, f"{name} is missing")
-    for name in ("event_id", "customer_id", "payment_id", "alert_id"):
+    for name in ("event_id", "customer_id", "payment_id", "alert_id", "cause_event_id"):
         if isinstance(values.get(name), str):
             check_id(name, values[name])
     for name in _CONTROL_TIMES:

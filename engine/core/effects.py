@@ -7,7 +7,8 @@ import msgspec
 
 from engine.features.sharing import Touches
 
-OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter")
+OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter", "letter")
+"""Those that go out, and `letter`: a control event for the log of another shard. Numbers are stored: new ones last."""
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
@@ -15,7 +16,8 @@ class Output(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         kind: one of `OUTPUT_KINDS`.
-        key: the customer id as UTF-8 (the Kafka key); empty for a dead letter without a customer.
+        key: the customer id as UTF-8 (the Kafka key); empty for a dead letter without a customer, and for a letter to a
+            shard rather than a customer, which its `receiver` names.
         id: deterministic id: the same cause gives the same id on any worker, after any crash.
         time_ms: event time of the cause (CloudEvents `time`).
         data: the JSON body of contract section 5, one line, no newline.

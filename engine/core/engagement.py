@@ -48,6 +48,7 @@ class Engagement:
         shard: its number among so many.
         backed: a state store stands behind.
         trainer: where models of customers are fitted; None: in the caller's time.
+        find: a rule set by its hash, None where it is not at hand.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Engagement:
         shard: tuple[int, int],
         backed: bool,
         trainer: Trainer | None = None,
+        find: Callable[[str], RuleSet | None] = lambda ruleset: None,
     ) -> None:
         self._backed, self._shard, self._clock = backed, shard, clock
         self._late = settings.admission.lateness_ms
         self._rewards = Rewards(settings.earn, backed=backed)
         rules = Rules(EXPONENTS.get(rates.base, 2), settings.campaigns.salt, settings.campaigns.holdout)
         self._campaigning = Campaigning(
-            rules, head, clock, timers, lateness_ms=self._late, backed=backed, trainer=trainer
+            rules, head, clock, timers, lateness_ms=self._late, backed=backed, trainer=trainer, find=find
         )
         self._engaged = self._saved = head.get(HEAD_ENGAGED, b"")
         self.adopt(ruleset)
@@ -119,15 +121,15 @@ class Engagement:
         self._campaigning.evict(customers_max)
 
     def controls(self, controls: Sequence[Placed], now: int) -> Parts:
-        """Take in ticks and resolved alerts, before the rows of the batch and before the clock has been told of the
-        ticks; it stands at `now`."""
+        """Take in ticks, resolved alerts and letters of other shards, before the rows of the batch and before the clock
+        has been told of the ticks; it stands at `now`."""
         parts: Parts = []
         for placed in controls if self._engaged else ():
             if isinstance(placed.event, ControlTick):
                 now = max(now, parse_time(placed.event.event_time) - self._late)
                 outputs = self._wake(now)
             else:
-                outputs = self._campaigning.resolved(placed.event, now)
+                outputs = self._campaigning.control(placed.event, now)
             parts += [(placed.position, output) for output in outputs]
         return parts
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.effects import Output
+from engine.domain.events import Control, ControlBudget, ControlReward
 from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
 from engine.engagement.ledger.keys import narrow
-from engine.engagement.marketing.happening import Happening, Made
+from engine.engagement.marketing.happening import Happening, Letter, Made
 from engine.engagement.marketing.marketing import HANDLED, entry_id_of
 from engine.features.columns import Columns, event_type
 from engine.ruleset.batch import Batch
@@ -120,13 +121,18 @@ def _reference(columns: Columns, row: int, kind: str) -> int:
 def output(made: Made) -> Output:
     """What engagement made, as it is put out."""
     time_ms, what = made
-    return Output(_KINDS[type(what)], what.customer_id.encode(), _identity(what), time_ms, _encode(what))
+    return Output(_KINDS[type(what)], (what.customer_id or "").encode(), _identity(what), time_ms, _encode(what))
 
 
-_KINDS: Final = {Reward: "reward", Offer: "offer", Lifecycle: "lifecycle", Alert: "alert"}
+_KINDS: Final = {
+    Reward: "reward", Offer: "offer", Lifecycle: "lifecycle", Alert: "alert",
+    ControlReward: "letter", ControlBudget: "letter",
+}  # fmt: skip
 
 
-def _identity(what: Reward | Offer | Lifecycle | Alert) -> str:
+def _identity(what: Reward | Offer | Lifecycle | Alert | Letter) -> str:
+    if isinstance(what, Control):
+        return what.event_id
     if isinstance(what, Reward):
         return what.entry_id
     if isinstance(what, Offer):

@@ -2,7 +2,8 @@
 
 - Ranks are added up: a new shard goes on with those of all customers, of which it moves its own.
 - Of each budget lease, promises and what is spent are divided. Which promise belongs to whose customers is not known:
-  one that is settled in a shard with no promise left stays counted where it is, so nothing is ever over-spent.
+  one that is settled in a shard with no promise left stays counted where it is, so nothing is ever over-spent. What
+  one old shard has given and another has not got yet is divided, too; its letter is of another generation then.
 - What campaigns did is added up shard by shard: that of old shard `i` goes on in new shard `i` modulo their number.
 """
 
@@ -16,6 +17,7 @@ from engine.core.campaigning import (
     HEAD_EFFECTS,
     HEAD_POPULATION,
     RANKS,
+    budgets_of,
     effects_of,
     packed_population,
     population_of,
@@ -49,15 +51,18 @@ def joined(states: Mapping[int, Mapping[bytes, bytes]], shard: int, shards: int)
 
 
 def _divided(states: list[Mapping[bytes, bytes]], shard: int, shards: int) -> Budgets:
-    found: dict[str, list[int]] = {}
-    for state in states:
-        held = Budgets.load(msgspec.msgpack.decode(state[HEAD_BUDGETS])) if HEAD_BUDGETS in state else Budgets()
-        for key, budget in held.of.items():
-            sums = found.setdefault(key, [0, 0, 0, 0])
-            for place, value in enumerate((budget.left, budget.reserved, budget.spent, budget.part)):
-                sums[place] += value
-    budgets = Budgets()
-    for key, sums in found.items():
+    held = [budgets_of(state) for state in states]
+    budgets = Budgets(generation=1 + max(one.generation for one in held))
+    for key in dict.fromkeys(key for one in held for key in one.of):
+        mine = [one.of[key] for one in held if key in one.of]
+        moves = [budget.exchange for budget in mine if budget.exchange is not None]
+        on_the_way = sum(sum(one.gave.values()) - sum(one.got.values()) for one in moves)
+        sums = (
+            sum(budget.left for budget in mine) + on_the_way,
+            sum(budget.reserved for budget in mine),
+            sum(budget.spent for budget in mine),
+            sum(budget.part for budget in mine),
+        )
         left, reserved, spent, part = (total // shards + (shard < total % shards) for total in sums)
         budgets.of[key] = Budget(left + reserved + spent, reserved, spent, part)
     return budgets

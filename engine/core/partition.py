@@ -147,6 +147,7 @@ class Partition:
             shard=(self.shard, self._force.shards),
             backed=self._backed,
             trainer=self._trainer,
+            find=self._force.find,
         )
         self._desk = LabelDesk(
             settings.labels,

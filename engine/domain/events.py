@@ -45,6 +45,9 @@ Ruleset: TypeAlias = Annotated[str, Meta(description="Content hash of the rule s
 ModelHash: TypeAlias = Annotated[
     str, Meta(description="Content hash of the fraud model's snapshot: 32 letters.", pattern="^[a-p]{32}$(?!\n)")
 ]
+CampaignId: TypeAlias = Annotated[str, Meta(description="Id of the campaign.", pattern=RULE_ID)]
+Digest: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{12}$(?!\n)")]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Currency: TypeAlias = Annotated[
     str, Meta(description="ISO 4217 code, upper case.", extra_json_schema={"pattern": "^[A-Z]{3}$"})
 ]
@@ -307,6 +310,39 @@ class ControlAlertResolved(Control, tag="control.alert_resolved", kw_only=True, 
     resolution: Annotated[Literal["fraud", "legitimate", "dismissed"], Meta(description="What it turned out to be.")]
     payment_id: Annotated[str | None, _text("The payment, where the alert has one.", ID_CHARS_MAX)] = None
     note: Annotated[str | None, _text("A remark.", TEXT_CHARS_MAX)] = None
+
+
+class ControlReward(Control, tag="control.reward", kw_only=True, frozen=True):
+    """A shard tells that of a referrer, who is `customer_id`: what they get for a customer whom they referred, or what
+    has become of the payment that it was for. The engine writes it itself."""
+
+    campaign_id: CampaignId
+    version: Annotated[int, Meta(description="Of the campaign.", ge=1)]
+    ruleset: Annotated[
+        Ruleset | None, Meta(description="The rule set that has the campaign; null where nothing is granted.")
+    ] = None
+    referral_id: Annotated[Digest, Meta(description="Stands for campaign and referred customer: one reward each.")]
+    share_id: Annotated[
+        Digest | None, Meta(description="Stands for the referred customer's payment; null where there was none.")
+    ] = None
+    units: Annotated[Count, Meta(description="To grant: points, coupons or minor units; 0 for nothing.")] = 0
+    settled_minor: Annotated[Count, Meta(description="Of the payment, in its own currency; 0 before it has.")] = 0
+    refunded_minor: Annotated[Count, Meta(description="Of the payment, all that is gone of it so far.")] = 0
+    cause_event_id: Annotated[str, _text("The event of the referred customer that led to it.", ID_CHARS_MAX)]
+
+
+class ControlBudget(Control, tag="control.budget", kw_only=True, frozen=True):
+    """A shard asks another for a part of what that may still give of a campaign's budget, or says what it has given.
+    The engine writes it itself."""
+
+    campaign_id: CampaignId
+    version: Annotated[int, Meta(description="Of the campaign.", ge=1)]
+    sender: Annotated[Count, Meta(description="Number of the shard that writes.")]
+    receiver: Annotated[Count, Meta(description="Number of the shard on whose log this is.")]
+    generation: Annotated[Count, Meta(description="How often the shards have been made others (repartition).")] = 0
+    number: Annotated[int, Meta(description="Of the request, or of the request that this answers.", ge=1)]
+    wanted: Annotated[Count, Meta(description="Points or minor units that are asked for; 0 in an answer.")] = 0
+    given: Annotated[Count, Meta(description="All that the sender has ever given to the receiver.")] = 0
 
 
 def _leaves(base: type[Any]) -> tuple[type[Any], ...]:

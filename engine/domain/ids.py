@@ -12,6 +12,7 @@ PREFIXES: Final = {
     "offer": "off",
     "lifecycle": "lif",
     "dead_letter": "dlt",
+    "letter": "let",
 }
 """Three letters for each kind of output; any other kind must already be three lower-case letters."""
 

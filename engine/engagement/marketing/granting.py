@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from engine.domain.currencies import EXPONENTS
 from engine.domain.draws import drawn
+from engine.domain.events import ControlReward
 from engine.domain.ids import output_id
 from engine.domain.outputs import Offer
 from engine.domain.times import rfc3339
@@ -24,6 +25,7 @@ from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, conte
 from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.marketing.happening import Made, row_of_nothing
 from engine.engagement.marketing.offers import Open
+from engine.engagement.marketing.referring import share
 from engine.ruleset.campaigns.conditions import Conditions, units
 from engine.ruleset.campaigns.model import BANDIT, REFERRER, Campaign, OfferSpec
 from engine.ruleset.campaigns.suspecting import Found, Suspecting
@@ -73,24 +75,6 @@ class Due(NamedTuple):
     payment_id: str = ""
 
 
-class Shared(NamedTuple):
-    """A reward that whoever referred a customer is to get, too.
-
-    Attributes:
-        referrer: their id; customer_id: of whom they referred.
-        place: of the campaign among those in force; at_ms, event_id: as in `Due`.
-        amount, whole: what was granted, as the campaign and as the ledger has it.
-    """
-
-    referrer: str
-    customer_id: str
-    place: int
-    at_ms: int
-    event_id: str
-    amount: float
-    whole: int
-
-
 @dataclass(slots=True)
 class Granting:
     """Campaigns in force, their conditions, their budgets and what they did."""
@@ -101,7 +85,7 @@ class Granting:
     budgets: Budgets = field(default_factory=Budgets)
     effects: Effects = field(default_factory=Effects)
     bandits: Bandits = field(default_factory=Bandits)
-    shared: list[Shared] = field(default_factory=list)
+    letters: list[ControlReward] = field(default_factory=list)
     suspecting: Suspecting | None = None
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
@@ -231,12 +215,11 @@ class Granting:
         tally = self._count(customer, campaign, due, amount, held=False)
         tally.grants += 1
         tally.granted += whole
-        if reward.both and campaign.trigger.events and customer.referrer not in ("", customer_id):
-            one = Shared(customer.referrer, customer_id, due.place, due.at_ms, due.event_id, amount, whole)
-            self.shared.append(one)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         found = self.suspecting.found(due.place, due.row) if self.suspecting is not None and campaign.abuse else []
         frozen = self._freeze(customer_id, customer, campaign, due, number, found) if found else None
+        if frozen is None:
+            self.letters += share(campaign, customer_id, customer, number, due.at_ms, due.event_id)
         cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else f"{why}; frozen")
         made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
         return made if frozen is None else made + frozen
@@ -274,32 +257,31 @@ class Granting:
             terms = terms._replace(expires_ms=ends)
         return terms
 
-    def share(self, referrer: Customer, one: Shared) -> list[Made]:
-        """What whoever referred a customer gets, once for each of them: within the caps by referrer, unless they are
-        held out themselves. A refund of the customer's payment does not take it back."""
-        campaign = self.campaigns[one.place]
-        reward = campaign.reward
+    def refer(self, referrer: Customer, told: ControlReward, campaign: Campaign, at_ms: int) -> list[Movement]:
+        """What whoever referred a customer gets, decided once for each of them: within the caps by referrer and the
+        budget of their shard, unless they are held out themselves."""
+        reward, ledger, referrer_id = campaign.reward, referrer.ledger, told.customer_id or ""
         assert reward is not None
+        payment, occasion = int(told.share_id or "0", 16), f"referred {told.referral_id}"
+        number = lot_number(campaign.id, campaign.version, referrer_id, occasion)
+        if number in ledger.done or payment in ledger.done:
+            return []
         caps = tuple(replace(cap, by="customer") for cap in campaign.caps if cap.by == REFERRER)
-        counter = f"{campaign.id}:{REFERRER}"
-        occasion = f"referred {lot_number(campaign.id, campaign.version, one.customer_id, REFERRER):012x}"
-        number = lot_number(campaign.id, campaign.version, one.referrer, occasion)
-        room = referrer.counts.room(counter, caps, one.at_ms, referrer.zone)
-        cost = self._cost(campaign, one.whole)
-        if number in referrer.ledger.done or self.held(campaign, one.referrer) or room < one.amount:
+        counter, cost = f"{campaign.id}:{REFERRER}", self._cost(campaign, told.units)
+        places = self.exponent_of(reward.currency) if reward.kind == "cashback" else 0
+        amount = told.units / 10.0**places
+        self.budgets.know(campaign)
+        room = referrer.counts.room(counter, caps, at_ms, referrer.zone)
+        if self.held(campaign, referrer_id) or room < amount or not self.budgets.reserve(campaign, cost):
+            ledger.use(number)
             return []
-        if not self.budgets.reserve(campaign, cost):
-            return []
-        due = Due(one.place, one.at_ms, one.event_id, occasion, row_of_nothing(0, one.at_ms))
-        moved = referrer.ledger.grant(number, self._terms(referrer, campaign, due), one.whole, one.at_ms)
-        referrer.counts.count(counter, caps, one.amount, one.at_ms, referrer.zone)
+        due = Due(0, at_ms, told.cause_event_id, occasion, row_of_nothing(0, at_ms), payment)
+        moved = ledger.grant(number, self._terms(referrer, campaign, due), told.units, at_ms)
+        referrer.counts.count(counter, caps, amount, at_ms, referrer.zone)
         tally = self.effects.tally(key_of(campaign))
         tally.grants += 1
-        tally.granted += one.whole
-        cause = Cause(
-            one.event_id, occasion, f"for a referral: {campaign.description or campaign.id} ({key_of(campaign)})"
-        )
-        return list(entries(referrer.ledger, one.referrer, moved, cause, self.exponent_of(reward.currency)))
+        tally.granted += told.units
+        return [*moved, *ledger.reclaim(payment, at_ms)]
 
     def _withhold(
         self, customer: Customer, campaign: Campaign, due: Due, number: int, amount: float, whole: int

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from engine.domain.events import ControlBudget, ControlReward
 from engine.domain.fields import BOOL_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
 from engine.ruleset.row import Row
 
-Made: TypeAlias = tuple[int, Reward | Offer | Lifecycle | Alert]
+Letter: TypeAlias = ControlReward | ControlBudget
+"""A control event for the log of another shard."""
+Made: TypeAlias = tuple[int, Reward | Offer | Lifecycle | Alert | Letter]
 """An output and its event time."""
 
 

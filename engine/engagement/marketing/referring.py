@@ -1,0 +1,91 @@
+"""Whoever referred a customer gets the same, as a letter from the customer's record to theirs (`control.reward`).
+
+The two records may be of different shards, so nothing is looked up: the letter says all. The referrer's lot hangs on a
+payment in the referrer's own ledger that stands for the customer's: what the letters say of it only grows, so they may
+come twice, late or in any order. What a refund leaves of the customer's reward, it leaves of the referrer's.
+"""
+
+from engine.domain.events import ControlReward
+from engine.domain.ids import output_id
+from engine.engagement.customer.customer import Customer
+from engine.engagement.ledger.keys import lot_number
+from engine.ruleset.campaigns.model import REFERRER, Campaign
+
+Standing = tuple[int, int]
+"""Of a payment: minor units that have settled, and that are gone again."""
+
+
+def share(campaign: Campaign, customer_id: str, customer: Customer, lot: int, at_ms: int, cause: str) -> list[
+    ControlReward
+]:  # fmt: skip
+    """What the referrer is told of a lot that the customer was granted: once for each campaign and customer.
+
+    Args:
+        campaign: that granted it.
+        customer_id, customer: who was referred, if they were.
+        lot: its number.
+        at_ms, cause: when, and by which event.
+    """
+    reward, referrer = campaign.reward, customer.referrer
+    if reward is None or not (reward.both and campaign.trigger.events) or referrer in ("", customer_id):
+        return []
+    ledger = customer.ledger
+    terms = ledger.lots[lot].terms
+    referral = lot_number(campaign.id, campaign.version, customer_id, REFERRER)
+    if referral in ledger.done:
+        return []
+    ledger.use(referral)
+    if terms.payment:
+        ledger.use(_shared(campaign.id, campaign.version, customer_id, terms.payment))
+    units = ledger.lots[lot].granted
+    return [_letter(campaign.id, campaign.version, customer_id, customer, terms.payment, units, at_ms, cause)]
+
+
+def standing(customer: Customer, payment: int) -> Standing:
+    """How a payment stands."""
+    entry = customer.ledger.payments.get(payment)
+    return (0, 0) if entry is None else (entry.settled, entry.refunded)
+
+
+def follow(
+    customer_id: str, customer: Customer, payment: int, before: Standing, at_ms: int, cause: str
+) -> list[ControlReward]:
+    """What the referrer is told where a payment that they share in stands otherwise than before."""
+    now = standing(customer, payment)
+    if now == before or not (now[0] and customer.referrer):
+        return []
+    ledger = customer.ledger
+    campaigns = dict.fromkeys((ledger.lots[lot].terms.campaign, ledger.lots[lot].terms.version)
+                              for lot in ledger.lots_of(payment))  # fmt: skip
+    return [
+        _letter(campaign, version, customer_id, customer, payment, 0, at_ms, cause)
+        for campaign, version in campaigns
+        if _shared(campaign, version, customer_id, payment) in ledger.done
+    ]
+
+
+def _letter(
+    campaign: str, version: int, customer_id: str, customer: Customer, payment: int, units: int, at_ms: int, cause: str
+) -> ControlReward:
+    settled, refunded = standing(customer, payment)
+    referral = lot_number(campaign, version, customer_id, REFERRER)
+    share_id = f"{_shared(campaign, version, customer_id, payment):012x}" if payment else None
+    says = f"{campaign}:{version}", f"{referral:012x}", str(units), str(settled), str(refunded)
+    return ControlReward(
+        event_id=output_id("letter", "reward", *says),
+        event_time=at_ms,
+        customer_id=customer.referrer,
+        campaign_id=campaign,
+        version=version,
+        referral_id=f"{referral:012x}",
+        share_id=share_id,
+        units=units,
+        settled_minor=settled,
+        refunded_minor=refunded,
+        cause_event_id=cause,
+    )
+
+
+def _shared(campaign: str, version: int, customer_id: str, payment: int) -> int:
+    """The payment in the referrer's ledger that stands for the customer's; and the business key of sharing it."""
+    return lot_number(campaign, version, customer_id, f"{REFERRER} {payment:x}")
