@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from engine.adapters.clocks import SystemClock
 from engine.adapters.embedded import EmbeddedKafka, RedisServer
+from engine.adapters.fan_out import FanOut
 from engine.adapters.faust_app import StewardApp, run_app
 from engine.adapters.faust_consumer import ConsumerLog
 from engine.adapters.kafka_options import KafkaOptions
@@ -33,6 +34,7 @@ from engine.service.assignment import Assignment
 from engine.service.batching import BatchLimits
 from engine.service.crew import Crew
 from engine.service.machine import PartitionMachine
+from engine.service.posting import LetterSink
 from engine.service.rule_sets import RuleLibrary
 from engine.service.ticks import ticker
 from engine.telemetry.exposition import expose
@@ -155,7 +157,7 @@ class _Worker:
             new_partition=self._new_partition,
             store=self._store,
             log=ConsumerLog(app),
-            sink=sink,
+            sink=sink if partitions == 1 else FanOut([LetterSink(writer), sink]),
             clock=self._clock,
             random=random.random,
             on_batch=self._metrics.batch,

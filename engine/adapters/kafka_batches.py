@@ -7,6 +7,7 @@ from typing import Any, Final
 from engine.adapters.cloudevents import CONTENT_TYPE, cloud_event
 from engine.adapters.kafka_options import KafkaOptions
 from engine.adapters.kafka_quiet import watched
+from engine.domain.outputs import LETTER
 from engine.ports.sink import SinkOutput, SinkUnavailable
 
 BATCH_BYTES: Final = 512 * 1024  # half of what a broker takes by default
@@ -29,7 +30,8 @@ class OutputBatches:
         """Return once every output is acknowledged. Raises `KafkaError`, `SinkUnavailable`."""
         by_topic: dict[str, list[SinkOutput]] = {}
         for output in outputs:
-            by_topic.setdefault(self._options.outputs[output.kind], []).append(output)
+            if output.kind != LETTER:
+                by_topic.setdefault(self._options.outputs[output.kind], []).append(output)
         waits = [wait for topic, items in by_topic.items() for wait in await self._submit(topic, shard, items)]
         await asyncio.gather(*waits)
 

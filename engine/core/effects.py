@@ -5,9 +5,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.domain.outputs import LETTER
 from engine.features.sharing import Touches
 
-OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter", "letter")
+OUTPUT_KINDS: Final = ("decision", "alert", "reward", "offer", "lifecycle", "dead_letter", LETTER)
 """Those that go out, and `letter`: a control event for the log of another shard. Numbers are stored: new ones last."""
 
 

@@ -13,7 +13,7 @@ from engine.domain.events import Control, ControlBudget, ControlReward
 from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
-from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
+from engine.domain.outputs import LETTER, Alert, Lifecycle, Offer, Reward
 from engine.engagement.ledger.keys import narrow
 from engine.engagement.marketing.happening import Happening, Letter, Made
 from engine.engagement.marketing.marketing import HANDLED, entry_id_of
@@ -126,7 +126,7 @@ def output(made: Made) -> Output:
 
 _KINDS: Final = {
     Reward: "reward", Offer: "offer", Lifecycle: "lifecycle", Alert: "alert",
-    ControlReward: "letter", ControlBudget: "letter",
+    ControlReward: LETTER, ControlBudget: LETTER,
 }  # fmt: skip
 
 

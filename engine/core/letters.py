@@ -5,13 +5,10 @@ customer by their key, those to a shard on its partition. The receiver adopts th
 a rebuild see them where it did. All that arrives twice, late or not at all is put right by what they say (ADR 0025).
 """
 
-from typing import Final
-
 from engine.domain.events import ControlBudget
 from engine.domain.ids import output_id
+from engine.domain.outputs import LETTER
 from engine.engagement.marketing.budgets import Transfer
-
-LETTER: Final = "letter"
 
 
 def budget_letter(told: Transfer, time_ms: int) -> ControlBudget:

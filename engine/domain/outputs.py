@@ -1,9 +1,12 @@
 """The records Steward puts out, as contract section 5 names them."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+LETTER: Final = "letter"
+"""Kind of output that is a control event for the log of another shard, rather than a record below."""
 
 Outcome = Literal["approve", "review", "step_up", "decline"]
 
