@@ -14,12 +14,14 @@ from engine.ruleset.functions.times import zone as known_zone
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
 QUARTER_MS: Final = 900_000
 MINUTES_A_DAY: Final = 1_440
 PERIODS: Final = ("day", "week", "month", "year")
 """Calendar periods of caps. A week begins on Monday."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_ZERO: Final = date(1970, 1, 1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _UTC: Final = ZoneInfo("UTC")
 
@@ -44,6 +46,29 @@ def local_hour(time_ms: int, zone: str) -> int:
     return (time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) % DAY_MS // HOUR_MS
 
 
+def local_month(time_ms: int, zone: str) -> int:
+    """Number of the local month, `year * 12 + month - 1`."""
+    return month_of((time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) // DAY_MS)
+
+
+def local_date(time_ms: int, zone: str) -> date:
+    """The local day."""
+    return day_of((time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) // DAY_MS)
+
+
+@lru_cache(maxsize=1 << 14)
+def day_of(number: int) -> date:
+    """The day that `local_day` numbers so."""
+    return _DAY_ZERO + timedelta(days=number)
+
+
+@lru_cache(maxsize=1 << 14)
+def month_of(number: int) -> int:
+    """The number of the month of a day that `local_day` numbers so."""
+    day = day_of(number)
+    return day.year * 12 + day.month - 1
+
+
 @lru_cache(maxsize=1 << 16)
 def _ahead_ms(quarter: int, zone: str) -> int:
     """How far a zone's clock is ahead of UTC in a quarter of an hour; since 1973 clocks change between quarters."""
@@ -51,6 +76,7 @@ def _ahead_ms(quarter: int, zone: str) -> int:
     return 0 if ahead is None else ahead // _MILLISECOND
 
 
+@lru_cache(maxsize=1 << 16)
 def instant(day: date, minute: int, zone: str) -> int:
     """When a local day's clock shows so many minutes after midnight."""
     shown = datetime.combine(day, time(minute // 60, minute % 60), tzinfo=zone_of(zone))
@@ -59,14 +85,19 @@ def instant(day: date, minute: int, zone: str) -> int:
 
 def next_minute(after_ms: int, minute: int, zone: str) -> int:
     """The first instant at or after `after_ms` at which the customer's clock shows that minute of the day."""
-    day = local(after_ms, zone).date()
+    day = local_date(after_ms, zone)
     found = instant(day, minute, zone)
     return found if found >= after_ms else instant(day + timedelta(days=1), minute, zone)
 
 
 def add_months(time_ms: int, months: int, zone: str) -> int:
     """The end of the local day that is so many months on: the 31st becomes the last day of a shorter month."""
-    start = local(time_ms, zone).date()
+    return _end_of_months(local_day(time_ms, zone), months, zone)
+
+
+@lru_cache(maxsize=1 << 14)
+def _end_of_months(number: int, months: int, zone: str) -> int:
+    start = day_of(number)
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     day = date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
     return instant(day + timedelta(days=1), 0, zone)
@@ -74,7 +105,12 @@ def add_months(time_ms: int, months: int, zone: str) -> int:
 
 def period(time_ms: int, name: str, zone: str) -> str:
     """Which of a kind of period an instant is in, such as `2026-W47`: equal exactly within one."""
-    day = local(time_ms, zone).date()
+    return _period(local_day(time_ms, zone), name)
+
+
+@lru_cache(maxsize=1 << 14)
+def _period(number: int, name: str) -> str:
+    day = day_of(number)
     if name == "week":
         year, week, _ = day.isocalendar()
         return f"{year}-W{week:02d}"
@@ -91,7 +127,7 @@ def birthday(year: int, birth: date) -> date:
 
 def next_birthday(after_ms: int, birth: date, minute: int, zone: str) -> tuple[int, int]:
     """The first birthday at or after an instant, at a minute of the local day: the instant, and the year it is for."""
-    year = local(after_ms, zone).year
+    year = local_date(after_ms, zone).year
     for candidate in (year - 1, year, year + 1):
         found = instant(birthday(candidate, birth), minute, zone)
         if found >= after_ms:
@@ -99,6 +135,7 @@ def next_birthday(after_ms: int, birth: date, minute: int, zone: str) -> tuple[i
     return instant(birthday(year + 2, birth), minute, zone), year + 2
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_day(text: str) -> date | None:
     """A date `YYYY-MM-DD`, None where it is none."""
     try:
@@ -112,7 +149,6 @@ def quiet_until(time_ms: int, quiet: tuple[int, int] | None, zone: str) -> int:
     if quiet is None:
         return time_ms
     begins, ends = quiet
-    now = local(time_ms, zone)
-    minute = now.hour * 60 + now.minute
+    minute = (time_ms + _ahead_ms(time_ms // QUARTER_MS, zone)) % DAY_MS // MINUTE_MS
     inside = begins <= minute < ends if begins < ends else minute >= begins or minute < ends
     return next_minute(time_ms, ends, zone) if inside else time_ms

@@ -7,9 +7,11 @@ tells the old value with the new one. Sums of counts do not depend on the order 
 
 import math
 import struct
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 STEPS: Final = 8  # bins to an octave
 LOWEST: Final = -10  # exponent of the smallest value that is told from nothing
@@ -40,54 +42,72 @@ def lower_edge(place: int) -> float:
 
 
 class Ranks:
-    """How many customers are in each bin.
+    """How many customers are in each bin, and how many below it.
 
     Raises `ValueError` on stored bytes that are none.
     """
 
     def __init__(self, stored: bytes = b"") -> None:
-        self._counts = np.zeros(BINS, np.int64)
+        counts = np.zeros(BINS, np.int64)
         if stored:
             if len(stored) != _HEADER.size + 8 * BINS or _HEADER.unpack_from(stored) != (_MAGIC, BINS):
                 raise ValueError("these bytes are no ranks, or of another version")
-            self._counts[:] = np.frombuffer(stored, "<i8", offset=_HEADER.size)
-        self._total = int(self._counts.sum())
+            counts[:] = np.frombuffer(stored, "<i8", offset=_HEADER.size)
+        self._put(counts)
 
     def dump(self) -> bytes:
         """As stored."""
-        return _HEADER.pack(_MAGIC, BINS) + self._counts.astype("<i8").tobytes()
+        return _HEADER.pack(_MAGIC, BINS) + np.array(self._counts, "<i8").tobytes()
 
     @property
     def customers(self) -> int:
         """How many customers are ranked."""
-        return self._total
+        return self._below[BINS]
 
     def move(self, before: float | None, after: float | None) -> None:
         """A customer's value changes; None for not ranked (yet, or any more)."""
-        if before is not None:
-            self._counts[bin_of(before)] -= 1
-            self._total -= 1
-        if after is not None:
-            self._counts[bin_of(after)] += 1
-            self._total += 1
+        self.shift(BINS if before is None else bin_of(before), BINS if after is None else bin_of(after))
+
+    def shift(self, before: int, after: int) -> None:
+        """A customer goes from a bin to another; `BINS` for not ranked. Most moves are to the bin next to it."""
+        if before == after:
+            return
+        counts, below = self._counts, self._below
+        if before < BINS:
+            counts[before] -= 1
+        if after < BINS:
+            counts[after] += 1
+        if BINS in (before, after):
+            step = 1 if before == BINS else -1
+            for place in range(min(before, after) + 1, BINS + 1):
+                below[place] += step
+        elif before < after:
+            for place in range(before + 1, after + 1):
+                below[place] -= 1
+        else:
+            for place in range(after + 1, before + 1):
+                below[place] += 1
 
     def add(self, other: "Ranks") -> None:
         """Take in the customers of another shard."""
-        self._counts += other._counts
-        self._total += other._total
+        self._put(np.array(self._counts, np.int64) + np.array(other._counts, np.int64))
 
     def rank(self, value: float) -> float:
         """Share of customers below the value, 0 to 1, its own bin by half; NaN where nobody is ranked."""
-        total = self.customers
-        if total == 0:
-            return float("nan")
-        place = bin_of(value)
-        return float(self._counts[:place].sum() + 0.5 * self._counts[place]) / total
+        return self.rank_of(bin_of(value))
+
+    def rank_of(self, place: int) -> float:
+        """The same of a bin."""
+        total = self._below[BINS]
+        return (self._below[place] + 0.5 * self._counts[place]) / total if total else float("nan")
 
     def quantile(self, share: float) -> float:
         """The value that this share of customers is at or below, as fine as the bins; NaN where nobody is ranked."""
         total = self.customers
         if total == 0:
             return float("nan")
-        reached = np.cumsum(self._counts) >= max(share * total, 1.0)
-        return lower_edge(int(np.argmax(reached)))
+        return lower_edge(bisect_left(self._below, max(share * total, 1.0), 1) - 1)
+
+    def _put(self, counts: NDArray[np.int64]) -> None:
+        self._counts: list[int] = counts.tolist()
+        self._below: list[int] = [0, *np.cumsum(counts).tolist()]
