@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from engine.commands.common import Unusable, whole
+from engine.commands.common import Unusable, directory, settings, settings_arguments, usable_rules, whole
+
+if TYPE_CHECKING:
+    from engine.generator.lift import Lift
 
 SUMMARY: Final = "write a labelled stream of payments with injected fraud, NDJSON on standard output"
 FILES: Final = {
@@ -21,6 +24,7 @@ FILES: Final = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the stream looks like; every default is the generator's own."""
+    settings_arguments(parser)
     parser.add_argument("--events", type=whole(0, 2**32 - 1), default=10_000, help="how many events (10000)")
     parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="everything follows from it (0)")
     parser.add_argument("--customers", type=whole(10, 2**26), help="accounts that exist at the start")
@@ -30,6 +34,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duplicate-share", type=float, help="share of events sent twice")
     parser.add_argument("--incident-rate", type=float, help="acquirer outages and silent sources a day")
     parser.add_argument("--drift-day", type=float, metavar="N", help="fraud changes its habits N days after the start")
+    parser.add_argument("--world", choices=("payments", "engagement"), help="engagement: customers come back, lapse, …")
+    parser.add_argument(
+        "--lift", type=float, metavar="N", help="customers whom --campaign reached buy for so much more: 0.05 is 5 %%"
+    )
+    parser.add_argument("--campaign", metavar="ID", help="of --rules: its holdout, version and start say who and when")
+    parser.add_argument(
+        "--rules", type=directory, metavar="DIR", help="rules directory of --campaign (the shipped one)"
+    )
     for name, (said, _) in FILES.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {said} here")
 
@@ -39,10 +51,11 @@ def run(args: argparse.Namespace) -> int:
     from engine.generator.stream import Settings, generate
     from engine.generator.world import rates
 
-    names = ("seed", "customers", "rate", "fraud_rate", "late_share", "duplicate_share", "incident_rate", "drift_day")
+    names = ("seed", "customers", "rate", "fraud_rate", "late_share", "duplicate_share", "incident_rate", "drift_day",
+             "world")  # fmt: skip
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
-        chosen = Settings(**given)
+        chosen = Settings(**given, lift=_lift(args))
     except ValueError as error:
         raise Unusable(f"steward gen: {error}") from error
     with ExitStack() as stack:
@@ -53,6 +66,34 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.writelines(stream)
         sys.stdout.buffer.flush()
     return 0
+
+
+def _lift(args: argparse.Namespace) -> "Lift | None":
+    """The effect to plant, as the campaign's file and the engine's settings have it. Raises `Unusable`."""
+    if args.lift is None and args.campaign is None:
+        return None
+    if args.lift is None or args.campaign is None or args.world != "engagement":
+        raise Unusable("steward gen: --lift, --campaign and --world engagement belong together")
+    from engine.generator.lift import Lift
+    from engine.partitions import load_ruleset
+
+    loaded = settings(args, {"STEWARD_RULES": args.rules})
+    with usable_rules():
+        known = {campaign.id: campaign for campaign in load_ruleset(loaded).campaigns}
+    campaign = known.get(args.campaign)
+    if campaign is None:
+        raise Unusable(f"steward gen: the rules have no campaign {args.campaign!r}")
+    if "payment.settled" not in campaign.trigger.events:
+        raise Unusable(
+            f"steward gen: {args.campaign} is set off by {campaign.trigger.name}; whom a campaign reaches is known "
+            "beforehand only of one that payment.settled sets off"
+        )
+    everyone = loaded.campaigns.holdout
+    if not campaign.holdout and not everyone:
+        raise Unusable(f"steward gen: {args.campaign} holds nobody out, so that nothing would show; give it a holdout")
+    name = f"{campaign.id}:{campaign.version}"
+    start_ms = campaign.valid_from_ms or 0
+    return Lift(args.lift, name, campaign.holdout, everyone, loaded.campaigns.salt, start_ms)
 
 
 def _opened(stack: ExitStack, path: Path | None, header: str) -> Callable[[str], object] | None:

@@ -1,5 +1,6 @@
 """Ordinary life: sessions of purchases and transfers, and what follows from them over days."""
 
+from collections.abc import Callable
 from typing import Final
 
 from engine.generator.draw import token
@@ -7,6 +8,8 @@ from engine.generator.incidents import OUTAGE, SILENCE
 from engine.generator.simulation import MINUTE_MS, SECOND_MS, Origin, Payment, Simulation, purchase_members
 from engine.generator.world import THINGS, Card, Country, Customer, Merchant, address
 
+Shop = Callable[[Simulation, int, Customer, Origin], None]
+"""A customer shops at a time (milliseconds since 1970), from somewhere."""
 DECLINES: Final = ("insufficient_funds", "insufficient_funds", "do_not_honor", "expired_card", "incorrect_cvc")
 DISPUTES: Final = ("13.1", "13.3", "12.6.1", "13.7")  # not received, not as described, paid twice, cancelled
 ENDINGS: Final = (0, 0, 50, 90, 95, 99, 99)
@@ -27,8 +30,8 @@ def price(sim: Simulation, merchant: Merchant, euros: float) -> int:
     return max(minor, 5 if country.exponent == 3 else 1)
 
 
-def session(sim: Simulation, time_ms: int, who: Customer) -> None:
-    """One visit: perhaps a login, a purchase or a transfer, perhaps a change of settings."""
+def session(sim: Simulation, time_ms: int, who: Customer, shop: Shop | None = None) -> None:
+    """One visit: perhaps a login, a purchase or a transfer, perhaps a change of settings; `shop` is how they shop."""
     draw = sim.draw
     sim.introduce(time_ms, who)
     where = _origin(sim, who)
@@ -37,7 +40,7 @@ def session(sim: Simulation, time_ms: int, who: Customer) -> None:
     if draw.chance(0.07):
         transfer(sim, time_ms, who, where)
     else:
-        _shop(sim, time_ms, who, where)
+        (shop or _shop)(sim, time_ms, who, where)
     if draw.chance(0.012):
         _change_settings(sim, time_ms + draw.whole(1 * MINUTE_MS, 20 * MINUTE_MS), who, where)
 
@@ -87,16 +90,21 @@ def _shop(sim: Simulation, time_ms: int, who: Customer, where: Origin) -> None:
         merchant = world.merchants[draw.rank(len(world.merchants), 10.0)]
     euros = who.spend * merchant.price * draw.lognormal(1.0, who.spread)
     minor = price(sim, merchant, euros * (draw.between(4.0, 12.0) if draw.chance(0.006) else 1.0))
+    buy(sim, time_ms, who, where, merchant, minor)
+
+
+def buy(sim: Simulation, time_ms: int, who: Customer, where: Origin, merchant: Merchant, minor: int) -> int:
+    """Pay a merchant, trying again where it is refused; returns the time of settlement, 0 where there is none."""
+    draw = sim.draw
     method = who.method if draw.chance(0.85) else "card"
     paid_with = draw.pick(who.cards) if method == "card" else None
     travelling = draw.chance(0.03)
     while True:
         payment = purchase(sim, time_ms, who, merchant, paid_with, minor, where, method=method, present=travelling)
         if payment is not None:
-            follow_up(sim, time_ms, payment)
-            return
+            return follow_up(sim, time_ms, payment)
         if not draw.chance(0.4):
-            return
+            return 0
         time_ms += draw.whole(20 * SECOND_MS, 90 * SECOND_MS)
         paid_with = draw.pick(who.cards) if method == "card" else None
 

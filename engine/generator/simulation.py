@@ -112,7 +112,7 @@ class Simulation:
         origin = f',"device_id":"{device}","ip":"{ip}","ip_country":"{ip_country}","source":"accounts"'
         self.account(time_ms, kind, who, origin)
 
-    def introduce(self, time_ms: int, who: Customer, kind: str = "updated") -> None:
+    def introduce(self, time_ms: int, who: Customer, kind: str = "updated", referrer: str = "") -> None:
         """The profile of a customer: `registered` for a new one, `updated` for one whose account is older.
 
         Once, unless a story set in the future was the first to need it.
@@ -126,7 +126,8 @@ class Simulation:
             who,
             f',"timezone":"{who.home.zone}","locale":"{who.home.locale}","birth_date":"{who.birth_date}"'
             f',"country":"{who.home.code}","consent":{{"marketing":{str(who.marketing).lower()},"service":true}}'
-            f',"source":"{"app" if kind == "registered" else "crm"}"',
+            f',"source":"{"app" if kind == "registered" else "crm"}"'
+            + (f',"referrer_id":"{referrer}"' if referrer else ""),
         )
 
     def begin(self, who: Customer, currency: str, exponent: int, minor: int, common: str, fraud: str = "") -> Payment:

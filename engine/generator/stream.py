@@ -8,12 +8,16 @@ from engine.generator.draw import Draw
 from engine.generator.fraud import PAYMENTS_PER_STORY, tell_one
 from engine.generator.incidents import Incidents
 from engine.generator.lifecycle import EVENTS_PER_SESSION, PURCHASES_PER_SESSION, session
+from engine.generator.lift import Lift, Reach
+from engine.generator.regulars import CUSTOMERS_MAX as REGULARS_MAX
+from engine.generator.regulars import Regulars, gap_ms
 from engine.generator.rhythm import ACCEPTANCE, DAY_MS, weight
 from engine.generator.simulation import Simulation
 from engine.generator.world import World
 
 START_MS: Final = 1_767_225_600_000
 """2026-01-01T00:00:00Z, a Thursday."""
+WORLDS: Final = ("payments", "engagement")
 CUSTOMERS_MAX: Final = 1 << 26
 EVENTS_MAX: Final = 1 << 32
 
@@ -34,6 +38,8 @@ class Settings:
         incident_rate: about so many acquirer outages and silent sources a day, from the fourth day on; 0 for none.
         drift_day: fraud changes its habits so many days after the start; None for never. The stream up to then is
             that of the same settings without it.
+        world: `payments`, or `engagement`: customers who come back at their own pace, lapse, refer, spend points.
+        lift: an effect of a campaign that is planted; of the world `engagement` alone.
     """
 
     seed: int = 0
@@ -46,6 +52,8 @@ class Settings:
     haste: float = 1.0
     incident_rate: float = 0.25
     drift_day: float | None = None
+    world: str = WORLDS[0]
+    lift: Lift | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` on a setting out of its range."""
@@ -60,10 +68,17 @@ class Settings:
             ("haste", self.haste, 1.0, 1e6),
             ("incident_rate", self.incident_rate, 0.0, 24.0),
             ("drift_day", self.drift_day or 0.0, 0.0, 36_500.0),
+            ("lift", 0.0 if self.lift is None else self.lift.share, -0.9, 10.0),
         )
         for name, value, low, high in checks:
             if not low <= value <= high:
                 raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+        if self.world not in WORLDS:
+            raise ValueError(f"world must be one of {', '.join(WORLDS)}, not {self.world}")
+        if self.world == "payments" and self.lift is not None:
+            raise ValueError("a lift needs the world of engagement")
+        if self.world == "engagement" and self.customers > REGULARS_MAX:
+            raise ValueError(f"customers must be at most {REGULARS_MAX} in the world of engagement")
 
 
 def generate(
@@ -138,14 +153,26 @@ def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
     )
     if settings.drift_day is not None:
         simulation.drift_ms = settings.start_ms + int(settings.drift_day * DAY_MS)
-    gap_ms = DAY_MS * EVENTS_PER_SESSION * ACCEPTANCE / settings.rate
-    honest = PURCHASES_PER_SESSION * ACCEPTANCE * (1.0 - settings.fraud_rate)
-    fraud_chance = settings.fraud_rate * honest / (1.0 - settings.fraud_rate) ** 2 / PAYMENTS_PER_STORY
+    clocks = _strangers(settings, simulation) if settings.world == "payments" else _regulars(settings, simulation)
+    return ((now_ms, simulation) for now_ms in clocks)
+
+
+def _fraud_chance(settings: Settings, sessions: float) -> float:
+    """How often a fraud begins, where so many sessions do on average."""
+    honest = PURCHASES_PER_SESSION * sessions * (1.0 - settings.fraud_rate)
+    return settings.fraud_rate * honest / (1.0 - settings.fraud_rate) ** 2 / PAYMENTS_PER_STORY
+
+
+def _strangers(settings: Settings, simulation: Simulation) -> Iterator[int]:
+    """The world of payments: anybody may come at any time."""
+    draw = simulation.draw
+    gap = DAY_MS * EVENTS_PER_SESSION * ACCEPTANCE / settings.rate
+    fraud_chance = _fraud_chance(settings, ACCEPTANCE)
     clock_ms = float(settings.start_ms)
     while True:
-        clock_ms += draw.exponential(gap_ms)
+        clock_ms += draw.exponential(gap)
         now_ms = int(clock_ms)
-        yield now_ms, simulation
+        yield now_ms
         if draw.chance(fraud_chance):
             tell_one(simulation, now_ms)
         if draw.chance(0.0002):
@@ -158,3 +185,18 @@ def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
         who = simulation.world.anyone(draw)
         if draw.chance(weight(now_ms, who.home.zone, who.persona, who.peak_hour)):
             session(simulation, now_ms, who)
+
+
+def _regulars(settings: Settings, simulation: Simulation) -> Iterator[int]:
+    """The world of engagement: everybody comes back when it is time."""
+    fraud_chance = _fraud_chance(settings, 1.0)
+
+    def meanwhile(now_ms: int) -> None:
+        if simulation.draw.chance(fraud_chance):
+            tell_one(simulation, now_ms)
+        if simulation.draw.chance(0.0005):
+            simulation.world.opening(simulation.draw)
+
+    pace_ms, reach = gap_ms(settings.customers, settings.rate), Reach(settings.lift)
+    regulars = Regulars(simulation, meanwhile, settings.seed, settings.customers, pace_ms, reach)
+    return regulars.attempts(settings.start_ms)
