@@ -10,6 +10,7 @@ Each change is noted in `journal` as a fact, and `engine.engagement.ledger.codec
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, Final
 
 from engine.engagement.ledger.lots import (
@@ -169,17 +170,23 @@ class Ledger:
         Instants are rounded up to whole seconds. Raises `LedgerError` where the amount is not above 0 or the terms
         contradict each other.
         """
-        terms = terms._replace(available_ms=_whole(terms.available_ms), expires_ms=_whole(terms.expires_ms))
+        available_ms, expires_ms = _whole(terms.available_ms), _whole(terms.expires_ms)
+        if available_ms != terms.available_ms or expires_ms != terms.expires_ms:
+            terms = terms._replace(available_ms=available_ms, expires_ms=expires_ms)
         if amount <= 0 or (terms.expires_ms and terms.expires_ms < terms.available_ms):
             raise LedgerError(f"{terms.campaign}: a grant of {amount} that expires before it is available")
-        if number in self.done or terms.payment in self.done:
+        if number in self.done or self.over(terms.payment, now):
             return []
-        entry = self.payments.get(terms.payment)
-        if entry is not None and (entry.settled or entry.blocked) and _old(entry, now):
-            return []  # it may have been forgotten
-        self._note(DONE, number)
-        self._note(LOT, number, amount, *terms)
-        return [self._move(GRANT, number, amount, now)]
+        movement = Movement(GRANT, number, 1, amount, now)  # what the three facts come to, at once
+        self.done.add(number)
+        self.put(number, Lot(terms, amount, pending=amount, moves=1))
+        self.journal += (DONE, number), (LOT, number, amount, *terms), (MOVED, *movement)
+        return [movement]
+
+    def over(self, payment: int, now: int) -> bool:
+        """Whether a payment is of before the horizon: it may have been forgotten, and earns nothing any more."""
+        entry = self.payments.get(payment)
+        return payment in self.done or (entry is not None and _old(entry, now) and (entry.settled > 0 or entry.blocked))
 
     def use(self, number: int) -> None:
         """A business key is used up without a lot: an offer was made."""
@@ -379,7 +386,8 @@ class Ledger:
 
     def _move(self, op: int, number: int, amount: int, now: int, reference: int = 0) -> Movement:
         movement = Movement(op, number, self.lots[number].moves + 1, amount, now, reference)
-        self._note(MOVED, *movement)
+        self.take(movement)
+        self.journal.append((MOVED, *movement))
         return movement
 
     def _entry(self, payment: int, now: int) -> Payment:
@@ -390,9 +398,10 @@ class Ledger:
         return entry
 
     def _know(self, payment: int, entry: Payment, **changed: int | bool) -> None:
-        entry = replace(entry, **changed)  # type: ignore[arg-type]
-        known = entry.settled, entry.refunded, entry.blocked, entry.seen_ms, entry.risk, entry.disputed
-        self._note(PAYMENT, payment, *known)
+        entry = Payment(*_all_of(entry))
+        for name, value in changed.items():
+            setattr(entry, name, value)
+        self._note(PAYMENT, payment, *_all_of(entry))
 
     def _note(self, *fact: Any) -> None:
         self.learn(fact)
@@ -503,6 +512,9 @@ _FACTS: Final[dict[int, Callable[..., None]]] = {
     FROZEN: Ledger._freeze,
     JUDGED: Ledger._judged,
 }
+
+
+_all_of: Final = attrgetter(*Payment.__slots__)
 
 
 def _old(entry: Payment, now: int) -> bool:

@@ -126,7 +126,7 @@ class Granting:
             return self._offer(customer_id, customer, campaign, due, number, held) if room > 0 else None
         amount = min(self.conditions.amount(due.place, due.row), room)
         whole = units(campaign.reward, amount, self.exponent_of(campaign.reward.currency))
-        if whole <= 0 or due.payment in customer.ledger.done:
+        if whole <= 0 or customer.ledger.over(due.payment, due.at_ms):
             return None
         if held:
             return self._withhold(customer, campaign, due, number, amount, whole)
