@@ -25,14 +25,15 @@ from engine.ruleset.row import Row
 
 _ODD: Final = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
 _MASK: Final = 2**64 - 1
-_PAYMENT, _REFUND, _EVENT, _REDEMPTION = (
-    STRING_INDEX[name] for name in ("payment_id", "refund_id", "event_id", "redemption_id")
+_PAYMENT, _REFUND, _EVENT, _REDEMPTION, _OFFER = (
+    STRING_INDEX[name] for name in ("payment_id", "refund_id", "event_id", "redemption_id", "offer_id")
 )
 _REFERENCES: Final[Mapping[str, tuple[int, int]]] = {
     "payment.refunded": (_PAYMENT, _REFUND),
     "payment.chargeback": (_PAYMENT, _REFUND),
     "label.assigned": (_PAYMENT, _PAYMENT),
     "points.redeemed": (_REDEMPTION, _REDEMPTION),
+    "offer.redeemed": (_OFFER, _REDEMPTION),
 }
 """Fields that a business key is made of. Where the second is missing, the event stands for itself."""
 

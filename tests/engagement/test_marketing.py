@@ -68,6 +68,7 @@ class Shop:
             payment_id=payment,
             minor=round(100 * amount) if amount == amount else 0,
             base_minor=round(100 * amount) if amount == amount else 0,
+            currency=fields.get("currency", ""),
             reference=hash64(fields.get("reference", f"e{self.number}")),
             consent=fields.get("consent"),
         )  # fmt: skip

@@ -140,7 +140,7 @@ class Ledger:
         add up to the whole. What has expired is gone already and is not asked for again.
         """
         entry = self.payments.get(payment)
-        if entry is None or not entry.settled or not entry.refunded:
+        if entry is None or not (entry.blocked or (entry.settled and entry.refunded)):
             return []
         moved: list[Movement] = []
         for number in sorted(self._earned.get(payment, ())):
@@ -214,6 +214,23 @@ class Ledger:
         self._note(DONE, redemption)
         self._note(REDEEMED, redemption, now, dict(parts))
         return [self._move(SPEND, number, part, now, redemption) for number, part in parts]
+
+    def spend(self, number: int, amount: int, redemption: int, now: int) -> list[Movement] | None:
+        """Spend from one lot. Nothing for a redemption seen before; None where there is not enough of it active."""
+        if redemption in self.done:
+            return []
+        lot = self.lots.get(number)
+        if lot is None or not 0 < amount <= lot.active:
+            return None
+        self._note(DONE, redemption)
+        self._note(REDEEMED, redemption, now, {number: amount})
+        return [self._move(SPEND, number, amount, now, redemption)]
+
+    def consume(self, number: int, terms: Terms, amount: int, redemption: int, now: int) -> list[Movement]:
+        """Grant a lot of what is used in the same instant: nobody has it, and what is taken back of it is owed. Nothing
+        where its business key was granted before."""
+        moved = self.grant(number, terms, amount, now)
+        return moved and moved + [self._move(op, number, amount, now, redemption) for op in (ACTIVATE, SPEND)]
 
     def close(self, now: int) -> list[Movement]:
         """Take back all that is left, whatever it is held for: the customer leaves."""
@@ -483,6 +500,8 @@ def kept(lot: Lot, entry: Payment) -> int:
     """Units of a lot that stay after the refunds of its payment."""
     if lot.terms.policy == KEEP:
         return lot.granted
+    if entry.blocked:
+        return 0
     left = max(0, entry.settled - entry.refunded)
     if lot.terms.policy == VOID:
         voided = left < lot.terms.threshold if lot.terms.threshold else left < entry.settled

@@ -72,7 +72,7 @@ class Tally:
         kind: of the reward, or "offer"; currency: of its money, "" for points.
         worth: what a coupon, or an offer that is used, costs at most, in major units of the currency.
         grants: how often it granted; granted, taken: units of the ledger that it granted and that were taken back.
-        offers: that it issued, withdrawn ones too; used: redeemed, by what they are worth in minor units.
+        offers: that it issued, withdrawn ones too; used: minor units that redeemed ones took off.
         held: occasions of customers who were held out.
         reach: customers who got something of it.
     """

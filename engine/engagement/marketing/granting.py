@@ -156,17 +156,14 @@ class Granting:
                     settle(self.budgets, key, movement.amount)
             if movement.op in _TAKES:
                 self.effects.tally(key).taken += movement.amount
+                customer.choices.cost(key, -movement.amount)  # of an offer that was used and is owed
 
-    def used(self, customer: Customer, offer: Open) -> None:
-        """A customer took an offer up: what is promised for it is spent, and it cost what it is worth at most."""
+    def used(self, customer: Customer, offer: Open, minor: int) -> None:
+        """A customer took an offer up: what is promised for it is spent, and so much is what it cost."""
         key = f"{offer.campaign}:{offer.version}"
         self.budgets.spend(key, offer.minor)
-        campaign = self._known.get(key)
-        for spec in campaign.offers if campaign is not None else ():
-            if spec.id == offer.spec:
-                minor = round(spec.worth * 10.0 ** self.exponent_of(spec.currency))
-                self.effects.tally(key).used += minor
-                customer.choices.cost(key, minor)
+        self.effects.tally(key).used += minor
+        customer.choices.cost(key, minor)
 
     def _cost(self, campaign: Campaign, units: int) -> int:
         """What so many units of a campaign's reward cost its budget; 0 where it has none."""

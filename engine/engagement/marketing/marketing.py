@@ -25,6 +25,7 @@ from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.occasions import next_occasion
 from engine.engagement.marketing.offers import Open
+from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
 from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.row import Row
@@ -41,7 +42,7 @@ class Marketing:
         granting: the campaigns in force.
         population: what the shard knows of all its customers.
         features: rows of the feature matrix, for conditions without an event.
-        refused: redemptions of more than there was, counted.
+        refused: redemptions of more than there was, or of coupons that were not there, counted.
         due_ms: when something is next due to the customer who was brought up last, before anything else happens.
     """
 
@@ -157,7 +158,7 @@ class Marketing:
             customer.disputed(now)
         transitions = self._keeps(customer, happening.payment, now)
         made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
-        about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
+        about = groundless(self.granting, customer, happening.payment)
         return made + self._withdraw(customer_id, customer, about, now, why)
 
     def _labelled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
@@ -169,12 +170,13 @@ class Marketing:
         if entry is None and happening.payment in ledger.done:
             return []  # long over
         ledger.block(happening.payment, now)
-        settled = ledger.payments[happening.payment].settled
-        moved = ledger.charge_back(happening.payment, happening.reference, settled, now) if settled else []
+        settled, reference = ledger.payments[happening.payment].settled, happening.reference
+        take = ledger.charge_back(happening.payment, reference, settled, now) if settled else []
+        moved = take or ledger.reclaim(happening.payment, now, reference)
         made = self._entries(customer_id, customer, moved, _cause(happening, "the payment was fraud"))
         transitions = self._keeps(customer, happening.payment, now)
         made += self._transitions_of(customer_id, customer, transitions, happening.event_id)
-        about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
+        about = groundless(self.granting, customer, happening.payment)
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
@@ -242,10 +244,13 @@ class Marketing:
         return self._entries(customer_id, customer, moved, Cause(happening.event_id, alert_id, why))
 
     def _taken(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        one = customer.offers.take(happening.text("offer_id") or "")
-        if one is not None:
-            self.granting.used(customer, one)
-        return []
+        now = max(customer.clock_ms, happening.time_ms)
+        found = use(self.granting, customer_id, customer, happening, now)
+        if found is None:
+            self.refused += 1
+            return []
+        made = self._entries(customer_id, customer, found[0], _cause(happening, "redeemed"))
+        return made + self._entries(customer_id, customer, found[1], _cause(happening, "refunded before it was used"))
 
     def told(
         self, referrer_id: str, referrer: Customer, told: ControlReward, campaign: Campaign | None, at_ms: int

@@ -88,7 +88,7 @@ class StoredResults:
         effect = sums.effects.of.get(key)
         cost = _cost(tally, point_value, sums.rates)
         lift = effect.lift() if effect is not None else None
-        places = EXPONENTS.get(tally.currency, 0) if tally.kind == "cashback" else 0
+        places = EXPONENTS.get(tally.currency, 0) if tally.kind in ("cashback", OFFER) else 0
         return {
             "campaign_id": campaign_id,
             "version": int(version),
@@ -112,15 +112,15 @@ class StoredResults:
 def _cost(tally: Tally, point_value: float, rates: Rates) -> float | None:
     """What it has cost at most, in major units of the base currency; None where there is no rate.
 
-    Points at their value, cashback less what was taken back, coupons and offers that were used at what they are worth
-    at most. A status costs nothing by itself.
+    Points at their value, cashback less what was taken back, coupons at what they are worth at most, offers at what
+    those used took off, less what is owed of it. A status costs nothing by itself.
     """
     net = tally.granted - tally.taken
     if tally.kind == "points":
         return net * point_value
     places = EXPONENTS.get(tally.currency, rates.exponent)
     coupons = net * round(tally.worth * 10.0**places)
-    minor = {"cashback": net, "coupon": coupons, OFFER: tally.used}.get(tally.kind, 0)
+    minor = {"cashback": net, "coupon": coupons, OFFER: tally.used - tally.taken}.get(tally.kind, 0)
     ratio = rates.ratio(tally.currency or rates.base)
     return None if ratio is None else float(minor * ratio) / 10.0**rates.exponent
 
