@@ -13,7 +13,16 @@ from engine.domain.currencies import EXPONENTS
 from engine.domain.durations import format_duration
 from engine.engagement.customer.names import NAMES
 from engine.ruleset import ir, report
-from engine.ruleset.campaigns.model import DIMENSIONS, ORDERED, Campaign, Cap, Money, OfferSpec, Reward, Trigger
+from engine.ruleset.campaigns.model import (
+    DIMENSIONS,
+    ORDERED,
+    Campaign,
+    Cap,
+    Money,
+    OfferSpec,
+    Reward,
+    Trigger,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "rules"
@@ -102,9 +111,16 @@ def _facts(campaign: Campaign) -> Iterator[tuple[str, str]]:
         yield "quiet hours", " to ".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in campaign.quiet)
     yield "held out", f"{100 * campaign.holdout:g} % of customers" if campaign.holdout else ""
     yield "highest score", f"{campaign.score_max:g}" if campaign.score_max < 1 else ""
+    yield "frozen for", _suspected(campaign)
     yield "group", f"{campaign.group}, priority {campaign.priority}" if campaign.group else ""
     yield "owner", campaign.owner
     yield "reads", ", ".join(f"`{name}`" for name in sorted(campaign.uses))
+
+
+def _suspected(campaign: Campaign) -> str:
+    """Codes of what freezes its rewards."""
+    codes = [one.code for one in campaign.abuse] + ["SELF_REFERRAL"] * campaign.self_referral
+    return ", ".join(f"`{code}`" for code in codes)
 
 
 def _back(campaign: Campaign) -> str:

@@ -33,7 +33,7 @@ from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.keys import narrow
 from engine.engagement.ledger.ledger import REFUSED, judged
-from engine.engagement.marketing.abuse import LEGITIMATE
+from engine.engagement.marketing.abuse import LEGITIMATE, marks_of
 from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
 from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
@@ -117,6 +117,7 @@ class Campaigning:
         )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
         self._sharing = FOLLOWED.union(name for one in both for name in one.trigger.events)
+        self._marking = any(one.self_referral for one in ruleset.live)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
 
@@ -278,6 +279,9 @@ class Campaigning:
             if row in places and batch is not None:
                 now = clock.item(row)
                 told = happening(columns, row, partial(batch.row, places[row]), now + self._late)
+                if self._marking:
+                    seen = marks_of(partial(_hash_of, columns.strings, row))
+                    self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)
                 made = self._take(event.customer_id, told, now)
                 parts += [(positions[row], output(one)) for one in made]
         if places:
@@ -319,6 +323,7 @@ class Campaigning:
             elif self._shards > 1:
                 named = msgspec.structs.replace(letter, ruleset=self._ruleset) if letter.units else letter
                 made.append((parse_time(letter.event_time), named))
+        self._marketing.granting.origins.clear()
         return made + [(now, budget_letter(one, now)) for one in self._budgets.requests(now)]
 
     def _told(self, key: bytes, letter: ControlReward, campaign: Campaign | None, now: int) -> list[Made]:
@@ -374,6 +379,10 @@ class Campaigning:
         made = self._take(event.customer_id, told, now)
         self.settle(now)
         return [output(one) for one in made]
+
+
+def _hash_of(strings: NDArray[np.uint64], row: int, place: int) -> int:
+    return strings.item(place, row)
 
 
 def _resolves(event: Control) -> bool:

@@ -4,9 +4,12 @@ import json
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.core.settings import CoreSettings
+from engine.domain.outputs import Alert
+from engine.engagement.marketing.abuse import MARKS, MARKS_KEPT, Suspected, marks_of
 from tests.core.campaign_world import START, campaigns, rewards, run
 from tests.core.rig import DAY, HOUR
 
@@ -62,3 +65,71 @@ def test_batches_and_restarts_make_no_difference(size: int, restart_every: int) 
     assert any(one.customer_id == "r" and one.bucket == "active" for one in rewards(again)), (
         "the hold ends by its timer"
     )
+
+
+OF_ONE = RULES.replace(
+    "caps:", "abuse: {accounts_per_device: off, accounts_per_card: off, new_account: off}\n    caps:"
+)
+
+
+def pair(**seen: tuple[str, str]) -> list[bytes]:
+    """A referrer and a friend, each seen with something, and the friend's reward; then twenty days."""
+    mine, theirs = ({name: pair[place] for name, pair in seen.items()} for place in (0, 1))
+    events: list[dict[str, Any]] = [
+        {"type": "account.registered", "customer_id": "r", "event_time": START, **mine},
+        {"type": "account.registered", "customer_id": "f", "event_time": START + HOUR, "referrer_id": "r"},
+    ]
+    for number in (1, 2):
+        paid = {"payment_id": f"p{number}", "amount": 20, "currency": "EUR"}
+        events.append({"type": "payment.settled", "customer_id": "f", "event_time": START + number * 3 * HOUR, **paid,
+                       **theirs})  # fmt: skip
+    events.append({"type": "control.tick", "event_time": START + 20 * DAY})
+    return [json.dumps({"event_id": f"e{place}", **event}).encode() for place, event in enumerate(events)]
+
+
+def outcome(records: list[bytes], rules: str = OF_ONE, **more: Any) -> tuple[dict[str, str], list[str]]:
+    """Of both, the last bucket that points came into; and what alerts say."""
+    outputs, _, _ = run(campaigns(rules), records, 2, **more)
+    buckets = {one.customer_id: one.bucket for one in rewards(outputs) if not one.delta.startswith("-")}
+    alerts = [msgspec.json.decode(one.data, type=Alert) for one in outputs if one.kind == "alert"]
+    assert {one.kind for one in alerts} <= {"abuse"}
+    return buckets, [
+        f"{one.customer_id}: {one.reasons[0].code} {one.reasons[0].detail.split(';')[0]}" for one in alerts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [("device_id", "a device"), ("card_id", "a card"), ("shipping_hash", "an address"), ("email_hash", "an e-mail")],
+)
+def test_who_refers_themselves_has_both_rewards_frozen(field: str, what: str) -> None:
+    says = f"SELF_REFERRAL referrer and customer share {what}"
+    for more in ({}, {"restart_every": 1}):
+        buckets, alerts = outcome(pair(**{field: ("same", "same")}), **more)
+        assert buckets == {"f": "pending", "r": "pending"}
+        assert alerts == [f"r: {says}", f"f: {says}"]
+    assert outcome(pair(**{field: ("one", "other")})) == ({"f": "active", "r": "active"}, [])
+    off = OF_ONE.replace("new_account: off}", "new_account: off, self_referral: off}")
+    assert outcome(pair(**{field: ("same", "same")}), off) == ({"f": "active", "r": "active"}, [])
+
+
+def test_the_same_value_of_different_fields_is_nothing_shared() -> None:
+    records = pair(device_id=("x", "y"), card_id=("y", "x"))
+    assert outcome(records) == ({"f": "active", "r": "active"}, [])
+
+
+def test_who_pays_the_same_payee_is_not_the_same_but_who_pays_the_other_is_suspected() -> None:
+    assert outcome(pair(counterparty_id=("landlord", "landlord")))[1] == []
+    assert outcome(pair(counterparty_id=("bank", "r")))[1] == [
+        "r: SELF_REFERRAL referrer and customer share payments",
+        "f: SELF_REFERRAL referrer and customer share payments",
+    ]
+
+
+def test_of_each_kind_the_latest_are_remembered() -> None:
+    suspected = Suspected()
+    for value in range(5):
+        suspected.see(marks_of(lambda place, value=value: 1 << 40 + value))  # type: ignore[misc]
+    assert len(suspected.marks) == len(MARKS) * MARKS_KEPT
+    assert {mark >> 8 for mark in suspected.marks} == {8, 16}
+    assert Suspected.load(suspected.dump()) == suspected

@@ -5,10 +5,12 @@ as fraud they are taken back. The customer's own money is never frozen. Findings
 reasons are one alert.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from engine.domain.fields import STRING_INDEX
+from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
 from engine.engagement.calendar import DAY_MS
@@ -24,6 +26,20 @@ CLEARED_MS: Final = 90 * DAY_MS
 """After somebody has found nothing wrong, the same reasons freeze nothing for so long."""
 OPEN_MAX: Final = 32
 """Open alerts of a customer; what is found beyond them joins the latest."""
+
+SELF_REFERRAL: Final = "SELF_REFERRAL"
+MARKS: Final = (
+    ("a device", "device_id"), ("a card", "card_id"), ("an address", "shipping_hash"), ("an e-mail", "email_hash"),
+    ("payments", "counterparty_id"),
+)  # fmt: skip
+"""What a referrer and whom they referred should not share, and the field that names it. Of counterparties, that one of
+them paid the other: people who pay the same landlord are two people."""
+MARKS_KEPT: Final = 2
+"""Of each kind, the latest."""
+_FIELDS: Final = tuple(STRING_INDEX[name] for _, name in MARKS)
+_PAID: Final = len(MARKS) - 1
+_SELF: Final = len(MARKS)
+_KIND: Final = 7
 
 
 class Open(NamedTuple):
@@ -41,10 +57,21 @@ class Suspected:
     Attributes:
         open: alerts by id, in the order in which they were raised.
         cleared: until when a code freezes nothing.
+        marks: what the customer was seen with (`marks_of`), the latest of each kind; only where a campaign asks.
     """
 
     open: dict[str, Open] = field(default_factory=dict)
     cleared: dict[str, int] = field(default_factory=dict)
+    marks: list[int] = field(default_factory=list)
+
+    def see(self, marks: Iterable[int]) -> None:
+        """The customer was seen with something."""
+        for mark in marks:
+            if mark not in self.marks:
+                kind = [one for one in self.marks if (one ^ mark) & _KIND == 0]
+                if len(kind) >= MARKS_KEPT:
+                    self.marks.remove(kind[0])
+                self.marks.append(mark)
 
     def of(self, found: Sequence[Found], now_ms: int) -> list[Found]:
         """Those of some findings that nobody has cleared."""
@@ -80,17 +107,18 @@ class Suspected:
 
     def dump(self) -> Any:
         """As stored; None for nothing, as of most customers."""
-        if not (self.open or self.cleared):
+        if not (self.open or self.cleared or self.marks):
             return None
-        return [(name, *one) for name, one in self.open.items()], self.cleared
+        return [(name, *one) for name, one in self.open.items()], self.cleared, self.marks
 
     @classmethod
     def load(cls, stored: Any) -> "Suspected":
         """What `dump` gave."""
         if stored is None:
             return cls()
-        opened, cleared = stored
-        return cls({name: Open(day, tuple(codes), tuple(lots)) for name, day, codes, lots in opened}, dict(cleared))
+        opened, cleared, marks = stored
+        alerts = {name: Open(day, tuple(codes), tuple(lots)) for name, day, codes, lots in opened}
+        return cls(alerts, dict(cleared), list(marks))
 
 
 def freeze(
@@ -114,3 +142,28 @@ def freeze(
         reasons=[Reason(one.code, campaign, f"{one.detail}; frozen: {lot_id(customer_id, lot)}") for one in found],
         suggested_action="look into it; resolved as legitimate it releases what is frozen, as fraud it takes that back",
     )
+
+
+def marks_of(strings: Callable[[int], int]) -> list[int]:
+    """What an event shows of who somebody is, as numbers of 32 bits; `strings` gives the hash of a text field. Of two
+    customers with ten of them each a mark is the same by chance with a probability of 2e-7."""
+    return [_mark(hashed, kind) for kind, place in enumerate(_FIELDS) if (hashed := strings(place))]
+
+
+def own_marks(customer_id: str, suspected: Suspected) -> list[int]:
+    """What a customer was seen with, and who they are."""
+    return [*suspected.marks, _mark(hash64(customer_id), _SELF)]
+
+
+def common(one: Iterable[int], other: Iterable[int]) -> list[str]:
+    """What two customers share, of `own_marks` of each: in words."""
+    ours, theirs = set(one), set(other)
+    kinds = {mark & _KIND for mark in ours & theirs} - {_PAID}
+    flipped = _PAID ^ _SELF
+    if any(mark ^ flipped in theirs for mark in ours if mark & _KIND in (_PAID, _SELF)):
+        kinds.add(_PAID)
+    return [name for kind, (name, _) in enumerate(MARKS) if kind in kinds]
+
+
+def _mark(hashed: int, kind: int) -> int:
+    return hashed >> 32 & ~_KIND | kind

@@ -87,6 +87,7 @@ class Granting:
     bandits: Bandits = field(default_factory=Bandits)
     letters: list[ControlReward] = field(default_factory=list)
     suspecting: Suspecting | None = None
+    origins: dict[str, tuple[str, Customer, int]] = field(default_factory=dict)
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,25 +215,27 @@ class Granting:
         tally.granted += whole
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         found = self.suspecting.found(due.place, due.row) if self.suspecting is not None and campaign.abuse else []
-        frozen = self._freeze(customer_id, customer, campaign, due, number, found) if found else None
+        frozen = self.freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
         if frozen is None:
-            self.letters += share(campaign, customer_id, customer, number, due.at_ms, due.event_id)
+            for letter in share(campaign, customer_id, customer, number, due.at_ms, due.event_id):
+                self.letters.append(letter)
+                self.origins[letter.event_id] = customer_id, customer, number
         cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else f"{why}; frozen")
         made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
         return made if frozen is None else made + frozen
 
     @staticmethod
-    def _freeze(
-        customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, found: list[Found]
-    ) -> list[Made] | None:
+    def freeze(
+        customer_id: str, customer: Customer, campaign: Campaign, found: list[Found], number: int, event_id: str,
+        at_ms: int,
+    ) -> list[Made] | None:  # fmt: skip
         """Freeze what was granted, unless somebody has looked at the same before: the alert, or none where one stands
         for it already. None where nothing is frozen."""
-        suspects = customer.suspected.of(found, due.at_ms)
+        suspects = customer.suspected.of(found, at_ms)
         if not suspects:
             return None
-        alert = freeze(customer.suspected, customer.ledger, customer_id, suspects, number, campaign.id, due.event_id,
-                       due.at_ms)  # fmt: skip
-        return [] if alert is None else [(due.at_ms, alert)]
+        alert = freeze(customer.suspected, customer.ledger, customer_id, suspects, number, campaign.id, event_id, at_ms)
+        return [] if alert is None else [(at_ms, alert)]
 
     def _terms(self, customer: Customer, campaign: Campaign, due: Due) -> Terms:
         """What a reward is granted under."""

@@ -19,7 +19,7 @@ from engine.engagement.customer.names import value_of
 from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
-from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED
+from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRAL, common, own_marks
 from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
@@ -28,6 +28,7 @@ from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
 from engine.ruleset.campaigns.model import Campaign, OfferSpec
+from engine.ruleset.campaigns.suspecting import Found
 from engine.ruleset.row import Row
 
 TIMER: Final = "timer"
@@ -264,6 +265,25 @@ class Marketing:
             why = f"for a referral: {campaign.description or campaign.id} ({key_of(campaign)})"
             moved = self.granting.refer(referrer, told, campaign, at_ms)
             made += self._entries(referrer_id, referrer, moved, Cause(told.cause_event_id, occasion, why))
+            made += self._self_referral(referrer_id, referrer, told, campaign, moved, at_ms) if moved else []
+        return made
+
+    def _self_referral(
+        self, referrer_id: str, referrer: Customer, told: ControlReward, campaign: Campaign, moved: list[Movement],
+        at_ms: int,
+    ) -> list[Made]:  # fmt: skip
+        """Freeze what both were granted, where they seem to be one: of whom was referred only in the same shard."""
+        shared = common(told.marks, own_marks(referrer_id, referrer.suspected)) if campaign.self_referral else []
+        if not shared:
+            return []
+        found = [Found(SELF_REFERRAL, f"referrer and customer share {', '.join(shared)}")]
+        both = [(referrer_id, referrer, moved[0].lot)]
+        both += [self.granting.origins[told.event_id]] if told.event_id in self.granting.origins else []
+        made: list[Made] = []
+        for who, customer, lot in both:
+            if customer.ledger.lots[lot].pending:
+                cause = told.cause_event_id
+                made += self.granting.freeze(who, customer, campaign, found, lot, cause, at_ms) or []
         return made
 
     # How

@@ -5,10 +5,13 @@ payment in the referrer's own ledger that stands for the customer's: what the le
 come twice, late or in any order. What a refund leaves of the customer's reward, it leaves of the referrer's.
 """
 
+import msgspec
+
 from engine.domain.events import ControlReward
 from engine.domain.ids import output_id
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.keys import lot_number
+from engine.engagement.marketing.abuse import own_marks
 from engine.ruleset.campaigns.model import REFERRER, Campaign
 
 Standing = tuple[int, int]
@@ -38,7 +41,10 @@ def share(campaign: Campaign, customer_id: str, customer: Customer, lot: int, at
     if terms.payment:
         ledger.use(_shared(campaign.id, campaign.version, customer_id, terms.payment))
     units = ledger.lots[lot].granted
-    return [_letter(campaign.id, campaign.version, customer_id, customer, terms.payment, units, at_ms, cause)]
+    letter = _letter(campaign.id, campaign.version, customer_id, customer, terms.payment, units, at_ms, cause)
+    if campaign.self_referral:
+        letter = msgspec.structs.replace(letter, marks=own_marks(customer_id, customer.suspected))
+    return [letter]
 
 
 def standing(customer: Customer, payment: int) -> Standing:
