@@ -5,6 +5,7 @@ import random
 from typing import Any, Final
 
 from engine.adapters.memory_log import MemoryRecord
+from engine.ports.sink import Sink
 from engine.service.replies import REPLY_TO, REQUEST_ID
 from tests.service.simulator.connections import LogConnection, PlainSink, StoreConnection, TransactionalSink
 from tests.service.simulator.faults import NONE, SESSION_S, Faults, Killed, Process
@@ -88,7 +89,7 @@ class Simulation:
         await asyncio.gather(*(self._produce(partition) for partition in self.records), self._shake())
         self._calm()
         for partition, records in self.records.items():
-            self.log[partition] += records[-LAST:]
+            self._append(partition, records[-LAST:])
         await self._settle()
         await asyncio.sleep(ZOMBIES_S)
         await self._settle()
@@ -103,8 +104,11 @@ class Simulation:
         while at < len(records):
             await asyncio.sleep(self.draw.random() * CHUNK_S)
             size = self.draw.choice((1, 2, 5, 15))
-            self.log[partition] += records[at : at + size]
+            self._append(partition, records[at : at + size])
             at += size
+
+    def _append(self, partition: int, records: list[MemoryRecord]) -> None:
+        self.log[partition] += records
 
     async def _shake(self) -> None:
         """Roll the store back, and deal the partitions anew."""
@@ -155,11 +159,14 @@ class Simulation:
             shelf=shelf,
             store=StoreConnection(self.store, process),
             log=LogConnection(self.log, process),
-            sink=(TransactionalSink if self.transactional else PlainSink)(self.broker, process),
+            sink=self._sink(process),
             partitions=self.partitions,
             on_fatal=self.fatal.append,
         )
         self._members.append((worker, loop.create_task(worker.live())))
+
+    def _sink(self, process: Process) -> Sink:
+        return (TransactionalSink if self.transactional else PlainSink)(self.broker, process)
 
     async def _settle(self) -> None:
         deadline = asyncio.get_running_loop().time() + CALM_S
