@@ -6,10 +6,12 @@ to it: so what was due happens first, at its own instant, whether a timer or the
 
 import math
 from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
 from typing import Final, NamedTuple
 
-from engine.engagement.calendar import DAY_MS, add_months, instant, local, parse_day
-from engine.engagement.customer.history import History, Paid
+from engine.engagement.calendar import DAY_MS, add_months, instant, local_month, parse_day
+from engine.engagement.customer.history import YEAR, History, Paid
 from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
@@ -21,7 +23,7 @@ from engine.engagement.marketing.offers import Offers
 from engine.engagement.models.bgnbd import BgNbd
 from engine.engagement.models.first_gap import FirstGap
 from engine.engagement.models.gamma_gamma import GammaGamma
-from engine.engagement.models.ranks import Ranks
+from engine.engagement.models.ranks import BINS, Ranks, bin_of
 
 WINDOW_MS: Final = 28 * DAY_MS
 """Spending is compared window by window: four weeks have the same weekdays."""
@@ -36,6 +38,10 @@ RANKED_MIN: Final = 30
 CYCLE_MONTHS: Final = 12
 MONTH_SPREAD_MS: Final = 7 * DAY_MS
 FORGET_CONSENTS: Final = 32
+
+Bins = tuple[int, int, int]
+"""Where a customer is counted: by recency, frequency and money."""
+_UNRANKED: Final[Bins] = (BINS, BINS, BINS)
 
 
 @dataclass(slots=True)
@@ -93,6 +99,7 @@ class Customer:
         counts, offers: what campaigns have given; exposures, choices: whose effect is being measured.
         suspected: of what, and what is frozen for it.
         timer_ms: when the customer is looked at though nothing happens; `NEVER` while nothing is set.
+        noted: what was worked out of campaigns' timers; see `engine.engagement.marketing.occasions`.
     """
 
     registered_ms: int = 0
@@ -117,6 +124,9 @@ class Customer:
     choices: Choices = field(default_factory=Choices)
     suspected: Suspected = field(default_factory=Suspected)
     timer_ms: int = NEVER
+    noted: dict[str, tuple[object, int, int]] = field(default_factory=dict, compare=False)
+    _timed: tuple[tuple[object, ...], int] | None = field(default=None, compare=False)  # the next transition, and why
+    _bins: Bins | None = field(default=None, compare=False)
 
     def advance(self, now_ms: int, population: Population) -> list[Due]:
         """Bring time up to `now_ms`: what becomes due on the way happens, in its order."""
@@ -131,15 +141,14 @@ class Customer:
 
     def next_due(self, population: Population) -> int:
         """The first instant after the clock at which something happens by itself, or has to be looked at."""
-        marks = [self.ledger.next_due(), self._next_window(), self._next_month()]
-        facts = self.facts(self.clock_ms, population, looked=False)
-        marks.append(max(self.states.next_due(facts), self.clock_ms + 1))
-        return min(marks)
+        states = max(self._next_transition(population), self.clock_ms + 1)
+        return min(self.ledger.next_due(), self._next_window(), self._next_month(), states)
 
     def look(self, now_ms: int, population: Population) -> list[Transition]:
         """Make the transitions that hold at an instant."""
         self._rank(now_ms, population)
         made = self.states.look(self.facts(now_ms, population), now_ms)
+        self._timed = self._timed_by(now_ms, population), self.states.ahead_ms
         for transition in made:
             if transition.dimension == "membership":
                 basic = transition.end == MEMBERSHIP[0]
@@ -188,10 +197,8 @@ class Customer:
 
     def unrank(self, population: Population) -> None:
         """Count this customer no more."""
-        ranks = population.recency, population.frequency, population.money
-        for rank, old in zip(ranks, self.ranked or (), strict=False):
-            rank.move(old, None)
-        self.ranked = None
+        self._shift(population, _UNRANKED)
+        self.ranked = self._bins = None
 
     def become(self, other: "Customer") -> None:
         """Be another customer from now on: all of this one is forgotten."""
@@ -205,25 +212,26 @@ class Customer:
         history = self.history
         member = looked or self.states.of("membership") != MEMBERSHIP[0]
         return Facts(
-            registered_ms=self.registered_ms,
-            first_ms=history.first_ms,
-            last_ms=history.last_ms,
-            payments=history.payments,
-            gap_ms=history.gap_ms(),
-            fades_ms=self._fades_ms(population),
-            declined_ms=self.declined_ms,
-            value_rank=self.value_rank(population) if looked else math.nan,
-            spend_12m=self.spend_12m(now_ms) if member else 0,
-            cycle_ends_ms=self.cycle_ends_ms,
-            tiers=population.tiers,
+            self.registered_ms,
+            history.first_ms,
+            history.last_ms,
+            history.payments,
+            history.gap_ms(),
+            partial(self._fades_ms, population),
+            self.declined_ms,
+            self.value_rank(population) if looked else math.nan,
+            self.spend_12m(now_ms) if member else 0,
+            self.cycle_ends_ms,
+            population.tiers,
         )
 
     def value_rank(self, population: Population) -> float:
         """Mean of the ranks by recency, frequency and money; NaN where too few customers are ranked."""
         if self.ranked is None or population.money.customers < RANKED_MIN:
             return math.nan
-        ranks = population.recency, population.frequency, population.money
-        return sum(rank.rank(value) for rank, value in zip(ranks, self.ranked, strict=True)) / len(ranks)
+        recency, frequency, money = self._ranked_in()
+        ranks = population.recency.rank_of(recency) + population.frequency.rank_of(frequency)
+        return (ranks + population.money.rank_of(money)) / len(self.ranked)
 
     def spend_rank(self, population: Population) -> float:
         """Share of customers who have kept less in twelve months; NaN where too few are ranked."""
@@ -232,11 +240,11 @@ class Customer:
 
     def spend_12m(self, now_ms: int) -> int:
         """Kept in this local month and the eleven before, minor units of the base currency."""
-        return sum(month.minor for number, month in self.history.months.items() if number > self._month(now_ms) - 12)
+        return self.history.year(local_month(now_ms, self.zone))[1]
 
     def payments_12m(self, now_ms: int) -> int:
         """Payments in this local month and the eleven before."""
-        return sum(month.payments for number, month in self.history.months.items() if number > self._month(now_ms) - 12)
+        return self.history.year(local_month(now_ms, self.zone))[0]
 
     def p_alive(self, now_ms: int, population: Population) -> float:
         """Probability that the customer still is one; NaN before there is a fit, or before the first payment. After one
@@ -271,10 +279,6 @@ class Customer:
 
     # How
 
-    def _month(self, now_ms: int) -> int:
-        at = local(now_ms, self.zone)
-        return at.year * 12 + at.month - 1
-
     def _fades_ms(self, population: Population) -> int:
         """From when on P(alive) is below `ALIVE_MIN`: the model's formula, solved for the age."""
         if population.alive is None or self.history.payments < 2:
@@ -305,12 +309,25 @@ class Customer:
     def _next_month(self) -> int:
         """When less is to be counted, some days into each local month; never once nothing is. The days differ between
         customers, so that not all of them are looked at in the same minute."""
-        if not self.history.months or max(self.history.months) <= self._month(self.clock_ms) - 12:
+        if self.history.last_month() <= local_month(self.clock_ms, self.zone) - YEAR:
             return NEVER
         later = self.registered_ms % MONTH_SPREAD_MS
-        day = local(self.clock_ms - later, self.zone).date()
-        year, month = divmod(day.year * 12 + day.month, 12)
-        return instant(day.replace(year=year, month=month + 1, day=1), 0, self.zone) + later
+        year, month = divmod(local_month(self.clock_ms - later, self.zone) + 1, YEAR)
+        return instant(date(year, month + 1, 1), 0, self.zone) + later
+
+    def _timed_by(self, now_ms: int, population: Population) -> tuple[object, ...]:
+        """What transitions that come with time depend on, beside the states."""
+        member = self.states.of("membership") != MEMBERSHIP[0]
+        month = local_month(now_ms, self.zone) if member else 0
+        mine = self.history.turn, self.registered_ms, self.declined_ms, self.cycle_ends_ms
+        return *mine, month, population.alive, population.tiers
+
+    def _next_transition(self, population: Population) -> int:
+        """When time alone brings the next transition, as the last look found it where that still holds."""
+        by = self._timed_by(self.clock_ms, population)
+        if self._timed is None or self._timed[0] != by:
+            self._timed = by, self.states.next_due(self.facts(self.clock_ms, population, looked=False))
+        return self._timed[1]
 
     def _rank(self, now_ms: int, population: Population) -> None:
         """Count this customer with the values of now."""
@@ -318,10 +335,25 @@ class Customer:
             self.unrank(population)
             return
         idle = (now_ms - self.history.last_ms) / DAY_MS
-        now = max(YEAR_DAYS - idle, 0.0), float(self.payments_12m(now_ms)), float(self.spend_12m(now_ms))
-        before = self.ranked or (None, None, None)
-        for rank, old, new in zip(
-            (population.recency, population.frequency, population.money), before, now, strict=True
-        ):
-            rank.move(old, new)
-        self.ranked = now
+        payments, minor = self.history.year(local_month(now_ms, self.zone))
+        now = max(YEAR_DAYS - idle, 0.0), float(payments), float(minor)
+        if now != self.ranked:
+            recency, frequency, money = now
+            self._shift(population, (bin_of(recency), bin_of(frequency), bin_of(money)))
+            self.ranked = now
+
+    def _ranked_in(self) -> Bins:
+        """The bins that this customer is counted in."""
+        if self._bins is None:
+            self._bins = _UNRANKED
+            if self.ranked is not None:
+                recency, frequency, money = self.ranked
+                self._bins = bin_of(recency), bin_of(frequency), bin_of(money)
+        return self._bins
+
+    def _shift(self, population: Population, bins: Bins) -> None:
+        recency, frequency, money = self._ranked_in()
+        population.recency.shift(recency, bins[0])
+        population.frequency.shift(frequency, bins[1])
+        population.money.shift(money, bins[2])
+        self._bins = bins

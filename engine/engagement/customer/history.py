@@ -9,46 +9,22 @@ never was.
 import math
 from bisect import insort
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from itertools import takewhile
+from typing import Any, Final
 
-from engine.engagement.calendar import DAY_MS, local, local_day, local_hour
+from engine.engagement.calendar import local_month
+from engine.engagement.customer.habits import GAP_MS_MIN, Habits, Paid
 from engine.engagement.ledger.ledger import HORIZON_MS
 
 PAID_MAX: Final = 200
 MONTHS_MAX: Final = 24
+YEAR: Final = 12
+"""Months."""
 CATEGORIES_MAX: Final = 8
 """Merchant categories told apart in the sum of a month; the rest is added up as ""."""
-
-GAPS: Final = 12
-"""Gaps between payments that the typical gap is taken from: half of the weight is in the last four."""
-GAP_FADE: Final = 0.84
-GAP_MS_MIN: Final = 3_600_000
-"""Payments within an hour are one visit."""
-
 _REFUND_FIELDS: Final = 3  # of its fact: payment, how much, when; that of a void payment has no amount
-
-PEAK_HOURS: Final = 2
-"""Width of the personal hour."""
-
-
-class Paid(NamedTuple):
-    """One payment, ordered by time.
-
-    Attributes:
-        time_ms: of settlement, whole seconds: habits need no finer; payment: hash of its id.
-        minor: amount in minor units of the base currency; refunded: of it, given back.
-        method, category, currency: as in the event, "" where missing.
-    """
-
-    time_ms: int
-    payment: int
-    minor: int
-    refunded: int
-    method: str
-    category: str
-    currency: str
 
 
 @dataclass(slots=True)
@@ -71,6 +47,7 @@ class History:
         payments, minor, refunds, refunded: of all time.
         first_ms, last_ms, refund_ms: of the first and the last payment, of the last refund; 0 before there is one.
         journal: what was taken in since whoever stores it took it.
+        turn: another number after each change, as long as the object lives.
     """
 
     paid: list[Paid] = field(default_factory=list)
@@ -83,9 +60,10 @@ class History:
     last_ms: int = 0
     refund_ms: int = 0
     journal: list[tuple[object, ...]] = field(default_factory=list, compare=False)
-    _gap: int | None = field(default=None, compare=False)  # what was worked out since the last payment
-    _peak: tuple[str, int, float] | None = field(default=None, compare=False)
-    _hours: tuple[str, Counter[int]] | None = field(default=None, compare=False)
+    turn: int = field(default=0, compare=False)
+    _habits: Habits = field(default_factory=Habits, compare=False)
+    _year: tuple[int, int, int] | None = field(default=None, compare=False)  # what `year` gave last, and of which month
+    _top: int | None = field(default=None, compare=False)  # the last month
 
     def pay(self, paid: Paid, zone: str) -> None:
         """Take in a payment that has settled."""
@@ -105,7 +83,7 @@ class History:
 
     def of(self, payment: int) -> Paid | None:
         """A payment of the last ones; None where it is not among them."""
-        return next((paid for paid in self.paid if paid.payment == payment), None)
+        return next((paid for paid in reversed(self.paid) if paid.payment == payment), None)
 
     def learn(self, fact: tuple[Any, ...]) -> None:
         """Take in a fact of the journal again."""
@@ -120,34 +98,46 @@ class History:
             self._void(payment, now_ms, zone)
 
     def _pay(self, paid: Paid, zone: str) -> None:
-        insort(self.paid, paid)
-        old = self.paid[:-PAID_MAX]
-        del self.paid[:-PAID_MAX]
-        self._gap = self._peak = None
-        if self._hours is not None:
-            of, hours = self._hours
-            hours[local_hour(paid.time_ms, of)] += 1
-            hours.subtract(local_hour(gone.time_ms, of) for gone in old)
+        some = self.paid
+        last = not some or some[-1] <= paid
+        if last:
+            some.append(paid)
+        else:
+            insort(some, paid)
+        gone = some.pop(0) if len(some) > PAID_MAX else None
+        self._habits.add(some, paid, gone, last=last)
+        self.turn += 1
         self.payments += 1
         self.minor += paid.minor
         self.first_ms = min(self.first_ms, paid.time_ms) if self.first_ms else paid.time_ms
         self.last_ms = max(self.last_ms, paid.time_ms)
-        month = self.months.setdefault(month_of(paid.time_ms, zone), Month())
+        number = local_month(paid.time_ms, zone)
+        month = self.months.get(number)
+        if month is None:
+            month = self.months[number] = Month()
+            self._year = self._top = None
+        elif self._year is not None and number > self._year[0] - YEAR:
+            of, payments, minor = self._year
+            self._year = of, payments + 1, minor + paid.minor
         month.payments += 1
         month.minor += paid.minor
         month.methods[paid.method] = month.methods.get(paid.method, 0) + 1
         known = paid.category in month.categories or len(month.categories) < CATEGORIES_MAX
         category = paid.category if known else ""
         month.categories[category] = month.categories.get(category, 0) + 1
-        for over in sorted(self.months)[:-MONTHS_MAX]:
-            del self.months[over]
+        if len(self.months) > MONTHS_MAX:
+            for over in sorted(self.months)[:-MONTHS_MAX]:
+                del self.months[over]
 
     def _refund(self, payment: int, back: int, now_ms: int, zone: str) -> None:
         paid = self._recent(payment, now_ms)
         more = min(back, paid.minor) - paid.refunded if paid is not None else 0
         if paid is not None and more > 0:
             self.paid[self.paid.index(paid)] = paid._replace(refunded=paid.refunded + more)
-            month = self.months.get(month_of(paid.time_ms, zone))
+            self._habits.refund()
+            self.turn += 1
+            self._year = None
+            month = self.months.get(local_month(paid.time_ms, zone))
             if month is not None:
                 month.minor -= more
             self.minor -= more
@@ -160,14 +150,16 @@ class History:
         if paid is None:
             return
         self.paid.remove(paid)
-        self._gap = self._peak = self._hours = None
+        self._habits.forget()
+        self.turn += 1
+        self._year = self._top = None
         self.payments -= 1
         self.minor -= paid.minor - paid.refunded
         self.refunded -= paid.refunded
         if self.payments == len(self.paid):  # earlier ones are not known one by one
             self.first_ms = self.paid[0].time_ms if self.paid else 0
         self.last_ms = self.paid[-1].time_ms if self.paid else 0
-        number = month_of(paid.time_ms, zone)
+        number = local_month(paid.time_ms, zone)
         month = self.months.get(number)
         if month is not None:
             month.minor -= paid.minor - paid.refunded
@@ -182,30 +174,34 @@ class History:
         paid = self.of(payment)
         return paid if paid is not None and paid.time_ms >= now_ms - HORIZON_MS else None
 
+    def year(self, month: int) -> tuple[int, int]:
+        """Payments in a month and the eleven before, and what of them was kept, minor units."""
+        if self._year is None or self._year[0] != month:
+            mine = [one for number, one in self.months.items() if number > month - YEAR]
+            self._year = month, sum(one.payments for one in mine), sum(one.minor for one in mine)
+        return self._year[1:]
+
+    def last_month(self) -> int:
+        """The last month with a payment; -1 without one."""
+        if self._top is None:
+            self._top = max(self.months, default=-1)
+        return self._top
+
     def spend(self, after_ms: int, until_ms: int) -> int:
         """Amount less refunds of the single payments in (after, until], minor units."""
-        return sum(paid.minor - paid.refunded for paid in self.paid if after_ms < paid.time_ms <= until_ms)
+        return sum(paid.minor - paid.refunded for paid in self.since(after_ms) if paid.time_ms <= until_ms)
+
+    def since(self, after_ms: int) -> Iterator[Paid]:
+        """The single payments after a time, the last first."""
+        return takewhile(lambda paid: paid.time_ms > after_ms, reversed(self.paid))
 
     def gaps(self) -> list[int]:
-        """Milliseconds between visits, oldest first, of the last `GAPS`."""
-        visits: list[int] = []
-        for later, before in pairwise(reversed(self.paid)):
-            if later.time_ms - before.time_ms >= GAP_MS_MIN:
-                visits.append(later.time_ms - before.time_ms)
-                if len(visits) == GAPS:
-                    break
-        return visits[::-1]
+        """Milliseconds between visits, oldest first, of the last few."""
+        return self._habits.gaps(self.paid)
 
     def gap_ms(self) -> int:
         """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
-        if self._gap is not None:
-            return self._gap
-        gaps, mean = self.gaps(), 0.0
-        weight = 0.0
-        for gap in gaps:
-            mean, weight = GAP_FADE * mean + gap, GAP_FADE * weight + 1.0
-        self._gap = int(mean / weight) if gaps else 0
-        return self._gap
+        return self._habits.gap_ms(self.paid)
 
     def regularity(self) -> float:
         """How even the gaps are: 1 for all equal, 0 for as scattered as chance or more; NaN below three gaps."""
@@ -218,19 +214,7 @@ class History:
 
     def peak(self, zone: str) -> tuple[int, float]:
         """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""
-        if self._peak is not None and self._peak[0] == zone:
-            return self._peak[1:]
-        if self._hours is None or self._hours[0] != zone:
-            self._hours = zone, Counter(local_hour(paid.time_ms, zone) for paid in self.paid)
-        hours, total = self._hours[1], len(self.paid)
-        if not total:
-            return -1, float("nan")
-        counts = [hours[hour] for hour in range(24)]
-        shares = [sum(counts[hour - 24 + k] for k in range(PEAK_HOURS)) for hour in range(24)]
-        most = max(shares)
-        best = -max((counts[hour], -hour) for hour in range(24) if shares[hour] == most)[1]
-        self._peak = zone, best, shares[best] / total
-        return self._peak[1:]
+        return self._habits.peak(self.paid, zone)
 
     def preferred(self) -> tuple[str, float]:
         """The method of most payments that name one and its share of them; ("", NaN) of none."""
@@ -242,24 +226,24 @@ class History:
 
     def streak(self, now_ms: int, zone: str, minor_min: int) -> int:
         """Local days in a row, today or yesterday the last of them, each with payments of at least `minor_min` kept."""
-        sums: Counter[int] = Counter()
-        for paid in self.paid:
-            if paid.time_ms <= now_ms:
-                sums[local_day(paid.time_ms, zone)] += paid.minor - paid.refunded
-        day = local_day(now_ms, zone)
-        day -= sums[day] < minor_min
-        length = 0
-        while sums[day - length] >= minor_min:
-            length += 1
-        return length
+        return self._habits.streak(self.paid, now_ms, zone, minor_min)
 
-    def categories(self, after_ms: int) -> Counter[str]:
-        """Payments by merchant category since a time."""
-        return Counter(paid.category for paid in self.paid if paid.time_ms > after_ms)
+    def fresh(self, name: str, within_ms: int) -> bool:
+        """Whether the last payment names a value of a field that none of so long before it has."""
+        if not self.paid:
+            return False
+        found, after_ms = getattr(self.paid[-1], name), self.paid[-1].time_ms - within_ms
+        if found == "":
+            return False
+        before = self.since(after_ms)
+        next(before, None)
+        return all(getattr(paid, name) != found for paid in before)
 
     def refund_share(self, after_ms: int) -> float:
         """Share of the amount paid since a time that was given back; 0 of nothing."""
-        recent = [paid for paid in self.paid if paid.time_ms > after_ms]
+        if not self.refunds:
+            return 0.0
+        recent = list(self.since(after_ms))
         total = sum(paid.minor for paid in recent)
         return sum(paid.refunded for paid in recent) / total if total else 0.0
 
@@ -267,13 +251,7 @@ class History:
         """Payments since a time of which something was given back."""
         if self.refund_ms <= after_ms:
             return 0  # of most customers there is nothing to look through
-        return sum(1 for paid in self.paid if paid.refunded and paid.time_ms > after_ms)
-
-
-def month_of(time_ms: int, zone: str) -> int:
-    """The number of a local month, as in `History.months`."""
-    at = local(time_ms, zone)
-    return at.year * 12 + at.month - 1
+        return sum(1 for paid in self.since(after_ms) if paid.refunded)
 
 
 def _less(counts: dict[str, int], name: str) -> None:
@@ -284,6 +262,4 @@ def _less(counts: dict[str, int], name: str) -> None:
         counts.pop(name, None)
 
 
-def days(milliseconds: int) -> float:
-    """Milliseconds as days."""
-    return milliseconds / DAY_MS
+__all__ = ["CATEGORIES_MAX", "GAP_MS_MIN", "MONTHS_MAX", "PAID_MAX", "YEAR", "History", "Month", "Paid"]

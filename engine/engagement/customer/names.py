@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.engagement.calendar import DAY_MS, birthday, local, local_day, parse_day
+from engine.engagement.calendar import DAY_MS, birthday, local_date, local_day, parse_day
 from engine.engagement.customer.customer import WINDOW_MS, Customer, Population
 from engine.engagement.customer.states import MEMBERSHIP
 from engine.engagement.ledger.ledger import Ledger
@@ -67,28 +67,21 @@ def _clv(customer: Customer, now_ms: int, population: Population) -> Value:
 
 
 def _age(customer: Customer, now_ms: int, population: Population) -> Value:
-    born, today = parse_day(customer.birth), local(now_ms, customer.zone).date()
+    born, today = parse_day(customer.birth), local_date(now_ms, customer.zone)
     if born is None or born > today:
         return None
     return float(today.year - born.year - (today < birthday(today.year, born)))
 
 
 def _birthday(customer: Customer, now_ms: int, population: Population) -> Value:
-    born, today = parse_day(customer.birth), local(now_ms, customer.zone).date()
+    born, today = parse_day(customer.birth), local_date(now_ms, customer.zone)
     return born is not None and birthday(today.year, born) == today
 
 
 def _new(name: str, days: int) -> Callable[[Customer, int, Population], Value]:
     """Whether the last payment's value of a field is new to the customer, within so many days."""
 
-    def value(customer: Customer, now_ms: int, population: Population) -> Value:
-        if not customer.history.paid:
-            return False
-        *before, last = customer.history.paid
-        found, since_ms = getattr(last, name), last.time_ms - days * DAY_MS
-        return found != "" and all(getattr(paid, name) != found for paid in before if paid.time_ms > since_ms)
-
-    return value
+    return lambda customer, now_ms, population: customer.history.fresh(name, days * DAY_MS)
 
 
 def _disputed(customer: Customer, now_ms: int, population: Population) -> Value:

@@ -6,7 +6,8 @@ state is held for a while before it is left again (`HOLD_MS`), and the way back 
 there, so nobody flaps between two.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,7 +24,8 @@ class Facts(NamedTuple):
         registered_ms, first_ms, last_ms: when the customer signed up, first and last paid.
         payments: that settled, of all time.
         gap_ms: the typical gap between visits; 0 where it is not known.
-        fades_ms: from when on they are probably gone (P(alive) below 0.1); `NEVER` where that is not known.
+        fades: gives from when on they are probably gone (P(alive) below 0.1), `NEVER` where that is not known: it is
+            worked out for few.
         declined_ms: since when the last four weeks have brought less than half of the four before; `NEVER` where not.
         value_rank: share of customers worth less, 0 to 1; NaN where there are too few to say.
         spend_12m: kept in the last twelve months, minor units of the base currency.
@@ -36,12 +38,17 @@ class Facts(NamedTuple):
     last_ms: int = 0
     payments: int = 0
     gap_ms: int = 0
-    fades_ms: int = NEVER
+    fades: Callable[[], int] = lambda: NEVER
     declined_ms: int = NEVER
     value_rank: float = float("nan")
     spend_12m: int = 0
     cycle_ends_ms: int = NEVER
     tiers: tuple[int, ...] = ()
+
+    @property
+    def fades_ms(self) -> int:
+        """What `fades` gives."""
+        return self.fades()
 
 
 class Row(NamedTuple):
@@ -162,7 +169,7 @@ MEMBERSHIP: Final = ("basic", "silver", "gold", "platinum")
 
 def earned_tier(facts: Facts) -> int:
     """Place in `MEMBERSHIP` that the spending of twelve months earns."""
-    return sum(facts.spend_12m >= threshold for threshold in facts.tiers[: len(MEMBERSHIP) - 1])
+    return bisect_right(facts.tiers, facts.spend_12m, 0, min(len(facts.tiers), len(MEMBERSHIP) - 1))
 
 
 def _promoted(place: int) -> Callable[[Facts, int], int]:
@@ -225,9 +232,11 @@ class Transition(NamedTuple):
 
 @dataclass(slots=True)
 class States:
-    """The state of each dimension and since when; 0 for from the beginning."""
+    """The state of each dimension and since when, 0 for from the beginning; and, as the last `look` found it, when time
+    alone brings the next transition."""
 
     now: dict[str, tuple[str, int]] = field(default_factory=lambda: {name: (state, 0) for name, state in FIRST.items()})
+    ahead_ms: int = field(default=NEVER, compare=False)
 
     def of(self, dimension: str) -> str:
         """The state of a dimension."""
@@ -236,9 +245,10 @@ class States:
     def look(self, facts: Facts, now_ms: int, dimensions: tuple[str, ...] = tuple(TABLES)) -> list[Transition]:
         """Make the transitions that are due by `now_ms`, each at its instant. Raises `RuntimeError` on a circle."""
         made: list[Transition] = []
+        self.ahead_ms = NEVER
         for dimension in dimensions:
             for _ in range(STEPS_MAX):
-                due, row = self._next(dimension, facts)
+                due, row = self._next(dimension, facts, _ROWS)
                 if row is None or due > now_ms:
                     break
                 at = now_ms if row.looked else due  # a hold that is over does not say since when it is so
@@ -246,22 +256,24 @@ class States:
                 self.now[dimension] = row.end, at
             else:
                 raise RuntimeError(f"{dimension} goes round in circles at {self.now[dimension]}: {facts}")
+            if row is not None and row.looked:
+                due, _ = self._next(dimension, facts, _TIMED)
+            self.ahead_ms = min(self.ahead_ms, due)
         return made
 
     def next_due(self, facts: Facts) -> int:
         """When time alone brings the next transition; `NEVER` where it brings none."""
-        return min(self._next(dimension, facts, timed=True)[0] for dimension in TABLES)
+        return min(self._next(dimension, facts, _TIMED)[0] for dimension in TABLES)
 
-    def _next(self, dimension: str, facts: Facts, *, timed: bool = False) -> tuple[int, Row | None]:
-        """The first transition out of the state, earlier rows before later ones of the same instant; of those that
-        come with time, where `timed`."""
+    def _next(self, dimension: str, facts: Facts, tables: Mapping[str, dict[str, list[Row]]]) -> tuple[int, Row | None]:
+        """The first transition out of the state, earlier rows before later ones of the same instant."""
         state, since = self.now[dimension]
+        held = since + HOLD_MS[dimension] if since else 0
         first, found = NEVER, None
-        for row in (_TIMED if timed else _ROWS)[dimension].get(state, ()):
+        for row in tables[dimension].get(state, ()):
             instant = row.since(facts, since)
-            if instant == NEVER:
-                continue
-            instant = max(instant, since + HOLD_MS[dimension]) if since else instant
+            if instant < held:
+                instant = held
             if instant < first:
                 first, found = instant, row
         return first, found
