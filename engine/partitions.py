@@ -6,6 +6,7 @@ from typing import Final
 
 from engine.config import ConfigError, MoneySettings, Settings
 from engine.core.admission import AdmissionLimits
+from engine.core.control_sample import ControlSettings
 from engine.core.label_desk import LabelSettings
 from engine.core.partition import Partition
 from engine.core.settings import CampaignSettings, CoreSettings
@@ -42,6 +43,9 @@ def core_settings(settings: Settings) -> CoreSettings:
         campaigns=CampaignSettings(settings.campaigns.holdout, settings.campaigns.salt),
         anomaly_weight=settings.risk.anomaly_weight,
         fraud_weight=settings.risk.fraud_weight,
+        control=ControlSettings(
+            settings.risk.control_share, settings.risk.control_amount_max, settings.risk.control_salt
+        ),
         snapshot_every=settings.snapshots.detector_events,
         entities_max=state.cache_entities_max,
         customers_max=state.cache_customers_max,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import ConfigError, load
+from engine.core.control_sample import ControlSettings
 from engine.partitions import core_settings, load_ruleset, partition_factory
 from engine.ruleset.errors import RuleErrors
 
@@ -22,6 +23,9 @@ def test_settings_reach_the_core() -> None:
                 "STEWARD_CAMPAIGNS_HOLDOUT": "0.05",
                 "STEWARD_CAMPAIGNS_SALT": "spring",
                 "STEWARD_RISK_ANOMALY_WEIGHT": "0.5",
+                "STEWARD_RISK_CONTROL_SHARE": "0.02",
+                "STEWARD_RISK_CONTROL_AMOUNT_MAX": "30",
+                "STEWARD_RISK_CONTROL_SALT": "secret",
                 "STEWARD_BASE_CURRENCY": "USD",
             }
         )
@@ -33,6 +37,7 @@ def test_settings_reach_the_core() -> None:
     assert core.earn.refund_window_ms == 3 * 86_400_000
     assert (core.campaigns.holdout, core.campaigns.salt) == (0.05, "spring")
     assert core.anomaly_weight == 0.5
+    assert core.control == ControlSettings(0.02, 30.0, "secret")
     assert (core.rates.base, core.rates.rates) == ("USD", {})
 
 

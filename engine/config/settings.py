@@ -186,6 +186,13 @@ class RiskSettings:
         kinds.CODES,
         "reasons of a chargeback that mean fraud; others teach nothing",
     )
+    control_share: float = _setting(
+        "0", number(0, 0.2), "share of would-be declines that goes through, so that models learn what declines hold"
+    )
+    control_amount_max: float = _setting(
+        "50", number(0, 1e9), "greatest amount that goes through as control, major units of the base currency"
+    )
+    control_salt: str = _setting("steward", kinds.NAME, "of the draw of the control sample; tell it nobody")
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class InForce:
         self.warming = Warming(self._plan.needs(), head.get(HEAD_WARMING, b""))
         models = Models.start(found, self._workshop)
         models.restore(head)
-        self.judge = Judge(found, models, self._settings.weights)
+        self.judge = Judge(found, models, self._settings.weights, self._settings.control)
         self.lists = LiveLists(head)
         self.snoozes = Snoozes(head)
         self._unsaved_ruleset = stored is None
@@ -197,7 +197,7 @@ class InForce:
         self.features.adopt(plan)
         self.warming.adopt(plan.needs())
         self.ruleset, self._plan = found, plan
-        self.judge = Judge(found, models, self._settings.weights)
+        self.judge = Judge(found, models, self._settings.weights, self._settings.control)
         return []
 
     def unknown_models(self, controls: Sequence[Placed]) -> list[str]:

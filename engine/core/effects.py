@@ -61,6 +61,7 @@ class Effects:
         features: with `--features`, a JSON line per accepted event.
         hits: hits of decision rules by rule id and how they counted, `live` or `shadow`.
         observed: alerts of observer rules by rule id, those of shadow rules too, which are not put out.
+        control: decisions of the control sample, which are among the approved.
         labels: what became known of payments: `fraud` and `legitimate` labels that were news, `repeated` ones and those
             of `unknown` payments, which have no effect, and decisions that `matured`.
         learning: the fraud model after the batch; None where there is none.
@@ -80,6 +81,7 @@ class Effects:
     features: list[bytes] = field(default_factory=list)
     hits: dict[tuple[str, str], int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
+    control: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     learning: Learning | None = None
     models: list[bytes] = field(default_factory=list)

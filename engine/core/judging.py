@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.control_sample import ControlSample, ControlSettings
 from engine.core.decisions import DecisionWriter, Weights, blend
 from engine.core.effects import Effects, Output
 from engine.core.fraud_reasons import fraud_reasons
@@ -28,6 +29,7 @@ from engine.ruleset.ruleset import OUTCOMES, Frame, Hits, RuleSet, Verdicts
 Matrix = NDArray[np.float64]
 _encode: Final = msgspec.json.Encoder().encode
 _DECLINE: Final = OUTCOMES.index("decline")
+_REVIEW: Final = OUTCOMES.index("review")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,29 @@ class Judge:
         ruleset: that is in force.
         models: its models, which go on learning.
         weights: of the anomaly and of the fraud score in the blended one.
+        control: of the declines that go through all the same.
     """
 
-    def __init__(self, ruleset: RuleSet, models: Models, weights: Weights) -> None:
+    def __init__(self, ruleset: RuleSet, models: Models, weights: Weights, control: ControlSettings) -> None:
         self.ruleset = ruleset
         self.models = models
         self._writer = DecisionWriter(ruleset, weights)
         self._weights = weights
+        self._control = ControlSample(ruleset, control)
 
     def score(self, columns: Columns, values: Matrix) -> Scored:
         """What the models say of decisions, learning as they go."""
         return self.models.score(values, identities(columns))
 
     def verdicts(self, frame: Frame, snoozes: Snoozes) -> Verdicts:
-        """What the rules say, hits of snoozed rules set aside."""
-        return decide(self.ruleset, self.ruleset.evaluate(frame), frame.columns, snoozes)
+        """What the rules say, hits of snoozed rules set aside; but for the control sample."""
+        verdicts = decide(self.ruleset, self.ruleset.evaluate(frame), frame.columns, snoozes)
+        self._control.let_through(frame.columns, verdicts)
+        return verdicts
+
+    def lessons(self, verdicts: Verdicts, scored: Scored) -> Scored:
+        """What is kept of the scores for learners: the sample stands for more than itself."""
+        return scored._replace(share=self._control.shares(verdicts, scored.share)) if verdicts.control else scored
 
     def write(
         self,
@@ -105,20 +115,28 @@ class Judge:
                 told = {**explanation(self.ruleset, frame, at, verdicts), "fraud_model": pushed}
                 effects.explanations[place] = _encode(told)
         why = {int(at): fraud_reasons(self.models, scored, int(at)) for at in np.flatnonzero(verdicts.outcome)}
+        for at in verdicts.control:
+            why[at] = [self._control.reason(), *fraud_reasons(self.models, scored, at)]
+        effects.control += len(verdicts.control)
         return self._writer.write(frame, verdicts, why, degraded, places, effects, self.models.version, rows.seen)
 
     def doubts(self, frame: Frame, verdicts: Verdicts, judged: NDArray[np.intp]) -> dict[int, int]:
         """Those of the events `judged` that campaigns have to know of, and what `engine.engagement.ledger.judged` takes
-        of each: those that are not approved, and those that are with a score above the least `score_max` in force."""
-        most, some = self.ruleset.score_max, np.flatnonzero(verdicts.outcome)
+        of each: those that are not approved, the control sample, and those that are with a score above the least
+        `score_max` in force."""
+        outcome = verdicts.outcome
+        if verdicts.control:
+            outcome = outcome.copy()
+            outcome[verdicts.control] = _REVIEW
+        most, some = self.ruleset.score_max, np.flatnonzero(outcome)
         if most >= 1.0 and not len(some):
             return {}
-        nothing = np.full(len(verdicts.outcome), np.nan)
+        nothing = np.full(len(outcome), np.nan)
         anomaly, fraud = (known if known is not None else nothing for known in (frame.score_anomaly, frame.score_fraud))
         risks = blend(verdicts.points, anomaly, fraud, self._weights)
         if most < 1.0:
-            some = np.flatnonzero((verdicts.outcome > 0) | (risks > most))
-        outcome = verdicts.outcome[some]
+            some = np.flatnonzero((outcome > 0) | (risks > most))
+        outcome = outcome[some]
         # Up to the next hundredth, which is above a `score_max` in hundredths exactly where the score is.
         whole = np.maximum(1, np.ceil(np.round(100 * risks[some], 4))).astype(np.int64)
         found = np.where(outcome == _DECLINE, REFUSED, np.where(outcome > 0, whole, whole + APPROVED))

@@ -132,7 +132,7 @@ class Maturing:
 
     def add(self, form: Form, cases: Cases) -> None:
         """Let cases wait that are not due yet. The inputs of those that are not drawn are not kept."""
-        drawn = cases["share"] > 0.0
+        drawn = cases["share"] != 0.0
         if form.inputs and not drawn.all():
             self._add(*without_inputs(form, cases[~drawn]))
             cases = cases[drawn]

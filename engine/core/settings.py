@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from engine.core.admission import AdmissionLimits
+from engine.core.control_sample import ControlSettings
 from engine.core.decisions import Weights
 from engine.core.label_desk import LabelSettings
 from engine.core.learning import SNAPSHOT_EVERY
@@ -37,6 +38,7 @@ class CoreSettings:
         anomaly_weight: how much a certain anomaly adds to the blended score, 0 to 1. An anomaly score is no
             probability, so it only nudges; a rule that names `score.anomaly` decides.
         fraud_weight: how much a certain fraud adds to it.
+        control: the share of would-be declines that goes through, so that models learn what declines hold.
         snapshot_every: events a detector learns between two snapshots of it (with a store only).
         entities_max: entities of one feature group held in memory before the least recently used go (with a store
             only).
@@ -53,6 +55,7 @@ class CoreSettings:
     learning: LearnerSettings = field(default_factory=LearnerSettings)
     anomaly_weight: float = 0.2
     fraud_weight: float = 0.6
+    control: ControlSettings = field(default_factory=ControlSettings)
     snapshot_every: int = SNAPSHOT_EVERY
     entities_max: int = 1_000_000
     customers_max: int = 1_000_000

@@ -54,6 +54,7 @@ class Verdicts:
         shadow: for each event, indexes of the shadow rules that hit it, of canaries its customer does not get, and of
             rules that are snoozed for it.
         reasons: for each event, those of `rules` that are in force: not those that an `allow` set aside.
+        control: rows that these rules decline and that go through all the same (`engine.core.control_sample`).
     """
 
     outcome: NDArray[np.int8]
@@ -61,6 +62,7 @@ class Verdicts:
     rules: list[tuple[int, ...]]
     shadow: list[tuple[int, ...]]
     reasons: list[tuple[int, ...]]
+    control: list[int] = field(default_factory=list)
 
 
 class VerdictTable:

@@ -38,6 +38,7 @@ class LabelledRows:
             are judged by what they would say now.
         share: the share of payments like this one that are kept, in (0, 1]: a row stands for `1 / share` payments
             (`FraudModel.draw`), float32 `(n,)`; rows with 0 are passed over. Frauds are all kept: theirs counts as 1.
+            Below 0 it is of a control sample: a row stands for `-1 / share` payments whatever its label, and is kept.
     """
 
     payments: NDArray[np.uint64]
@@ -58,7 +59,8 @@ class LabelledRows:
     @property
     def weight(self) -> NDArray[np.float64]:
         """How many payments each row stands for, float64 `(n,)`."""
-        return 1.0 / np.where(self.fraud == 1, 1.0, self.share)
+        kept = np.where(self.fraud == 1, 1.0, self.share)
+        return 1.0 / np.where(self.share < 0.0, -self.share, kept)
 
     def take(self, places: NDArray[Any] | slice) -> "LabelledRows":
         """Those rows."""

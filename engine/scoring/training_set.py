@@ -54,7 +54,7 @@ class TrainingSet:
         if rows.inputs.shape != (rows.n, self._inputs):
             wanted = f"({rows.n}, {self._inputs})"
             raise ValueError(f"labelled rows with inputs of shape {rows.inputs.shape}; {wanted} expected")
-        kept = rows.take((rows.share > 0.0) | (rows.fraud == 1))
+        kept = rows.take((rows.share != 0.0) | (rows.fraud == 1))
         if kept.n:
             self._recent.append((hour_ms, kept))
             if self._backed:

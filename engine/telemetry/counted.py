@@ -26,6 +26,7 @@ class CountedEffects(Protocol):
     late: int
     dead_lettered: int
     outcomes: dict[str, int]
+    control: int
     hits: dict[tuple[str, str], int]
     observed: dict[str, int]
     labels: dict[str, int]

@@ -103,6 +103,9 @@ class Metrics:
     def _outcomes(self, registry: CollectorRegistry) -> None:
         decisions = Counter("steward_decisions", "Decisions, by outcome", ["decision"], registry=registry)
         self._decisions = {name: decisions.labels(name) for name in (*_OUTCOMES, _OTHER)}
+        self._control = Counter(
+            "steward_control_sample", "Declines that went through as the control sample", registry=registry
+        )
         alerts = Counter("steward_alerts", "Alerts, by kind", ["kind"], registry=registry)
         self._alerts = {name: alerts.labels(name) for name in (*_ALERT_KINDS, _OTHER)}
         dead = Counter("steward_dead_letters", "Refused records, by reason", ["reason"], registry=registry)
@@ -174,6 +177,7 @@ class Metrics:
         self._stage["total"].observe(outcome.decode_s + outcome.load_s + outcome.apply_s + outcome.commit_s)
         for decision, count in effects.outcomes.items():
             self._decisions.get(decision, self._decisions[_OTHER]).inc(count)
+        self._control.inc(effects.control)
         for (rule, mode), count in effects.hits.items():
             self._count_rule(rule, mode, count)
         for rule, count in effects.observed.items():

@@ -35,6 +35,7 @@ class Batch:
             late=1,
             dead_lettered=2,
             outcomes={"approve": 1, "decline": 1},
+            control=1,
         )
     )
 
@@ -51,6 +52,7 @@ def test_a_batch_is_counted() -> None:
     assert sample(metrics, "steward_events_total", result="dead_lettered") == 2
     assert sample(metrics, "steward_late_events_total") == 1
     assert sample(metrics, "steward_decisions_total", decision="decline") == 1
+    assert sample(metrics, "steward_control_sample_total") == 1
     assert sample(metrics, "steward_alerts_total", kind="fraud") == 1
     assert sample(metrics, "steward_dead_letters_total", reason=NOT_JSON) == 1
     assert sample(metrics, "steward_dead_letters_total", reason="other") == 1

@@ -87,7 +87,7 @@ class DriftMonitor:
 
     def labels(self, rows: LabelledRows) -> None:
         """Take in labelled payments, in the order in which their labels arrived."""
-        kept = rows.take(np.flatnonzero(rows.share > 0.0))
+        kept = rows.take(np.flatnonzero(rows.share != 0.0))
         weights = np.maximum(np.rint(kept.weight), 1.0).astype(np.int64)
         self._means[LABELS].add(np.repeat(kept.fraud.astype(np.float64), weights))
         self._means[SKILL].add(losses(kept.margin[kept.fraud == 1].astype(np.float64)))

@@ -237,6 +237,8 @@ def choose(rows: LabelledRows, expert: Expert, seed: int) -> tuple[NDArray[np.in
     legitimate = rows.fraud == 0
     stand_for = float(rows.weight[legitimate].sum())
     share = min(expert.share_max, max((expert.rows_max - frauds) / max(stand_for, 1.0), SHARE_MIN))
-    places = np.flatnonzero(fraud | (legitimate & (draw(rows.payments, seed) < share)))
-    weight = np.where(rows.fraud[places] == 1, 1.0, np.maximum(rows.weight[places], 1.0 / share))
+    control = legitimate & (rows.share < 0.0)
+    places = np.flatnonzero(fraud | control | (legitimate & (draw(rows.payments, seed) < share)))
+    whole = (rows.fraud == 1) | control
+    weight = np.where(whole[places], rows.weight[places], np.maximum(rows.weight[places], 1.0 / share))
     return places, weight
