@@ -219,6 +219,7 @@ class Stages:
         self._probe("rules")
         parts = force.judge.write(frame, verdicts, scored, judged, rows, force.warming, effects)
         doubts = force.judge.doubts(frame, verdicts, judged)
-        self._desk.keep(Decided(picked, judged, declined(verdicts), scored), columns, labels_ms)
+        lessons = force.judge.lessons(verdicts, scored)
+        self._desk.keep(Decided(picked, judged, declined(verdicts), lessons), columns, labels_ms)
         self._probe("decide")
         return parts, doubts, frame
