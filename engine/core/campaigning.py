@@ -375,7 +375,7 @@ class Campaigning:
         row = row_of_nothing(self._marketing.features, time_ms)
         text = {"alert_id": event.alert_id, "resolution": event.resolution}.get
         told = Happening(event.event_id, LOOKED_AT if froze else RESOLVED, time_ms, lambda: row, text,
-                         payment_id=event.payment_id or "")  # fmt: skip
+                         payment_id=event.payment_id or event.alert_id)  # fmt: skip
         made = self._take(event.customer_id, told, now)
         self.settle(now)
         return [output(one) for one in made]

@@ -100,7 +100,7 @@ def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: in
         payment=narrow(columns.strings.item(_PAYMENT, row)),
         payment_id=event.payment_id or "",
         minor=minor,
-        base_minor=columns.base_minor.item(row) if exponent >= 0 else minor,
+        base_minor=columns.base_minor.item(row) if exponent >= 0 else 0,
         currency=event.currency or "",
         method=event.method or "",
         category=event.merchant_category or "",

@@ -31,6 +31,11 @@ def zone_of(name: str) -> ZoneInfo:
     return (known_zone(name) if name else None) or _UTC
 
 
+def is_zone(name: str) -> bool:
+    """Whether it is an IANA name that is known here."""
+    return bool(name) and known_zone(name) is not None
+
+
 def local(time_ms: int, zone: str) -> datetime:
     """An instant as the customer's clock shows it."""
     return (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(zone_of(zone))

@@ -204,11 +204,12 @@ def test_a_rule_set_without_campaigns_leaves_no_trace_of_them() -> None:
 def test_an_alert_found_to_be_wrong_reaches_the_customer_where_they_are_known(ruleset: RuleSet) -> None:
     def resolved(number: int, customer: str | None, resolution: str = "legitimate") -> bytes:
         body = {"event_id": f"x{number}", "type": "control.alert_resolved", "event_time": START + 2 * HOUR,
-                "alert_id": "a1", "resolution": resolution, "payment_id": "p1", "customer_id": customer}  # fmt: skip
+                "alert_id": "a1", "resolution": resolution, "customer_id": customer}  # fmt: skip
         return json.dumps({key: value for key, value in body.items() if value}).encode()
 
     before = [event(1, "payment.settled", START), event(2, "payment.settled", START + HOUR, "c2")]
     controls = [resolved(1, "c1", "fraud"), resolved(2, "c1"), resolved(3, "stranger"), resolved(4, None)]
+    controls += [resolved(5, "c1")]  # again, under another event id
     for size, restart_every in ((50, 0), (1, 1)):
         outputs, _, _ = run(ruleset, [*before, *controls, tick(START + 4 * HOUR)], size, restart_every=restart_every)
         sorry = [(e.customer_id, e.bucket, e.delta) for e in rewards(outputs) if e.campaign_id == "sorry"]

@@ -141,7 +141,8 @@ class Customer:
 
     def next_due(self, population: Population) -> int:
         """The first instant after the clock at which something happens by itself, or has to be looked at."""
-        states = max(self._next_transition(population), self.clock_ms + 1)
+        # A cycle is judged when it ends, also where the tier was earned again: a month later less counts.
+        states = max(min(self._next_transition(population), self.cycle_ends_ms), self.clock_ms + 1)
         return min(self.ledger.next_due(), self._next_window(), self._next_month(), states)
 
     def look(self, now_ms: int, population: Population) -> list[Transition]:
@@ -165,9 +166,13 @@ class Customer:
 
     def pay(self, paid: Paid, population: Population) -> list[Transition]:
         """A payment has settled."""
+        self.enter(paid)
+        return self.look(max(self.clock_ms, paid.time_ms), population)
+
+    def enter(self, paid: Paid) -> None:
+        """A payment has settled; whoever says so has more to say of it before anybody looks."""
         self.seen(paid.time_ms)
         self.history.pay(paid, self.zone)
-        return self.look(max(self.clock_ms, paid.time_ms), population)
 
     def refund(self, payment: int, back: int, now_ms: int, population: Population) -> list[Transition]:
         """So much of a payment, in minor units of the base currency, has been given back by now, in all."""

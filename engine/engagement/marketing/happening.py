@@ -24,8 +24,8 @@ class Happening:
         row: gives the event as conditions see it, but for the customer; asked only where a campaign is.
         text: the text of a field, None where it is missing; number: of feedback its score, of a redemption the points.
         payment: hash of the payment it is about, payment_id its text; 0 and "" for none.
-        minor: amount in minor units of its own currency; base_minor: in those of the base currency, or its own where
-            there is no rate; 0 for none.
+        minor: amount in minor units of its own currency; base_minor: in those of the base currency, 0 where
+            there is no rate.
         currency, method, category: as in the event, "" where missing.
         reference: hash of the refund or redemption; 0 for none.
         consent: by purpose, as the event has it; None where it has none.

@@ -13,6 +13,7 @@ from engine.domain.events import ControlReward
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Lifecycle, Reason
 from engine.domain.times import rfc3339
+from engine.engagement.calendar import is_zone, parse_day
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import value_of
@@ -133,7 +134,10 @@ class Marketing:
                     happening.currency)  # fmt: skip
         if customer.ledger.payments[happening.payment].lost:
             return []  # declined, fraud or charged back before it settled
-        made = customer.pay(paid, self.population) + self._keeps(customer, happening.payment, now)
+        customer.enter(paid)
+        # What was taken back before it settled never counted: no tier is reached by it.
+        taken = self._keeps(customer, happening.payment, now)
+        made = taken or customer.look(max(customer.clock_ms, second), self.population)
         return self._transitions_of(customer_id, customer, made, happening.event_id)
 
     def _keeps(self, customer: Customer, payment: int, now: int) -> list[Transition]:
@@ -182,10 +186,11 @@ class Marketing:
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         text = happening.text
-        customer.zone = text("timezone") or customer.zone
+        zone, birth = text("timezone") or "", text("birth_date") or ""
+        customer.zone = zone if is_zone(zone) else customer.zone  # what cannot be read replaces nothing
         customer.locale = text("locale") or customer.locale
         customer.country = text("country") or customer.country
-        customer.birth = text("birth_date") or customer.birth
+        customer.birth = birth if parse_day(birth) else customer.birth
         customer.referrer = customer.referrer or text("referrer_id") or ""  # the first counts: they are rewarded
         if not happening.consent:
             return []
@@ -223,11 +228,20 @@ class Marketing:
         points = happening.number
         now = max(customer.clock_ms, happening.time_ms)
         whole = int(points) if points == points and points == int(points) else 0
+        made = self._come(customer_id, customer, now)
         moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now)
         if moved is None:
             self.refused += 1
-            return []
-        return self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
+            return made
+        return made + self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
+
+    def _come(self, customer_id: str, customer: Customer, now: int) -> list[Made]:
+        """What becomes active or expires by the time that the customer's event says, ahead of the shard's clock: who
+        was told a day can spend on it."""
+        made, ledger = list[Made](), customer.ledger
+        while (at := ledger.next_due()) <= now:
+            made += self._entries(customer_id, customer, ledger.advance(at), Cause(TIMER, rfc3339(at)))
+        return made
 
     def _looked_at(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """Somebody has looked at what was frozen: it is released, or taken back."""
