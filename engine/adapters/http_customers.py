@@ -52,8 +52,8 @@ class CustomerHandlers:
 
     async def erase(self, request: web.Request) -> web.Response:
         """`DELETE /v1/customers/{id}`: 202 once the log holds the erasure."""
-        event_id = await _answered(self._customers.erase(_customer(request)))
-        return web.Response(body=orjson.dumps({"event_id": event_id}), status=202, content_type="application/json")
+        told = await _answered(self._customers.erase(_customer(request)))
+        return web.Response(body=orjson.dumps(told), status=202, content_type="application/json")
 
 
 async def _asked(request: web.Request, ask: Callable[[str], Awaitable[dict[str, Any]]]) -> web.Response:

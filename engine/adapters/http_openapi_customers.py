@@ -21,6 +21,10 @@ READ: Final = (
     ("/export", "customer_export", "Everything that is held", "CustomerExport"),
 )
 OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
+STAYS: Final = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"what": TEXT, "why": TEXT, "until": TEXT}},
+}
 DECIMAL: Final = {**TEXT, "description": "an exact decimal"}
 BALANCES: Final = {
     "type": "array",
@@ -54,8 +58,19 @@ SCHEMAS: Final[dict[str, Any]] = {
         features={"$ref": "#/components/schemas/CustomerFeatures"},
         ledger={"$ref": "#/components/schemas/CustomerLedger"},
         payments={"$ref": "#/components/schemas/CustomerPayments"},
+        erased={"type": "boolean"},
+        stays=STAYS,
     ),
-    "Erasing": {"type": "object", "required": ["event_id"], "properties": {"event_id": TEXT}},
+    "Erasing": {
+        "type": "object",
+        "required": ["event_id", "pseudonym", "erased", "stays"],
+        "properties": {
+            "event_id": TEXT,
+            "pseudonym": TEXT,
+            "erased": {"type": "array", "items": TEXT},
+            "stays": STAYS,
+        },
+    },
 }
 
 

@@ -136,7 +136,16 @@ def _erase(args: argparse.Namespace) -> int:
         _write(args.out, record)
     else:
         _send(loaded, args.customer, record)
+    from engine.partitions import core_settings
+    from engine.service.customers.erasing import answer
+
+    told = answer(args.customer, event_id, core_settings(loaded))
     print(f"{event_id}: the log holds the erasure of {args.customer}", file=sys.stderr)
+    for one in told["erased"]:
+        print(f"erased: {one}", file=sys.stderr)
+    for one in told["stays"]:
+        print(f"stays: {one['what']}; {one['why']} (until: {one['until']})", file=sys.stderr)
+    print(f"pseudonym for books kept elsewhere: {told['pseudonym']}", file=sys.stderr)
     return 0
 
 

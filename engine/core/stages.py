@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,14 @@ from engine.core.observers import Observers
 from engine.core.rendering import feature_lines
 from engine.core.stretches import STRETCH_MS
 from engine.core.wanted import Wanted
+from engine.domain.hashing import hash64
 from engine.domain.rates import Rates
 from engine.features.columns import Columns
 from engine.features.sharing import Touches
 from engine.ruleset.ruleset import Frame
 from engine.scoring.drift.alarm import DriftAlarm
+
+_ERASED: Final = np.uint64(hash64("account.erased"))
 
 Matrix = NDArray[np.float64]
 Parts = list[tuple[int, Output]]
@@ -109,7 +113,9 @@ class Stages:
         event_id, place = stretch.columns.events[0].event_id, stretch.positions[0]
         parts: Parts = [(place, drift_alert(alarm, self._shard, event_id)) for alarm in alarms]
         parts += [(place, output) for output in self._engagement.begin(int(stretch.labels_ms[0]))]
-        for start, end in pairwise([0, *self._desk.cuts(stretch.columns), stretch.columns.n]):
+        erased = stretch.columns.string("type") == _ERASED
+        cuts = {*self._desk.cuts(stretch.columns), *(np.flatnonzero(erased[:-1]) + 1).tolist()}
+        for start, end in pairwise([0, *sorted(cuts), stretch.columns.n]):
             part = stretch.part(start, end)
             arrived = self._desk.arrive(part.columns, part.labels_ms)
             if arrived is not None:
@@ -118,6 +124,8 @@ class Stages:
             self._probe("label")
             parts += self._pass(part, known, ops, effects)
             known = []
+            if erased[end - 1]:  # what comes after it finds nothing
+                ops.append(self._force.features.erase(part.columns.string("customer_id")[-1:]))
         return parts
 
     def _begin(self, now: int) -> tuple[list[Known], list[DriftAlarm]]:

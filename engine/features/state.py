@@ -12,6 +12,7 @@ from engine.features import inputs, kernel, restore
 from engine.features import tables as t
 from engine.features.columns import Columns
 from engine.features.entities import entities, tables
+from engine.features.erase import erase
 from engine.features.fold import evict as evict_slots
 from engine.features.groups import GroupPlan
 from engine.features.kept import Kept, state_key
@@ -273,6 +274,11 @@ class FeatureState:
                 evict_slots(pool.arena, pool.entities, pool.index, pool.meta, group.series, slots[oldest])
                 dropped += surplus
         return dropped
+
+    def erase(self, customers: NDArray[np.uint64]) -> bytes:
+        """Forget what is about some customers alone, by the hashes of their ids. Returns operations for the store."""
+        groups, hashes = self.plan.groups, customers.view(np.int64).tolist()
+        return b"".join(erase(groups, self._pools, self._kept, customer, backed=self.backed) for customer in hashes)
 
     def entities(self) -> int:
         """Entities resident, over all groups."""

@@ -29,6 +29,6 @@ class Customers(Protocol):
     async def export(self, customer_id: str) -> dict[str, Any]:
         """Everything that is held, the four above included."""
 
-    async def erase(self, customer_id: str) -> str:
-        """Put an `account.erased` event onto the log; returns its id once it is held safely. What is kept of the ledger
-        then says engine/engagement/marketing. May raise `LogUnavailable`."""
+    async def erase(self, customer_id: str) -> dict[str, Any]:
+        """Put an `account.erased` event onto the log; returns, once it is held safely, its id, what it erases and what
+        stays and why, and the pseudonym for books kept elsewhere. May raise `LogUnavailable`."""

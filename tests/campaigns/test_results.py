@@ -29,6 +29,7 @@ from engine.ports.store import Commit
 from engine.ruleset import compile
 from engine.service.campaigns.results import StoredResults
 from engine.service.campaigns.view import render
+from engine.service.customers.erasing import pseudonym
 from engine.service.deadline import Deadline
 from engine.service.rule_sets import RuleLibrary
 from tests.adapters import test_http_desk as desk
@@ -222,8 +223,13 @@ def test_an_erased_customer_leaves_a_ledger_that_adds_up(monkeypatch: pytest.Mon
         told = (await made.call("GET", "/v1/customers/anna/export"))[1]
         assert told["profile"]["timezone"] == "Europe/Berlin"
         assert told["balances"][0]["pending"] == "200"
-        assert (await made.call("DELETE", "/v1/customers/anna"))[0] == 202
+        assert (told["erased"], told["stays"], told["features"]["features"]["age(by=customer)"]) == (False, [], 0.0)
+        status, erasing = await made.call("DELETE", "/v1/customers/anna")
+        assert status == 202
+        assert erasing["pseudonym"] == pseudonym("anna") != pseudonym("Anna")
         after = (await made.call("GET", "/v1/customers/anna/export"))[1]
+        assert (after["erased"], after["stays"]) == (True, erasing["stays"])
+        assert {one["what"]: one["until"] for one in after["stays"]}["hashes of event and payment ids"].startswith("7 ")
         assert after["profile"]["timezone"] is None
         assert after["balances"] == after["payments"]["payments"] == after["payments"]["months"] == []
         assert after["figures"]["payments"] == 0.0
@@ -232,5 +238,8 @@ def test_an_erased_customer_leaves_a_ledger_that_adds_up(monkeypatch: pytest.Mon
         proof = verify(entries, {})
         assert [fault.what for fault in proof.faults] == []
         assert proof.entries == 2, "granted, and taken back"
+        again = {**common, "event_id": "e3", "type": "account.updated", "event_time": desk.NOW_MS + 60_000}
+        assert (await made.call("POST", "/v1/decisions", again))[0] == 202
+        assert (await made.call("GET", "/v1/customers/anna/export"))[1]["erased"] is False
 
     desk.on_bench(body)

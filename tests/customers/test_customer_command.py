@@ -8,6 +8,8 @@ import pytest
 
 from engine.adapters.embedded import RedisServer, installed_redis_binary
 from engine.cli import main
+from engine.core.settings import CoreSettings
+from engine.service.customers.erasing import ERASED, pseudonym, stays
 from tests.customers.test_ledger_command import replay
 
 
@@ -46,7 +48,10 @@ def test_an_erasure_is_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("account.erased", "anna"),
         ("account.erased", "bert"),
     ]
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert said.count("erased: ") == 2 * len(ERASED)
+    assert said.count("stays: ") == 2 * len(stays(CoreSettings()))
+    assert f"pseudonym for books kept elsewhere: {pseudonym('anna')}\n" in said
     assert main(["replay", str(out), "--quiet"]) == 0, "the engine takes it"
 
 

@@ -6,8 +6,6 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
-from engine.core.customers import customer_key
-from engine.core.rewards import account_key
 from engine.domain.currencies import EXPONENTS
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.codec import load
@@ -15,6 +13,7 @@ from engine.engagement.ledger.ledger import Ledger, purse
 from engine.engagement.ledger.lots import CASHBACK, KINDS, POINTS
 from engine.engagement.ledger.verify import BUCKETS
 from engine.ports.store import StateStore
+from engine.service.customers.erasing import keys_of
 
 CUSTOMERS: Final = 500
 """Asked for in one call of each shard."""
@@ -53,11 +52,11 @@ def stored(account: bytes | None, record: bytes | None) -> Balances:
 async def balances(
     store: StateStore, shards: int, customers: Sequence[str]
 ) -> Mapping[tuple[str, str, str], Mapping[str, Decimal]]:
-    """The balances of customers by customer, kind and currency, wherever they are stored. Raises `StoreUnavailable`,
-    `DamagedCustomer`."""
+    """The balances of customers (ids or pseudonyms) by customer, kind and currency, wherever they are stored. Raises
+    `StoreUnavailable`, `DamagedCustomer`."""
     found: dict[tuple[str, str, str], Mapping[str, Decimal]] = {}
     for some in _chunks(customers):
-        keys = [key for customer in some for key in (account_key(customer), customer_key(customer))]
+        keys = [key for customer in some for key in keys_of(customer)]
         for values in await asyncio.gather(*(store.load(shard, keys) for shard in range(shards))):
             for place, customer in enumerate(some):
                 held = stored(values[2 * place], values[2 * place + 1])

@@ -15,7 +15,7 @@ from engine.engagement.base_earn import Account
 from engine.engagement.customer.codec import load
 from engine.ports.store import StateStore
 from engine.ruleset.ruleset import RuleSet
-from engine.service.customers import views
+from engine.service.customers import erasing, views
 from engine.service.customers.balances import stored
 from engine.service.customers.features import CustomerFeatures
 from engine.service.customers.records import Held, decisions, find
@@ -23,13 +23,13 @@ from engine.service.rule_sets import RuleLibrary
 
 Tell = Callable[[str, bytes], Awaitable[None]]
 """Puts an event of a customer (id, JSON) onto the log, and returns once it is held safely. Raises `LogUnavailable`."""
-ERASED: Final = "account.erased"
+ACCOUNT_ERASED: Final = "account.erased"
 
 
 def erasure(customer_id: str, now_ms: int) -> tuple[str, bytes]:
     """An `account.erased` event: its id, and the record."""
     event_id = f"erasure-{uuid.uuid4().hex}"
-    event = {"event_id": event_id, "type": ERASED, "event_time": now_ms, "customer_id": customer_id}
+    event = {"event_id": event_id, "type": ACCOUNT_ERASED, "event_time": now_ms, "customer_id": customer_id}
     return event_id, msgspec.json.encode(event)
 
 
@@ -73,21 +73,24 @@ class StoredCustomers:
     async def export(self, customer_id: str) -> dict[str, Any]:
         """See `Customers.export`."""
         held = await self._find(customer_id)
+        customer = load(held.record)[0]
         return {
             **self._profile(held),
+            "erased": erasing.is_erased(customer),
+            "stays": erasing.left(self.core) if erasing.is_erased(customer) else [],
             "features": await self._features(held, None),
             "ledger": _ledger(held),
             "payments": await self._payments(held),
             "events_remembered_at": [views.time(time_ms) for time_ms in held.times()],
-            "course": views.course(load(held.record)[0]),
+            "course": views.course(customer),
         }
 
-    async def erase(self, customer_id: str) -> str:
+    async def erase(self, customer_id: str) -> dict[str, Any]:
         """See `Customers.erase`."""
         held = await self._find(customer_id)
         event_id, record = erasure(held.customer_id, self.now_ms())
         await self.tell(held.customer_id, record)
-        return event_id
+        return erasing.answer(held.customer_id, event_id, self.core)
 
     async def _find(self, customer_id: str) -> Held:
         return await find(self.store, self.shards(), customer_id)
