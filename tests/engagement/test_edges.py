@@ -1,8 +1,9 @@
-"""What payment companies send: parked refunds, profiles that cannot be read, redemptions just in time, cycles."""
+"""What payment companies send: parked refunds, profiles that cannot be read, redemptions just in time, cycles,
+payments that are called off or disputed."""
 
 import pytest
 
-from engine.domain.outputs import Lifecycle
+from engine.domain.outputs import Lifecycle, Reward
 from engine.engagement.calendar import DAY_MS, HOUR_MS
 from engine.engagement.customer.names import value_of
 from tests.engagement.test_marketing import EARN, START, Shop, of
@@ -49,3 +50,43 @@ def test_a_cycle_is_judged_when_it_ends_though_nobody_pays_then() -> None:
     assert changed == [("silver", "2026-01-05T00:00:00.000Z")]
     shop.pay("p3", START + 426 * DAY_MS, 10)
     assert not [one for one in of(shop.made, Lifecycle) if one.to == "basic"]
+
+
+RESERVE = """
+  - id: reserve
+    on: payment.authorised
+    when: amount > 0
+    then: {reward: coupon, value: "8.00", currency: EUR}
+    caps: [{times: 1000}]
+    budget: {amount: "8.00", currency: EUR}
+    reversal: R2
+"""
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "nothing", "settled"])
+def test_a_reward_ahead_of_settlement_comes_to_nothing_without_it(ending: str) -> None:
+    shop = Shop(RESERVE)
+    shop.tell("payment.authorised", START, payment_id="p1", amount=100)
+    if ending != "nothing":
+        shop.tell(f"payment.{ending}", START + HOUR_MS, payment_id="p1", amount=100)
+    before = shop.tell("payment.authorised", START + 2 * HOUR_MS, payment_id="p2", amount=100)
+    assert bool(of(before, Reward)) == (ending == "cancelled")  # the budget of one coupon is free again
+    shop.at(START + 14 * DAY_MS)
+    lot = next(iter(shop.customer.ledger.lots.values()))
+    assert (lot.active, lot.reversed) == ((1, 0) if ending == "settled" else (0, 1))
+    after = shop.tell("payment.authorised", START + 15 * DAY_MS, payment_id="p3", amount=100)
+    assert bool(of(after, Reward)) == (ending != "settled")  # nothing else has settled
+
+
+def test_a_payment_refunded_in_part_and_charged_back_for_the_rest_keeps_nothing() -> None:
+    for order in (("refunded", 30), ("chargeback", 70)), (("chargeback", 70), ("refunded", 30)):
+        shop = Shop(EARN)
+        shop.pay("p1", START)
+        for number, (what, amount) in enumerate(order):
+            shop.tell(f"payment.{what}", START + HOUR_MS + number, payment_id="p1", amount=amount)
+        assert shop.points() == (0, 0, 0)
+    staged = Shop(EARN)
+    staged.pay("p1", START)
+    for number in range(3):  # a dispute, its second stage, its arbitration
+        staged.tell("payment.chargeback", START + HOUR_MS + number, payment_id="p1", amount=50)
+    assert staged.points() == (50, 0, 0)

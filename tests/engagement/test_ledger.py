@@ -49,6 +49,7 @@ class Naive:
     settled: dict[int, int] = field(default_factory=dict)
     refunded: Counter[int] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
+    disputed: set[int] = field(default_factory=set)
     redeemed: dict[int, tuple[int, list[Unit]]] = field(default_factory=dict)  # when, and what
 
     def of(self, lot: int, account: str) -> list[Unit]:
@@ -138,7 +139,10 @@ def play(ledger: Ledger, naive: Naive, steps: list[Step], now: int = 0) -> list[
             if 5000 + reference not in naive.seen:
                 naive.seen.add(5000 + reference)
                 before = naive.refunded[payment]
-                naive.refunded[payment] = before + minor if what == "refund" else max(before, minor)
+                again = what == "chargeback" and payment in naive.disputed
+                naive.refunded[payment] = max(before, minor) if again else before + minor
+                if what == "chargeback":
+                    naive.disputed.add(payment)
                 naive.reclaim(payment)
         elif what == "redeem":
             kind, redemption, amount = numbers

@@ -37,7 +37,7 @@ COUPONS: Final = """
     on: payment.authorised
     when: amount >= 100
     then: {reward: coupon, value: "8.00", currency: EUR}
-    hold: 30m
+    hold: 90m
     expires: 1 month
     caps: [{times: 5}]
     budget: {amount: "50.00", currency: EUR}

@@ -128,10 +128,22 @@ class Ledger:
         return self._take_back(payment, reference, lambda entry: entry.refunded + minor, now)
 
     def charge_back(self, payment: int, reference: int, minor: int, now: int) -> list[Movement]:
-        """The payment was disputed for `minor`: at least so much of it is gone, refunds of it included."""
+        """The payment was disputed for `minor`, beside what had been refunded. Of a payment that was disputed before at
+        least so much is gone: a dispute has several stages."""
+        first = not self._entry(payment, now).disputed
         if reference not in self.done:
             self._know(payment, self._entry(payment, now), disputed=True)
-        return self._take_back(payment, reference, lambda entry: max(entry.refunded, minor), now)
+        back = (lambda entry: entry.refunded + minor) if first else (lambda entry: max(entry.refunded, minor))
+        return self._take_back(payment, reference, back, now)
+
+    def call_off(self, payment: int, now: int) -> list[Movement]:
+        """A payment will not settle: what was granted ahead of that goes. Nothing where it has."""
+        ahead = [number for number in sorted(self._earned.get(payment, ())) if self.lots[number].terms.awaits]
+        return [
+            self._move(REVERSE_PENDING, number, lot.pending, now)
+            for number in ahead
+            if (lot := self.lots[number]).pending and not self._settled(lot)
+        ]
 
     def reclaim(self, payment: int, now: int, reference: int = 0) -> list[Movement]:
         """Take back what refunds of a payment so far ask for, of every lot it earned.
@@ -342,11 +354,18 @@ class Ledger:
         moved: list[Movement] = []
         for number in sorted(numbers, key=lambda number: (self.lots[number].terms.available_ms, number)):
             lot = self.lots[number]
-            if _activates(lot, now):
+            if _activates(lot, now) and lot.terms.awaits and not self._settled(lot):
+                moved.append(self._move(REVERSE_PENDING, number, lot.pending, now))
+            elif _activates(lot, now):
                 moved.append(self._move(ACTIVATE, number, lot.pending, now))
                 moved += self._repay(purse(lot), now)
                 self._await(lot.terms.expires_ms, number)
         return moved
+
+    def _settled(self, lot: Lot) -> bool:
+        """Whether the payment that a lot was earned with has."""
+        entry = self.payments.get(lot.terms.payment)
+        return entry is not None and entry.settled > 0
 
     def _expire(self, numbers: list[int], now: int) -> list[Movement]:
         """What is left of those of the lots that are past their day goes."""
@@ -498,12 +517,13 @@ def purse(lot: Lot) -> Purse:
 
 def kept(lot: Lot, entry: Payment) -> int:
     """Units of a lot that stay after the refunds of its payment."""
-    if lot.terms.policy == KEEP:
+    policy = lot.terms.reversal
+    if policy == KEEP:
         return lot.granted
     if entry.blocked:
         return 0
     left = max(0, entry.settled - entry.refunded)
-    if lot.terms.policy == VOID:
+    if policy == VOID:
         voided = left < lot.terms.threshold if lot.terms.threshold else left < entry.settled
         return 0 if voided else lot.granted
     return lot.granted * left // entry.settled

@@ -23,6 +23,9 @@ VOID: Final = (
 )
 KEEP: Final = "R3"  # nothing
 POLICIES: Final = (PRO_RATA, VOID, KEEP)
+AWAITS: Final = "+"
+"""After the policy of a lot that was granted before its payment settled: it goes where the payment has not done so by
+the end of its hold."""
 
 GRANT, ACTIVATE, SPEND, RETURN, EXPIRE, REVERSE_PENDING, REVERSE_ACTIVE, OWE, REPAY = range(1, 10)
 """Operations of movements. They are stored: a number is never used again for something else."""
@@ -53,7 +56,7 @@ class Terms(NamedTuple):
         kind: index in `KINDS`; currency: ISO 4217 for cashback, else "".
         payment: hash of the payment it was earned with, 0 for none.
         available_ms: when it becomes active; expires_ms: when what is left goes, 0 for never.
-        policy: one of `POLICIES`.
+        policy: one of `POLICIES`, then `AWAITS` or nothing.
         threshold: with `VOID`: minor units of the payment that must remain; 0 where any refund voids.
     """
 
@@ -66,6 +69,16 @@ class Terms(NamedTuple):
     expires_ms: int = 0
     policy: str = PRO_RATA
     threshold: int = 0
+
+    @property
+    def reversal(self) -> str:
+        """One of `POLICIES`."""
+        return self.policy.removesuffix(AWAITS)
+
+    @property
+    def awaits(self) -> bool:
+        """Nothing comes of it before its payment has settled."""
+        return self.policy.endswith(AWAITS)
 
 
 @dataclass(slots=True)

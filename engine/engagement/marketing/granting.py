@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from engine.domain.currencies import EXPONENTS
 from engine.domain.draws import drawn
 from engine.domain.events import ControlReward
+from engine.domain.fields import STRING_INDEX
+from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import Offer
 from engine.domain.times import rfc3339
@@ -18,7 +20,18 @@ from engine.engagement.calendar import add_months, next_minute, period, quiet_un
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_number
-from engine.engagement.ledger.lots import ACTIVATE, COUPON, KINDS, OWE, REVERSE_ACTIVE, REVERSE_PENDING, Movement, Terms
+from engine.engagement.ledger.lots import (
+    ACTIVATE,
+    AWAITS,
+    COUPON,
+    KEEP,
+    KINDS,
+    OWE,
+    REVERSE_ACTIVE,
+    REVERSE_PENDING,
+    Movement,
+    Terms,
+)
 from engine.engagement.marketing.abuse import freeze
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
@@ -249,8 +262,8 @@ class Granting:
             due.payment,
             due.at_ms + self._hold(campaign, customer, due),
             0,
-            campaign.reversal,
-            round(campaign.threshold * 10**self.rules.exponent),
+            campaign.reversal + AWAITS * self._ahead(campaign, customer, due),
+            round(campaign.threshold * 10 ** self.exponent_of(due.row.text("currency") or "")),
         )
         if campaign.expires_months:
             ends = add_months(terms.available_ms, campaign.expires_months, customer.zone)
@@ -342,6 +355,14 @@ class Granting:
             customer.choices.open(key, Chosen(due.at_ms, choice.arm, choice.propensity, context, 0))
         return campaign.offers[choice.arm] if choice.arm < len(campaign.offers) else None, choice.propensity
 
+    @staticmethod
+    def _ahead(campaign: Campaign, customer: Customer, due: Due) -> bool:
+        """Whether a reward is granted before its payment has settled, and waits for that."""
+        if not due.payment or not campaign.hold_ms or campaign.reversal == KEEP:
+            return False
+        entry = customer.ledger.payments.get(due.payment)
+        return due.row.strings[_TYPE] in _BEFORE_SETTLEMENT and not (entry is not None and entry.settled)
+
     def _worth(self, campaign: Campaign) -> int:
         """What a coupon or offer costs the campaign's budget at most, in minor units."""
         if campaign.budget is None:
@@ -389,6 +410,8 @@ def offer_of(
     )
 
 
+_TYPE: Final = STRING_INDEX["type"]
+_BEFORE_SETTLEMENT: Final = {hash64(f"payment.{name}") for name in ("requested", "authorised", "captured")}
 _TAKES: Final = frozenset((REVERSE_PENDING, REVERSE_ACTIVE, OWE))
 _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 

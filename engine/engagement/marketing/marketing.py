@@ -166,6 +166,14 @@ class Marketing:
         about = groundless(self.granting, customer, happening.payment)
         return made + self._withdraw(customer_id, customer, about, now, why)
 
+    def _called_off(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+        """A payment will not settle: what was granted ahead of that is taken back, offers about it are withdrawn."""
+        now, why = max(customer.clock_ms, happening.time_ms), "the payment was cancelled"
+        moved = customer.ledger.call_off(happening.payment, now)
+        about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
+        made = self._entries(customer_id, customer, moved, _cause(happening, why))
+        return made + self._withdraw(customer_id, customer, about, now, why)
+
     def _labelled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """A payment turned out to be fraud: all it earned is taken back."""
         if happening.text("label") != "fraud":
@@ -412,6 +420,7 @@ _HANDLERS: Final[dict[str, Callable[[Marketing, str, Customer, Happening], list[
     "payment.settled": Marketing._settled,
     "payment.refunded": Marketing._given_back,
     "payment.chargeback": Marketing._given_back,
+    "payment.cancelled": Marketing._called_off,
     "label.assigned": Marketing._labelled,
     "account.registered": Marketing._account,
     "account.updated": Marketing._account,
