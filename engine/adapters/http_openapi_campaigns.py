@@ -27,7 +27,8 @@ SCHEMAS: Final[dict[str, Any]] = {
             "cost": {**NUMBER, "description": "at most, in the base currency; null without a rate"},
             "budget": _object(currency=NULLABLE, amount=DECIMAL, reserved=DECIMAL, spent=DECIMAL, left=DECIMAL),
             "outcomes": _object(treated=COUNT, held_out=COUNT),
-            "effect": _object(difference=INTERVAL, relative=INTERVAL, incremental=NUMBER, roi=NUMBER),
+            "pending": _object(customers=COUNT, cost=NUMBER),
+            "effect": _object(difference=INTERVAL, relative=INTERVAL, incremental=NUMBER, cost=NUMBER, roi=NUMBER),
         },
     },
     "Campaigns": {

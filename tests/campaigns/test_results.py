@@ -23,7 +23,7 @@ from engine.domain.outputs import Reward
 from engine.domain.rates import Rates
 from engine.engagement.ledger.verify import verify
 from engine.engagement.marketing.budgets import Budget, Budgets
-from engine.engagement.marketing.effects import Effects, Tally
+from engine.engagement.marketing.effects import Closed, Effects, Tally
 from engine.generator.stream import generate
 from engine.ports.store import Commit
 from engine.ruleset import compile
@@ -121,17 +121,19 @@ def test_a_planted_effect_is_found() -> None:
         before = draw.lognormvariate(4.0, 0.5)
         held = draw.random() < 0.2
         spent = before * draw.lognormvariate(0.0, 0.2) * (1.0 if held else 1.05)
-        parts[customer % 4].observe([("thanks:1", held, round(100 * spent), round(100 * before))])
+        parts[customer % 4].observe([Closed("thanks:1", held, round(100 * spent), round(100 * before), 0)])
     for part in parts:
-        part.tallies["thanks:1"] = Tally("points", "", granted=100_000, grants=500)
+        given = {"granted": 100_000, "grants": 500, "taken": 10_000, "waiting": 50, "promised": 30_000}
+        part.tallies["thanks:1"] = Tally("points", "", measured=60_000, **given)  # type: ignore[arg-type]
     (one,) = results([head(part) for part in parts], point_value=0.05)["campaigns"]
     assert sum(one["outcomes"].values()) == 40_000
     found = one["effect"]
     assert found["relative"]["low"] < 0.05 < found["relative"]["high"]
     assert found["difference"]["low"] > 0
-    assert one["cost"] == pytest.approx(20_000)
+    assert one["cost"] == pytest.approx(18_000), "of all that was given"
+    assert (found["cost"], one["pending"]) == (pytest.approx(12_000), {"customers": 200, "cost": pytest.approx(6_000)})
     assert found["incremental"] == pytest.approx(found["difference"]["estimate"] * one["outcomes"]["treated"])
-    assert found["roi"] == pytest.approx(found["incremental"] / 20_000 - 1)
+    assert found["roi"] == pytest.approx(found["incremental"] / 12_000 - 1)
     assert "%" in render(results([head(part) for part in parts]))
 
 

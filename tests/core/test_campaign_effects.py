@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from engine.core.campaigning import HEAD_EFFECTS, effects_of
+from engine.core.customers import is_customer
 from engine.core.partition import Partition
 from engine.core.settings import CampaignSettings, CoreSettings
+from engine.domain.ops import KEY_CUSTOMER
 from engine.domain.outputs import Offer
+from engine.engagement.customer.codec import load
 from engine.engagement.marketing.effects import Effects
 from tests.core.campaign_world import campaigns, history, rewards, run
 
@@ -73,3 +76,18 @@ def test_who_is_held_out_uses_up_the_occasion_and_gets_nothing() -> None:
     assert not any(tally.grants or tally.offers or tally.reach for tally in tallies.values())
     assert all(effect.outcomes[0] == 0 for effect in effects(partition).of.values())
     assert any(effect.outcomes[1] for effect in effects(partition).of.values())
+
+
+def test_what_was_given_is_measured_or_waits_to_be() -> None:
+    records = [record for record in history(4, EVENTS) if b"account.erased" not in record]
+    _, store, partition = run(campaigns(), records, 40, settings=SETTINGS, restart_every=5)
+    assert store is not None
+    customers = [load(value)[0] for key, value in store.items() if key[:1] == KEY_CUSTOMER and is_customer(key)]
+    seen = 0
+    for key, tally in effects(partition).tallies.items():
+        open_ones = [one.exposures.of[key] for one in customers if key in one.exposures.of]
+        treated = [one for one in open_ones if not one.held]
+        assert (tally.waiting, tally.promised) == (len(treated), sum(one.given for one in treated))
+        assert tally.measured + tally.promised == tally.granted + tally.used - tally.taken
+        seen += tally.measured > 0
+    assert seen >= 2

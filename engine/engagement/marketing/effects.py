@@ -19,11 +19,23 @@ NEVER: Final = 2**62
 
 
 class Exposure(NamedTuple):
-    """A campaign's occasion: when it was, whether the customer was held out, minor units spent in the window before."""
+    """A campaign's occasion: when it was, whether the customer was held out, minor units spent in the window before,
+    and what it has given since, less what was taken back: units of the reward, or minor units that offers took off."""
 
     at_ms: int
     held: bool
     before: int
+    given: int = 0
+
+
+class Closed(NamedTuple):
+    """A window that has closed: minor units spent in it and in the one before, and what was given in it."""
+
+    campaign: str
+    held: bool
+    spent: int
+    before: int
+    given: int
 
 
 @dataclass(slots=True)
@@ -39,29 +51,28 @@ class Exposures:
         self.of[campaign] = Exposure(at_ms, held, history.spend(at_ms - WINDOW_MS, at_ms))
         return True
 
+    def give(self, campaign: str, units: int) -> bool:
+        """So much more was given. False where nothing is open."""
+        one = self.of.get(campaign)
+        if one is None or one.held:
+            return False
+        self.of[campaign] = one._replace(given=one.given + units)
+        return True
+
     def next_due(self) -> int:
         """When the next window closes."""
         return min((one.at_ms + WINDOW_MS for one in self.of.values()), default=NEVER)
 
-    def close(self, now_ms: int, history: History) -> list[tuple[str, bool, int, int]]:
-        """Windows that have closed: campaign, held out, minor units spent in it and in the one before."""
+    def close(self, now_ms: int, history: History) -> list[Closed]:
+        """Windows that have closed."""
         found = []
         for campaign, one in sorted(self.of.items()):
             ends = one.at_ms + WINDOW_MS
             if ends <= now_ms:
-                found.append((campaign, one.held, history.spend(one.at_ms, ends), one.before))
-        for campaign, *_ in found:
-            del self.of[campaign]
+                found.append(Closed(campaign, one.held, history.spend(one.at_ms, ends), one.before, one.given))
+        for closed in found:
+            del self.of[closed.campaign]
         return found
-
-    def dump(self) -> Any:
-        """As stored."""
-        return {campaign: tuple(one) for campaign, one in self.of.items()}
-
-    @classmethod
-    def load(cls, stored: Any) -> "Exposures":
-        """What `dump` gave."""
-        return cls({campaign: Exposure(*one) for campaign, one in stored.items()})
 
 
 @dataclass(slots=True)
@@ -75,6 +86,8 @@ class Tally:
         offers: that it issued, withdrawn ones too; used: minor units that redeemed ones took off.
         held: occasions of customers who were held out.
         reach: customers who got something of it.
+        waiting: customers who got something and whose window is open; promised: what they were given in it.
+        measured: what was given, in all, to those whose window has closed.
     """
 
     kind: str = ""
@@ -87,6 +100,9 @@ class Tally:
     used: int = 0
     held: int = 0
     reach: int = 0
+    waiting: int = 0
+    promised: int = 0
+    measured: int = 0
 
     def add(self, other: "Tally") -> None:
         """Take in that of another shard."""
@@ -113,11 +129,38 @@ class Effects:
     of: dict[str, Effect] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
 
-    def observe(self, closed: list[tuple[str, bool, int, int]]) -> None:
+    def observe(self, closed: list[Closed]) -> None:
         """Take in windows that have closed."""
         scale = 10.0**self.exponent
-        for campaign, held, spent, before in closed:
-            self.of.setdefault(campaign, Effect()).observe(held, spent / scale, before / scale)
+        for one in closed:
+            self.of.setdefault(one.campaign, Effect()).observe(one.held, one.spent / scale, one.before / scale)
+            if not one.held:
+                tally = self.tally(one.campaign)
+                tally.waiting -= 1
+                tally.promised -= one.given
+                tally.measured += one.given
+
+    def open(self, campaign: str, held: bool, at_ms: int, exposures: Exposures, history: History) -> None:
+        """Note an occasion of a customer, unless another is open."""
+        if exposures.open(campaign, held, at_ms, history) and not held:
+            self.tally(campaign).waiting += 1
+
+    def give(self, campaign: str, units: int, exposures: Exposures) -> None:
+        """A customer was given so much; less than nothing where it was taken back, and then, where no window is open,
+        of what was given in one that has closed."""
+        tally = self.tally(campaign)
+        if exposures.give(campaign, units):
+            tally.promised += units
+        elif units < 0:
+            tally.measured = max(0, tally.measured + units)
+
+    def drop(self, exposures: Exposures) -> None:
+        """A customer is forgotten: what is open never closes."""
+        for campaign, one in exposures.of.items():
+            if not one.held:
+                tally = self.tally(campaign)
+                tally.waiting -= 1
+                tally.promised -= one.given
 
     def tally(self, campaign: str) -> Tally:
         """What a campaign has given, to be added to."""

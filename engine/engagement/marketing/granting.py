@@ -170,6 +170,7 @@ class Granting:
                     settle(self.budgets, key, movement.amount)
             if movement.op in _TAKES:
                 self.effects.tally(key).taken += movement.amount
+                self.effects.give(key, -movement.amount, customer.exposures)
                 customer.choices.cost(key, -movement.amount)  # of an offer that was used and is owed
 
     def used(self, customer: Customer, offer: Open, minor: int) -> None:
@@ -177,6 +178,7 @@ class Granting:
         key = f"{offer.campaign}:{offer.version}"
         self.budgets.spend(key, offer.minor)
         self.effects.tally(key).used += minor
+        self.effects.give(key, minor, customer.exposures)
         customer.choices.cost(key, minor)
 
     def _cost(self, campaign: Campaign, units: int) -> int:
@@ -226,6 +228,7 @@ class Granting:
         tally = self._count(customer, campaign, due, amount, held=False)
         tally.grants += 1
         tally.granted += whole
+        self.effects.give(key_of(campaign), whole, customer.exposures)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
         found = self.suspecting.found(due.place, due.row) if self.suspecting is not None and campaign.abuse else []
         frozen = self.freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
@@ -233,6 +236,8 @@ class Granting:
             for letter in share(campaign, customer_id, customer, number, due.at_ms, due.event_id):
                 self.letters.append(letter)
                 self.origins[letter.event_id] = customer_id, customer, number
+                if letter.units:  # what whoever referred them gets is a cost of the same
+                    self.effects.give(key_of(campaign), letter.units, customer.exposures)
         cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else f"{why}; frozen")
         made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
         return made if frozen is None else made + frozen
@@ -315,7 +320,7 @@ class Granting:
         tally.reach += not held and campaign.id not in customer.counts.of
         customer.counts.count(campaign.id, campaign.caps, amount, due.at_ms, customer.zone)
         if campaign.holdout or self.rules.holdout:
-            customer.exposures.open(key, held, due.at_ms, customer.history)
+            self.effects.open(key, held, due.at_ms, customer.exposures, customer.history)
         return tally
 
     def _offer(

@@ -211,6 +211,7 @@ class Marketing:
         made = self._withdraw(customer_id, customer, customer.offers.unsent(), now, why)
         made += self._entries(customer_id, customer, customer.ledger.close(now), _cause(happening, why))
         customer.unrank(self.population)
+        self.granting.effects.drop(customer.exposures)
         customer.become(Customer(ledger=customer.ledger.keys_only(), clock_ms=customer.clock_ms,
                                  timer_ms=customer.timer_ms))  # fmt: skip
         return made

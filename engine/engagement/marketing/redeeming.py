@@ -15,8 +15,8 @@ from engine.engagement.marketing.offers import Open
 def use(
     granting: Granting, customer_id: str, customer: Customer, happening: Happening, now: int
 ) -> tuple[list[Movement], list[Movement]] | None:
-    """An offer or a coupon is used, by what `offer_id` says: what was spent, and what of it is owed at once, the payment
-    having been given back before. None where a coupon is not there to be spent."""
+    """An offer or a coupon is used, by what `offer_id` says: what was spent, and what of it is owed at once, its
+    payment having been given back before. None where a coupon is not there to be spent."""
     name = happening.text("offer_id") or ""
     one = customer.offers.take(name)
     if one is None:

@@ -86,7 +86,7 @@ class StoredResults:
         campaign_id, _, version = key.rpartition(":")
         tally = sums.effects.tallies.get(key, Tally())
         effect = sums.effects.of.get(key)
-        cost = _cost(tally, point_value, sums.rates)
+        cost = _cost(tally, tally.used if tally.kind == OFFER else tally.granted, tally.taken, point_value, sums.rates)
         lift = effect.lift() if effect is not None else None
         places = EXPONENTS.get(tally.currency, 0) if tally.kind in ("cashback", OFFER) else 0
         return {
@@ -105,22 +105,27 @@ class StoredResults:
             "cost": cost,
             "budget": _budget(sums.budgets.of.get(key), campaign),
             "outcomes": dict(zip(("treated", "held_out"), effect.outcomes if effect else (0, 0), strict=True)),
-            "effect": None if lift is None else _effect(lift, cost),
+            "pending": {
+                "customers": tally.waiting,
+                "cost": _cost(tally, tally.promised, 0, point_value, sums.rates),
+            },
+            "effect": None if lift is None else _effect(lift, _cost(tally, tally.measured, 0, point_value, sums.rates)),
         }
 
 
-def _cost(tally: Tally, point_value: float, rates: Rates) -> float | None:
-    """What it has cost at most, in major units of the base currency; None where there is no rate.
+def _cost(tally: Tally, given: int, taken: int, point_value: float, rates: Rates) -> float | None:
+    """What so much, less what was taken back, has cost at most, in major units of the base currency; None where there
+    is no rate.
 
     Points at their value, cashback less what was taken back, coupons at what they are worth at most, offers at what
     those used took off, less what is owed of it. A status costs nothing by itself.
     """
-    net = tally.granted - tally.taken
+    net = given - taken
     if tally.kind == "points":
         return net * point_value
     places = EXPONENTS.get(tally.currency, rates.exponent)
     coupons = net * round(tally.worth * 10.0**places)
-    minor = {"cashback": net, "coupon": coupons, OFFER: tally.used - tally.taken}.get(tally.kind, 0)
+    minor = {"cashback": net, "coupon": coupons, OFFER: net}.get(tally.kind, 0)
     ratio = rates.ratio(tally.currency or rates.base)
     return None if ratio is None else float(minor * ratio) / 10.0**rates.exponent
 
@@ -158,6 +163,7 @@ def _effect(lift: Lift, cost: float | None) -> dict[str, Any]:
         "difference": _interval(lift.difference),
         "relative": None if math.isnan(lift.relative.estimate) else _interval(lift.relative),
         "incremental": lift.difference.estimate * lift.treated,
+        "cost": cost,
         "roi": None if back is None or math.isnan(back.roi) else back.roi,
     }
 

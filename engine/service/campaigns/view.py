@@ -6,12 +6,12 @@ from engine.service.backtest.text import section_text
 from engine.service.backtest.view import Section
 
 HEADERS: Final = [
-    "campaign", "granted", "taken back", "offers", "customers", "held out", "budget left", "cost", "lift",
+    "campaign", "granted", "taken back", "offers", "customers", "held out", "budget left", "cost", "pending", "lift",
     "95 % interval", "ROI",
 ]  # fmt: skip
 NOTE: Final = (
-    "lift: what those treated kept spending in the four weeks after, against those held out; '-' until 100 of each "
-    "were measured"
+    "pending: of the cost, what customers were given whose four weeks are not over; lift: what those treated kept "
+    "spending in the four weeks after, against those held out, '-' until 100 of each were measured; ROI: of these alone"
 )
 
 
@@ -35,8 +35,15 @@ def _row(one: dict[str, Any], base: str) -> list[str]:
         str(one["customers"]),
         str(one["held_out"]),
         "-" if budget is None else f"{budget['left']} {budget['currency'] or 'points'}",
-        "no rate" if one["cost"] is None else f"{one['cost']:.2f} {base}",
+        _money(one["cost"], base),
+        "-"
+        if not one["pending"]["customers"]
+        else f"{_money(one['pending']['cost'], base)} ({one['pending']['customers']})",
         "-" if relative is None else f"{relative['estimate']:+.1%}",
         "-" if relative is None else f"{relative['low']:+.1%} to {relative['high']:+.1%}",
         "-" if roi is None else f"{roi:+.2f}",
     ]
+
+
+def _money(cost: float | None, base: str) -> str:
+    return "no rate" if cost is None else f"{cost:.2f} {base}"
