@@ -97,7 +97,6 @@ def test_an_outcome_is_net_of_refunds_and_of_what_the_offer_cost() -> None:
     kept.refund(2, 400, start + 5 * DAY_MS, "")
     choices.cost(KEY, 150)
     assert choices.next_due() == start + WINDOW_MS
-    assert Choices.load(choices.dump()) == choices
     assert choices.close(start + WINDOW_MS - 1, kept) == []
     ((key, one, minor),) = choices.close(start + WINDOW_MS, kept)
     assert (key, one.arm, minor) == (KEY, 1, 1_000 + 600 - 150)

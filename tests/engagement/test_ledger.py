@@ -1,6 +1,7 @@
 """The ledger against a fold with one row for each unit, over random interleavings of everything that can happen."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.ledger import codec
-from engine.engagement.ledger.ledger import RECALL_MS, Ledger, purse
+from engine.engagement.ledger.ledger import RECALL_MS, Fact, Ledger, purse
 from engine.engagement.ledger.lots import (
     CASHBACK,
     COUPON,
@@ -23,6 +24,7 @@ from engine.engagement.ledger.lots import (
     Movement,
     Terms,
 )
+from engine.engagement.packing import Source
 
 DAY = 86_400_000
 EUR = (CASHBACK, "EUR")
@@ -313,23 +315,33 @@ def balances(ledger: Ledger, made: list[Movement]) -> dict[tuple[int, str], tupl
     return {of: (sums[of, "pending"], sums[of, "active"], sums[of, "debt"]) for of in PURSES}
 
 
+def dump(ledger: Ledger, now: int) -> bytes:
+    ledger.forget(now)
+    return msgspec.msgpack.encode(codec.dump(ledger))
+
+
+def load(snapshot: bytes, facts: Sequence[Fact] = ()) -> Ledger:
+    loose, packed = msgspec.msgpack.decode(snapshot) if snapshot else (None, None)
+    return codec.load(loose, None if packed is None else Source(packed), facts)
+
+
 @settings(deadline=None, max_examples=400)
 @given(steps, st.integers(0, 30), st.booleans())
 def test_what_is_stored_is_the_same_ledger(given_steps: list[Step], cut: int, compact: bool) -> None:
     """Stored as a snapshot in the middle and facts from there on, or as facts alone."""
     ledger, naive = Ledger(), Naive()
     play(ledger, naive, given_steps[:cut])
-    snapshot = codec.dump(ledger, now=0) if compact else b""
+    snapshot = dump(ledger, 0) if compact else b""
     now = sum(int(str(step[1])) for step in given_steps[:cut] if step[0] == "wait") * DAY
     play(ledger, naive, given_steps[cut:], now)
-    facts = msgspec.msgpack.decode(msgspec.msgpack.encode(ledger.journal))
-    again = codec.load(snapshot, facts)
+    facts = msgspec.msgpack.decode(msgspec.msgpack.encode(codec.folded(ledger.journal)))
+    again = load(snapshot, facts)
     assert again.lots == ledger.lots
     assert (again.done, again.debts, again.spent) == (ledger.done, ledger.debts, ledger.spent)
     for payment, entry in ledger.payments.items():
         other = again.payments[payment]
         assert (entry.settled, entry.refunded, entry.blocked) == (other.settled, other.refunded, other.blocked)
-    assert codec.dump(again, now=0) == codec.dump(ledger, now=0)
+    assert dump(again, 0) == dump(ledger, 0)
 
 
 def test_past_the_horizon_only_keys_and_balances_stay() -> None:
@@ -342,10 +354,10 @@ def test_past_the_horizon_only_keys_and_balances_stay() -> None:
         ledger.advance(number * DAY)
         if number % 10 == 9:
             ledger.redeem((POINTS, ""), 400, 20_000 + number, number * DAY)
-    balance, long = ledger.balance((POINTS, "")), codec.dump(ledger, 200 * DAY)
-    short = codec.dump(ledger, 600 * DAY)
+    balance, long = ledger.balance((POINTS, "")), dump(ledger, 200 * DAY)
+    short = dump(ledger, 600 * DAY)
     assert len(short) < len(long)
-    again = codec.load(short)
+    again = load(short)
     assert again.balance((POINTS, "")) == balance
     assert again.grant(1, Terms("base_earn", 1, POINTS, payment=10_000), 50, 600 * DAY) == []
 
@@ -354,10 +366,21 @@ def test_damaged_bytes_are_refused() -> None:
     ledger = Ledger()
     ledger.grant(1, Terms("c", 1, POINTS), 5, 0)
     facts = list(ledger.journal)
-    stored = codec.dump(ledger, 0)
-    for snapshot, since in ((stored[:-1], ()), (b"\x01", ()), (stored, facts), (b"", [(99, 1)]), (b"", facts[1:2])):
+    loose, packed = codec.dump(ledger)
+    known: list[Fact] = [codec.folded(facts)[0]]
+    cases: list[tuple[object, bytes, list[Fact]]] = [
+        (loose, packed[:-1], []),
+        (loose, b"\x01", []),
+        (((), (), ()), packed, []),
+        (loose, packed, facts),
+        (loose, packed, known),
+    ]
+    for names, rows, since in cases:
         with pytest.raises(LedgerError):
-            codec.load(snapshot, since)
+            codec.load(names, Source(rows), since)
+    for since in ([(99, 1)], facts[1:2] * 2, facts[2:], known * 2):
+        with pytest.raises(LedgerError):
+            load(b"", since)
 
 
 @settings(deadline=None, max_examples=300)

@@ -1,37 +1,61 @@
 """A customer as stored: a snapshot, then a frame for each batch that changed them.
 
-A frame is `length u32 LE` and that many bytes. The first is the snapshot, deflated, but for who is only known from what
-was stored unread; each of the others holds facts: what was added to history and ledger, and the rest where it differs
-from before. Where the frames have grown longer than
-the snapshot, the next write is a snapshot again, so that a customer costs about twice their size at most.
+Each begins with its length and a checksum (`_HEADER`). The first is the snapshot, but for who is only known from what
+was stored unread; each of the others holds what has changed: facts of history and ledger, values, entries of tables.
+Where the frames have grown longer than the snapshot, the next write is a snapshot again, so that a customer costs
+about twice their size at most. A snapshot is its version, what is no number deflated, and rows of numbers.
 """
 
 import struct
 import zlib
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
-from engine.engagement.customer.customer import Customer, Feedback
-from engine.engagement.customer.history import History, Month, Paid
-from engine.engagement.customer.states import States
+from engine.engagement.customer import past
+from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger import codec as ledgers
 from engine.engagement.ledger.ledger import HORIZON_MS, JUDGED, Fact
 from engine.engagement.ledger.lots import LedgerError
 from engine.engagement.marketing.abuse import Suspected
-from engine.engagement.marketing.choosing import Choices
-from engine.engagement.marketing.counting import Counts
-from engine.engagement.marketing.effects import Exposures
-from engine.engagement.marketing.offers import Offers
-from engine.engagement.packing import pack_rows, unpack_rows
+from engine.engagement.marketing.choosing import Chosen
+from engine.engagement.marketing.counting import Counter
+from engine.engagement.marketing.effects import Exposure
+from engine.engagement.marketing.offers import Open
+from engine.engagement.packing import Source, pack_number
 
-VERSION: Final = 1
+VERSION: Final = 2
 FRAMES_BYTES_MIN: Final = 1_024
 """Shorter tails are never worth a snapshot."""
-_SUMS: Final = ("payments", "minor", "refunds", "refunded", "first_ms", "last_ms", "refund_ms")
-_LENGTH: Final = struct.Struct("<I")
-_SECOND_MS: Final = 1_000
-_DEFLATED: Final = b"\x78"  # how a snapshot begins; no other frame does
+
+VALUES: Final = (
+    "clock_ms", "timer_ms", "ranked", "declined_ms", "cycle_ends_ms", "disputed_ms", "registered_ms", "zone", "locale",
+    "country", "birth", "referrer", "consent", "feedback.nps", "feedback.csat", "feedback.muted_until_ms",
+)  # fmt: skip
+"""What is stored as it is, by its place here: new ones are added at the end."""
+_PAID, _FACTS, _VALUES, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES = range(9)
+"""What a frame holds, each where it has changed. They are stored: a number is never used for something else."""
+_TABLES: Final[dict[int, tuple[Callable[[Customer], dict[str, Any]], Callable[..., Any]]]] = {
+    _STATES: (lambda customer: customer.states.now, lambda *state: state),
+    _OFFERS: (lambda customer: customer.offers.of, Open),
+    _EXPOSURES: (lambda customer: customer.exposures.of, Exposure),
+    _CHOICES: (lambda customer: customer.choices.of, Chosen),
+}
+"""Mappings of a customer to what never changes but is replaced: the mapping, and how such a value is made again."""
+
+_FRAME: Final = 0x80  # how frames begin, at least: a snapshot begins with its version
+_HEADER: Final = struct.Struct("<II")  # bytes of the frame, and its CRC-32
+_WORDS: Final = (
+    b"spend_100_save_8personal_hourstreaknew_categorycross_bordertier_nudgetier_giftpoints_expiringbirthdaylapsing"
+    b"win_backspend_declinepost_refund_npssecond_paymentreferralwelcome:1tier_granted:1base_earn:1lifecycleprospect"
+    b"new\x00active\x00loyal\x00at_risk\x00lost\x00won_backvalue_tierlow\x00mid\x00high\x00activitypotentialchurned"
+    b"membershipbasicsilvergoldplatinum\xa2R1\xa2R2\xa2R3\xa6points\xa8cashback\xa6coupon\xa4tier\xa45411\xa45812"
+    b"\xa6wallet\xa4card\xa3EUR\xadEurope/Berlin\xa2DE\xa5de-DE\xa9profiling\xa9marketing\xc3\xcf@\x00\x00\x00\x00\x00"
+)
+"""What records often hold, for deflate to point at. Part of the format: another one is another `VERSION`."""
+_values: Final = attrgetter(*VALUES)
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.decode
 
@@ -43,161 +67,206 @@ class DamagedCustomer(ValueError):
 class Stored:
     """How a customer's stored value stands: what has been written of whom, and how long its parts are."""
 
-    def __init__(self, snapshot_bytes: int = 0, tail_bytes: int = 0, profile: bytes = b"", course: bytes = b"") -> None:
+    __slots__ = ("_suspected", "_tables", "_values", "snapshot_bytes", "tail_bytes")
+
+    def __init__(self, snapshot_bytes: int = 0, tail_bytes: int = 0, customer: Customer | None = None) -> None:
         self.snapshot_bytes, self.tail_bytes = snapshot_bytes, tail_bytes
-        self._profile, self._course = profile, course
+        self._written(Customer() if customer is None else customer)
 
     def write(self, customer: Customer, now_ms: int) -> tuple[bytes, bool]:
         """What to store of the changes since the last call: bytes, and whether they replace what is there or follow it.
 
         Nothing has changed where the bytes are empty.
         """
-        profile, course = _encode(_profile(customer)), _encode(_course(customer))
-        paid, facts = customer.history.journal, customer.ledger.journal
-        changed = (profile if profile != self._profile else None, course if course != self._course else None)
-        if not paid and not facts and changed == (None, None):
+        changed = self._changed(customer)
+        if not changed and self.snapshot_bytes:
             return b"", False
-        body = _encode((paid, facts, *(None if part is None else msgspec.Raw(part) for part in changed)))
-        self._profile, self._course = profile, course
+        body = _encode(changed)
         if self.snapshot_bytes and self.tail_bytes + len(body) <= max(FRAMES_BYTES_MIN, self.snapshot_bytes):
-            paid.clear()
-            facts.clear()
-            self.tail_bytes += len(body) + _LENGTH.size
-            return _LENGTH.pack(len(body)) + body, False
+            customer.history.journal.clear()
+            customer.ledger.journal.clear()
+            customer.counts.changed.clear()
+            self.tail_bytes += len(body) + _HEADER.size
+            return _framed(body), False
         whole = snapshot(customer, now_ms)
         self.snapshot_bytes, self.tail_bytes = len(whole), 0
-        return _LENGTH.pack(len(whole)) + whole, True
+        self._written(customer)
+        return _framed(whole), True
+
+    def _written(self, customer: Customer) -> None:
+        """All of a customer is stored."""
+        self._values = _values(customer)
+        self._tables = {part: dict(of(customer)) for part, (of, _) in _TABLES.items()}
+        self._suspected = _encode(customer.suspected.dump())
+        customer.counts.changed.clear()
+
+    def _changed(self, customer: Customer) -> dict[int, Any]:
+        """What differs from what was written."""
+        found: dict[int, Any] = {}
+        if customer.history.journal:
+            found[_PAID] = customer.history.journal
+        if customer.ledger.journal:
+            found[_FACTS] = ledgers.folded(customer.ledger.journal)
+        now, before = _values(customer), self._values
+        if now != before:
+            found[_VALUES] = {place: now[place] for place in range(len(now)) if now[place] != before[place]}
+            self._values = now
+        if customer.counts.changed:
+            counters = customer.counts.of
+            found[_COUNTS] = {name: _counters(counters[name]) for name in sorted(customer.counts.changed)}
+        suspected = _encode(customer.suspected.dump())
+        if suspected != self._suspected:
+            self._suspected = suspected
+            found[_SUSPECTED] = msgspec.Raw(suspected)
+        for part, (of, _) in _TABLES.items():
+            table, known = of(customer), self._tables[part]
+            if table != known:
+                new = {name: value for name, value in table.items() if known.get(name) != value}
+                found[part] = new, [name for name in known if name not in table]
+                self._tables[part] = dict(table)
+        return found
 
 
 def snapshot(customer: Customer, now_ms: int) -> bytes:
-    """All of a customer. Journals are empty after it."""
-    ledger = ledgers.dump(customer.ledger, now_ms)
-    body = (VERSION, _profile(customer), _course(customer), _history(customer.history, now_ms), ledger)
-    customer.history.journal.clear()
-    return zlib.compress(_encode(body), 6)
+    """All of a customer. What is over is forgotten (`Ledger.forget`); journals are empty after it."""
+    parts = weighed(customer, now_ms)
+    body = b"".join(pack_number(len(part)) + part for part in parts.values())
+    return bytes((VERSION,)) + body
+
+
+def weighed(customer: Customer, now_ms: int) -> dict[str, bytes]:
+    """The parts of a snapshot: what is no number, rows of the history, rows of the ledger."""
+    known = customer.ledger.payments
+    customer.ledger.forget(now_ms)
+    history, paid, told = past.dump(
+        customer.history, lambda one: one.payment in known or (one.payment > 0 and one.time_ms >= now_ms - HORIZON_MS)
+    )
+    ledger, moved = ledgers.dump(customer.ledger, told)
+    tables = {part: of(customer) for part, (of, _) in _TABLES.items()}
+    counts = {name: _counters(counters) for name, counters in customer.counts.of.items()}
+    loose = (_values(customer), counts, customer.suspected.dump(), tables, history, ledger)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=_WORDS)
+    return {"loose": deflate.compress(_encode(loose)) + deflate.flush(), "history": paid, "ledger": moved}
 
 
 def load(value: bytes) -> tuple[Customer, Stored]:
     """The customer of a stored value, empty for a new one. Raises `DamagedCustomer`."""
-    customer = Customer()
     if not value:
-        return customer, Stored()
+        return Customer(), Stored()
     try:
         frames = _frames(value)
-        whole = frames[0][:1] == _DEFLATED
-        snapshot_bytes = len(frames[0]) if whole else 0
-        profile, course, ledger = _profile(customer), _course(customer), b""
-        if whole:
-            version, profile, course, history, ledger = _decode(zlib.decompress(frames[0]))
-            if version != VERSION:
-                raise DamagedCustomer(f"a customer of version {version}; this build reads version {VERSION}")
-            customer.history = _load_history(history)
-        facts: list[Any] = []
-        for frame in frames[whole:]:
-            paid, more, new_profile, new_course = _decode(frame)
-            if not whole and (paid or new_profile or new_course or any(fact[0] != JUDGED for fact in more)):
-                raise DamagedCustomer("a customer without a snapshot")
-            profile, course = new_profile or profile, new_course or course
-            facts += more
-            for fact in paid:
-                customer.history.learn(tuple(fact))
-        customer.ledger = ledgers.load(ledger, facts)
-        _load_profile(customer, profile)
-        _load_course(customer, course)
-    except (msgspec.MsgspecError, zlib.error, LedgerError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise DamagedCustomer(f"stored customer is damaged: {error!r}") from error
-    stored = Stored(
-        snapshot_bytes,
-        len(value) - snapshot_bytes - _LENGTH.size * whole,
-        _encode(_profile(customer)),
-        _encode(_course(customer)),
-    )
-    return customer, stored
+        whole = frames[0][0] < _FRAME
+        if whole and frames[0][0] != VERSION:
+            raise DamagedCustomer(f"a customer of version {frames[0][0]}; this build reads version {VERSION}")
+        customer = _loaded(frames[0] if whole else None, [_decode(frame) for frame in frames[whole:]])
+    except DamagedCustomer:
+        raise
+    except (msgspec.MsgspecError, zlib.error, LedgerError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DamagedCustomer(f"stored customer is damaged, or not of version {VERSION}: {error!r}") from error
+    snapshot_bytes = len(frames[0]) if whole else 0
+    return customer, Stored(snapshot_bytes, len(value) - snapshot_bytes - _HEADER.size * whole, customer)
 
 
 def unread(fact: Fact) -> bytes:
     """A frame with one fact of the ledger, to be appended without the customer at hand: to a new customer, too."""
-    body = _encode(((), (fact,), None, None))
-    return _LENGTH.pack(len(body)) + body
+    return _framed(_encode({_FACTS: (fact,)}))
+
+
+def _framed(body: bytes) -> bytes:
+    return _HEADER.pack(len(body), zlib.crc32(body)) + body
 
 
 def _frames(value: bytes) -> list[bytes]:
     found, place = [], 0
     while place < len(value):
-        (length,) = _LENGTH.unpack_from(value, place)
-        place += _LENGTH.size + length
-        if place > len(value):
-            raise ValueError("a frame is cut off")
-        found.append(value[place - length : place])
+        if place + _HEADER.size > len(value):
+            raise ValueError("a header is cut off")
+        length, checksum = _HEADER.unpack_from(value, place)
+        place += _HEADER.size + length
+        frame = value[place - length : place]
+        if place > len(value) or zlib.crc32(frame) != checksum:
+            raise ValueError(f"{length} bytes that end at {place} of {len(value)} are not what was written")
+        found.append(frame)
     return found
 
 
-def _profile(customer: Customer) -> tuple[Any, ...]:
-    """What events say of a customer; it seldom changes."""
-    feedback = customer.feedback
-    texts = customer.zone, customer.locale, customer.country, customer.birth, customer.referrer
-    said = feedback.nps, feedback.csat, feedback.muted_until_ms
-    return customer.registered_ms, texts, customer.consent, said, customer.disputed_ms
+def _loaded(whole: bytes | None, frames: list[dict[int, Any]]) -> Customer:
+    customer, ledger, source, told = Customer(), None, None, list[ledgers.Told]()
+    if whole is None and any(set(frame) != {_FACTS} or frame[_FACTS][0][0] != JUDGED for frame in frames):
+        raise ValueError("a customer without a snapshot")
+    if whole is not None:
+        source = Source(whole, 1)
+        loose = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_WORDS).decompress(source.take(source.number()))
+        values, counts, suspected, tables, history, ledger = _decode(loose)
+        customer.history, told = past.load(history, Source(source.take(source.number())))
+        source = Source(source.take(source.number()))
+        _take(customer, {_VALUES: dict(enumerate(values)), _COUNTS: counts, _SUSPECTED: suspected})
+        _take(customer, {part: (table, ()) for part, table in tables.items()})
+    for frame in frames:
+        _take(customer, frame)
+    customer.ledger = ledgers.load(ledger, source, (fact for frame in frames for fact in frame.get(_FACTS, ())), told)
+    return customer
 
 
-def _load_profile(customer: Customer, stored: Any) -> None:
-    customer.registered_ms, texts, customer.consent, said, customer.disputed_ms = stored
-    customer.zone, customer.locale, customer.country, customer.birth, customer.referrer = texts
-    customer.feedback = Feedback(*said)
+def _take(customer: Customer, frame: dict[int, Any]) -> None:
+    """Take in what a frame holds, but for facts of the ledger."""
+    for part, held in frame.items():
+        _PARTS[part](customer, held)
 
 
-def _course(customer: Customer) -> tuple[Any, ...]:
-    """Where a customer stands."""
-    return (
-        customer.clock_ms,
-        customer.declined_ms,
-        customer.cycle_ends_ms,
-        customer.ranked,
-        customer.timer_ms,
-        list(customer.states.now.items()),
-        customer.counts.dump(),
-        customer.offers.dump(),
-        customer.exposures.dump(),
-        customer.choices.dump(),
-        customer.suspected.dump(),
-    )
+def _take_paid(customer: Customer, facts: list[list[Any]]) -> None:
+    for fact in facts:
+        customer.history.learn(tuple(fact))
 
 
-def _load_course(customer: Customer, stored: Any) -> None:
-    customer.clock_ms, customer.declined_ms, customer.cycle_ends_ms, ranked, customer.timer_ms, *rest = stored
-    states, counts, offers, exposures, choices, suspected = rest
-    customer.counts, customer.offers = Counts.load(counts), Offers.load(offers)
-    customer.exposures, customer.choices = Exposures.load(exposures), Choices.load(choices)
+def _take_values(customer: Customer, values: dict[int, Any]) -> None:
+    for place, value in values.items():
+        *outer, name = VALUES[place].split(".")
+        of = getattr(customer, outer[0]) if outer else customer
+        setattr(of, name, tuple(value) if isinstance(value, list) else value)
+
+
+def _take_counts(customer: Customer, counts: dict[str, dict[int, Any]]) -> None:
+    for name, counters in counts.items():
+        customer.counts.of[name] = {
+            place: Counter(token, times, float(amount), [(at, float(much)) for at, much in recent])
+            for place, (token, times, amount, recent) in counters.items()
+        }
+
+
+def _take_suspected(customer: Customer, suspected: Any) -> None:
     customer.suspected = Suspected.load(suspected)
-    customer.ranked = tuple(ranked) if ranked is not None else None
-    customer.states = States({name: (state, since) for name, (state, since) in states})
 
 
-def _history(history: History, now_ms: int) -> tuple[Any, ...]:
-    words = sorted({(paid.method, paid.category, paid.currency) for paid in history.paid})
-    last, rows = 0, []
-    for paid in history.paid:
-        known = paid.payment if paid.time_ms >= now_ms - HORIZON_MS else 0
-        second = paid.time_ms // _SECOND_MS
-        word = words.index((paid.method, paid.category, paid.currency))
-        rows.append((second - last, known, paid.minor, paid.refunded, word))
-        last = second
-    first, rest = rows[:1], rows[1:]
-    months = [
-        (n, m.payments, m.minor, list(m.methods.items()), list(m.categories.items())) for n, m in history.months.items()
-    ]
-    sums = [getattr(history, name) for name in _SUMS]
-    return words, first, pack_rows(rest), months, sums
+def _take_table(part: int) -> Callable[[Customer, Any], None]:
+    of, make = _TABLES[part]
+
+    def take(customer: Customer, held: tuple[dict[str, Any], list[str]]) -> None:
+        table, (new, gone) = of(customer), held
+        for name in gone:
+            del table[name]
+        table.update((name, make(*value)) for name, value in new.items())
+
+    return take
 
 
-def _load_history(stored: Any) -> History:
-    words, first, rest, months, sums = stored
-    history, second = History(), 0
-    for gap, payment, minor, refunded, word in [*first, *unpack_rows(rest)]:
-        second += gap
-        history.paid.append(Paid(second * _SECOND_MS, payment, minor, refunded, *words[word]))
-    for number, payments, minor, methods, categories in months:
-        history.months[number] = Month(payments, minor, dict(methods), dict(categories))
-    for name, value in zip(_SUMS, sums, strict=True):
-        setattr(history, name, value)
-    return history
+_PARTS: Final[dict[int, Callable[[Customer, Any], None]]] = {
+    _PAID: _take_paid,
+    _FACTS: lambda customer, facts: None,
+    _VALUES: _take_values,
+    _COUNTS: _take_counts,
+    _SUSPECTED: _take_suspected,
+    **{part: _take_table(part) for part in _TABLES},
+}
+
+
+def _counters(counters: dict[int, Counter]) -> dict[int, Any]:
+    return {
+        place: (one.token, one.times, _whole(one.amount), [(at, _whole(much)) for at, much in one.recent])
+        for place, one in counters.items()
+    }
+
+
+def _whole(number: float) -> float:
+    """A whole number as such, which is shorter."""
+    return int(number) if number.is_integer() else number

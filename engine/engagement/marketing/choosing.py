@@ -116,15 +116,6 @@ class Choices:
             del self.of[name]
         return [(name, one, history.spend(one.at_ms, one.at_ms + WINDOW_MS) - one.cost) for name, one in over]
 
-    def dump(self) -> Any:
-        """As stored."""
-        return {campaign: tuple(one) for campaign, one in self.of.items()}
-
-    @classmethod
-    def load(cls, stored: Any) -> "Choices":
-        """What `dump` gave."""
-        return cls({campaign: Chosen(*one) for campaign, one in stored.items()})
-
 
 class Logged(NamedTuple):
     """A choice and what came of it, in major units of the base currency."""

@@ -1,7 +1,7 @@
 """How often a customer has had something: the counters behind a campaign's caps, one for each cap."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from engine.engagement.calendar import period
 from engine.ruleset.campaigns.model import Cap
@@ -23,9 +23,11 @@ class Counter:
 
 @dataclass(slots=True)
 class Counts:
-    """A customer's counters, by campaign and place of the cap, as `engine.engagement.customer.codec` stores them."""
+    """A customer's counters, by campaign and place of the cap, as `engine.engagement.customer.codec` stores them, and
+    the campaigns whose counters have changed since."""
 
     of: dict[str, dict[int, Counter]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set, compare=False)
 
     def room(self, campaign: str, caps: tuple[Cap, ...], now_ms: int, zone: str) -> float:
         """How much may still be granted: infinity where no cap says how much, 0 where one says how often is enough."""
@@ -43,6 +45,7 @@ class Counts:
     def count(self, campaign: str, caps: tuple[Cap, ...], amount: float, now_ms: int, zone: str) -> None:
         """A grant of so much."""
         mine = self.of.setdefault(campaign, {})
+        self.changed.add(campaign)
         for place, cap in enumerate(caps):
             if cap.by != "customer":
                 continue
@@ -65,26 +68,6 @@ class Counts:
             if cap.per_ms and cap.times and counter is not None and len(counter.recent) >= cap.times:
                 at = max(at, counter.recent[-cap.times][0] + cap.per_ms)
         return at
-
-    def dump(self) -> Any:
-        """As stored."""
-        return {
-            campaign: {place: (c.token, c.times, c.amount, c.recent) for place, c in counters.items()}
-            for campaign, counters in self.of.items()
-        }
-
-    @classmethod
-    def load(cls, stored: Any) -> "Counts":
-        """What `dump` gave."""
-        return cls(
-            {
-                campaign: {
-                    place: Counter(token, times, amount, [(at, much) for at, much in recent])
-                    for place, (token, times, amount, recent) in counters.items()
-                }
-                for campaign, counters in stored.items()
-            }
-        )
 
     def _so_far(self, campaign: str, place: int, cap: Cap, now_ms: int, zone: str) -> tuple[int, float]:
         counter = self.of.get(campaign, {}).get(place)

@@ -1,7 +1,7 @@
 """Offers that a customer has: issued, to be sent at an instant, withdrawn before it where their ground is gone."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 OPEN_MAX: Final = 32
 """Offers of one customer that are open at a time; the oldest are forgotten, they have been sent long since."""
@@ -73,12 +73,3 @@ class Offers:
     def unsent(self) -> list[Open]:
         """Those that can still be withdrawn, in order."""
         return sorted((one for one in self.of.values() if not one.sent), key=lambda one: (one.send_ms, one.offer_id))
-
-    def dump(self) -> Any:
-        """As stored."""
-        return [tuple(one) for one in self.of.values()]
-
-    @classmethod
-    def load(cls, stored: Any) -> "Offers":
-        """What `dump` gave."""
-        return cls({one[0]: Open(*one) for one in stored})
