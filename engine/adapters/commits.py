@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from engine.domain.ops import APPEND, CONDITION, DELETE, KEY_FEATURE, REWRITE, SET, Op, unpack
+from engine.domain.ops import APPEND, CONDITION, DELETE, KEY_CLAIM, KEY_FEATURE, REWRITE, SET, Op, unpack
 from engine.ports.store import Commit, Delivery
 
 LAYOUT: Final = 2
@@ -63,7 +63,7 @@ def check_delivery(delivery: Delivery) -> None:
 def checked_touches(delivery: Delivery) -> list[Op]:
     """All operations of a delivery. Raises `ValueError` where any of them is malformed or is no touch."""
     ops = list(checked_ops(delivery.ops))
-    if any(op.kind not in (APPEND, REWRITE) or op.key[:1] != KEY_FEATURE for op in ops):
+    if any(op.kind not in (APPEND, REWRITE) or op.key[:1] not in (KEY_FEATURE, KEY_CLAIM) for op in ops):
         raise ValueError("operation of a delivery that is no touch")
     if len(delivery.offsets) != 4 * len(ops):
         raise ValueError(f"{len(delivery.offsets)} bytes of offsets for {len(ops)} operations")

@@ -25,7 +25,7 @@ if tonumber(applied) >= tonumber(ARGV[5]) then return {'O', applied} end
 if tonumber(applied) < tonumber(ARGV[3]) then return {'G', applied} end
 
 -- 3. Everything else that could be wrong, before the first write.
-local count, fault = count_ops(ARGV[7], 102)
+local count, fault = count_ops(ARGV[7], {[102] = true, [105] = true}) -- logs of entities and claims
 if not count then return {'I', fault} end
 if #ARGV[6] ~= 4 * count then return {'I', #ARGV[6] .. ' bytes of offsets for ' .. count .. ' operations'} end
 

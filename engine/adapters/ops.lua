@@ -2,9 +2,9 @@
 local call, sub, byte, unpack = redis.call, string.sub, string.byte, struct.unpack
 local CONDITION = 44 -- bytes of a rewrite's condition: length u32, 40 digits of SHA-1
 
--- Whether a string of operations is whole: how many there are, or nil and what is wrong. `room`, where given, is the
--- only one they may be of, and they are appends and rewrites then.
-local function count_ops(ops, room)
+-- Whether a string of operations is whole: how many there are, or nil and what is wrong. `rooms`, where given, are the
+-- only ones they may be of, and they are appends and rewrites then.
+local function count_ops(ops, rooms)
   local size, position, count = #ops, 1, 0
   while position <= size do
     if position + 7 > size then return nil, 'truncated operation header at byte ' .. position - 1 end
@@ -14,7 +14,7 @@ local function count_ops(ops, room)
     if key_bytes == 0 or not own or own < 97 or own > 122 then
       return nil, 'state key outside the rooms at byte ' .. position - 1
     end
-    if room and (own ~= room or (kind ~= 1 and kind ~= 4)) then
+    if rooms and (not rooms[own] or (kind ~= 1 and kind ~= 4)) then
       return nil, 'operation of a delivery that is no touch at byte ' .. position - 1
     end
     local value_at = at + key_bytes

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.claims import Claims
 from engine.core.clock import UNSET, ShardClock
 from engine.core.customers import Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
@@ -24,7 +25,7 @@ from engine.core.letters import budget_letter, transfer_of
 from engine.core.lifetimes import Lifetimes
 from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
-from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward
+from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward, Event
 from engine.domain.fields import STRING_INDEX
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.trainer import Inline, Trainer
@@ -94,6 +95,7 @@ class Campaigning:
         self._late = lateness_ms
         self._backed = backed
         self._customers = Customers(backed=backed)
+        self.claims = Claims(backed=backed)
         self._budgets, self._effects = budgets_of(head), effects_of(head, rules.exponent)
         self._bandits = bandits_of(head, rules.exponent)
         self._population = population_of(head)
@@ -111,9 +113,10 @@ class Campaigning:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.live, shard, shards)
         self._shards, self._ruleset = shards, ruleset.hash
+        self.claims.adopt(ruleset.live, shard, shards)
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits,
-            suspecting=ruleset.live_suspecting,
+            suspecting=ruleset.live_suspecting, identities=self.claims.identities,
         )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
         self._sharing = FOLLOWED.union(name for one in both for name in one.trigger.events)
@@ -147,7 +150,16 @@ class Campaigning:
         self._asked = dict.fromkeys(mine + looked_at)
         keys += looked_at
         keys += [customer_key(event.customer_id or "") for event in controls if isinstance(event, ControlReward)]
-        return self._missing([*keys, *self._waking()])
+        return self.claims.missing(columns, self._had) + self._missing([*keys, *self._waking()])
+
+    def _had(self, place: int, event: Event) -> bool:
+        """Whether a customer at hand has had all that a campaign ever gives them, so that nothing else matters."""
+        campaign = self._marketing.granting.campaigns[place]
+        record = self._customers.at_hand(customer_key(event.customer_id))
+        if campaign.occasion != "customer" or record is None:
+            return False
+        record.read()
+        return record.customer.counts.room(campaign.id, campaign.caps, 0, "") <= 0
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take stored records into memory, once the timers are. Returns the keys of those whom loaded timers wake."""
@@ -283,6 +295,8 @@ class Campaigning:
                     seen = marks_of(partial(_hash_of, columns.strings, row))
                     self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)
                 made = self._take(event.customer_id, told, now)
+                if self.claims:
+                    self.claims.note(positions[row])
                 parts += [(positions[row], output(one)) for one in made]
         if places:
             self.settle(clock.item(-1))

@@ -28,6 +28,7 @@ from engine.domain.trainer import Trainer
 from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.granting import Rules
 from engine.features.columns import Columns
+from engine.features.sharing import Touches
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_ENGAGED: Final = KEY_HEAD + b"engaged"
@@ -107,7 +108,16 @@ class Engagement:
         self._rewards.load([key for key, _ in accounts], [value for _, value in accounts])
         if not self._engaged:
             return []
+        self._campaigning.claims.load(keys, values, self._clock.now)
         return self._campaigning.load([key for key, _ in records], [value for _, value in records])
+
+    def home(self, key: bytes) -> int | None:
+        """The shard that holds a state key which other shards may write to; None for this one."""
+        return self._campaigning.claims.home(key)
+
+    def touches(self) -> dict[int, Touches]:
+        """What the batch does to claims at home in other shards, by home."""
+        return self._campaigning.claims.touches()
 
     def _ledger_rows(self, columns: Columns) -> list[int]:
         """Rows that may move an account of the built-in base earn."""
@@ -165,7 +175,7 @@ class Engagement:
         """Packed operations that store what a batch changed."""
         if not self._engaged:
             return []
-        ops = self._campaigning.flush()
+        ops = self._campaigning.flush() + self._campaigning.claims.flush()
         if self._backed and self._engaged != self._saved:
             self._saved = self._engaged
             ops.append(pack(Op(SET, HEAD_ENGAGED, self._engaged)))

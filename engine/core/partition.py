@@ -32,6 +32,7 @@ from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_ADMISSION, KEY_FEATURE
 from engine.domain.trainer import Trainer
 from engine.engagement.marketing.choosing import Bandits
+from engine.features.sharing import Touches
 from engine.ruleset.ruleset import RuleSet
 
 STAGES: Final = ("admit", "label", "features", "score", "rules", "decide", "engage", "observe")
@@ -104,7 +105,8 @@ class Partition:
 
     def home(self, key: bytes) -> int | None:
         """The shard that holds a state key which `missing` or `load` named; None for this one."""
-        return self._force.features.home(key)
+        home = self._force.features.home(key)
+        return self._engagement.home(key) if home is None else home
 
     def named(self, decoded: Decoded) -> list[str]:
         """Hashes of the rule sets that the batch puts in force."""
@@ -286,6 +288,8 @@ class Partition:
         parts.sort(key=itemgetter(0))  # stable: a decision stays before its alert
         effects.outputs = [output for _, output in parts]
         ops += [*self._engagement.flush(), *self._observers.flush(), *self._desk.flush()]
+        for home, touches in self._engagement.touches().items():
+            effects.touches.setdefault(home, Touches()).extend(touches.rows, touches.ops)
         effects.labels, self._desk.counts = self._desk.counts, Counter()
         effects.learning = self.models.learning(self._clock.now)
         effects.models = self.models.untold()

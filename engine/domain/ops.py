@@ -26,6 +26,7 @@ KEY_TIMER: Final = b"t"  # + number of the bucket i64 LE: timers by due time
 KEY_WATCH: Final = b"w"  # + hash of the rule's id u64 LE + hash of the value waited for u64 LE: what is waited for
 KEY_LABEL: Final = b"l"  # + customer hash u64 LE + eight days since 1970 u16 LE: cases of decisions
 KEY_MATURING: Final = b"m"  # + hours since 1970 i64 LE: cases by the hour in which they mature
+KEY_CLAIM: Final = b"i"  # + identity hash u64 LE + code u32 LE: what campaigns gave whoever has a device, card, …
 KEY_HEAD: Final = b"h"  # + name: small state of the whole shard (layout, clock, detector), loaded at assignment
 
 HEADER: Final = struct.Struct("<BBHI")

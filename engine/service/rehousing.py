@@ -8,7 +8,7 @@
   divides the old, two where it is doubled. Nobody reads the others; they expire.
 - A key that was put into several shards so is noted there with its digest (`GUESTS`). When the shards are moved again,
   a value that has not changed since is no evidence; only where none of its copies has changed it counts.
-- Logs of shared entities go to their new home, entity hash modulo the new number.
+- Logs of shared entities and claims of identities go to their new home, entity hash modulo the new number.
 - Cases that wait to mature go to their customer's shard too; those whose customer is not known to the first of the
   shards it can come to, for one that matured in two would count twice.
 - Watches go with their hits, and timers that wake customers with these (`engine.core.moving`); answers of synchronous
@@ -22,9 +22,10 @@ from math import gcd
 from typing import Final
 
 from engine.core.admission import under_another_log
+from engine.core.claims import home_of
 from engine.core.moving import Watching, waking
 from engine.core.small_state import HEAD_CLOCK
-from engine.domain.ops import KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_TIMER, KEY_WATCH
+from engine.domain.ops import KEY_ADMISSION, KEY_CLAIM, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_TIMER, KEY_WATCH
 from engine.ports.copies import Piece
 from engine.ports.generation import GUESTS, Generation
 from engine.ports.store import Head
@@ -38,7 +39,7 @@ WEBHOOK: Final = b"W"
 WEBHOOK_ORDINAL: Final = b":n"  # of a queue: outputs are counted anew
 GUESTS_HELD_MAX: Final = 50_000  # noted in memory before they are written
 _DIGEST_BYTES: Final = 8
-_ENTITY: Final = (KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL)
+_ENTITY: Final = (KEY_ADMISSION, KEY_CUSTOMER, KEY_FEATURE, KEY_LABEL, KEY_CLAIM)
 
 
 class Rehousing:
@@ -126,7 +127,9 @@ class Rehousing:
             if not isinstance(value, bytes) or not value:
                 continue
             guest = self._guests[shard].get(name) == digest(value)
-            if name[:3] in self._owners.shared:
+            if name[:1] == KEY_CLAIM:
+                kind, homes = "shared", [home_of(name, self._after)]
+            elif name[:3] in self._owners.shared:
                 kind, homes = "shared", [int.from_bytes(name[3:], "little") % self._after]
             elif route != UNKNOWN:
                 kind, homes = "known", [route % self._after] if route % self._before == shard else []

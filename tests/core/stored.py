@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.core.effects import Effects
 from engine.core.partition import Partition
-from engine.domain.ops import APPEND, DELETE, KEY_HEAD, unpack
+from engine.domain.ops import APPEND, DELETE, KEY_HEAD, REWRITE, rewritten, unpack
 
 
 class Store(dict[bytes, bytes]):
@@ -14,6 +14,9 @@ class Store(dict[bytes, bytes]):
         for op in unpack(ops):
             if op.kind == DELETE:
                 self.pop(op.key, None)
+            elif op.kind == REWRITE:
+                value = rewritten(self.get(op.key, b""), op.value)
+                self[op.key] = self.get(op.key, b"") if value is None else value
             else:
                 self[op.key] = (self.get(op.key, b"") if op.kind == APPEND else b"") + op.value
 

@@ -251,6 +251,20 @@ MONEY = "caps: [{times: 1}]\nbudget: {amount: '100', currency: EUR}"
     (file(OFFER, CONSENT + "caps: [{times: 1}, {amount: 5}]"), "a cap by amount goes with a reward"),
     (file(on="{timer: window_closed}", more="caps: [{times: 1}, {by: device, times: 1}]"),
      "window_closed brings no event, so no device to cap by"),
+    (file(on="alert.resolved", more="caps: [{times: 1}, {by: card, times: 1}]"), "so no card to cap by"),
+    (file(more="caps: [{times: 1}, {by: device, times: 201}]"), "6:42: at most 200 times by device"),
+    (file(more="caps: [{times: 1, required: true}]"), "'required' is of what an event may not name"),
+    (file(OFFER, CONSENT + "caps: [{times: 1}]\nabuse: {accounts_per_card: 1}"), "abuse is looked for in rewards"),
+    (file(more="caps: [{times: 1}]\nabuse: {accounts_per_cart: 1}"), "7:11: unknown key 'accounts_per_cart'"),
+    (file(more="caps: [{times: 1}]\nabuse: yes"), "7:10: 'abuse' must be a mapping"),
+    (file(more="caps: [{times: 1}]\nabuse: {accounts_per_device: 0}"), "'accounts_per_device' must be from 1 to 1000"),
+    (file(more="caps: [{times: 1}]\nabuse: {new_account: {days: 0}}"), "'days' must be from 1 to 365"),
+    (file(more="caps: [{times: 1}]\nabuse: {refund_cycling: {rate: 2}}"), "'rate' must be from 0.01 to 1"),
+    (file(more="caps: [{times: 1}]\nabuse: {self_referral: true}"), "'self_referral' goes with 'both'"),
+    (file(on="{timer: window_closed}", more="caps: [{times: 1}]\nabuse: {accounts_per_card: 1}"),
+     "window_closed brings no event, so there is no 'accounts_per_card'"),
+    (file(on="alert.resolved", more="caps: [{times: 1}]\nabuse: {new_account: {days: 3}}"),
+     "alert.resolved brings no event, so there is no 'new_account'"),
     (file(on="{timer: window_closed}", when="amount > 1"), "4:9: window_closed brings no event, so amount is always"),
     (file(on="{transition: lifecycle, to: lost}", when="count(by=customer, window='1h') > 1"),
      "lifecycle brings no event"),
@@ -447,3 +461,46 @@ def test_hostile_files_are_refused(make: Callable[[], str]) -> None:
     with pytest.raises(RuleErrors) as raised:
         compile({"t.yaml": make()})
     assert all(error.line for error in raised.value.errors)
+
+
+DEVICE, CARD, ADDRESS, NEW, CYCLING = (
+    "SHARED_DEVICE_CLUSTER", "SHARED_CARD_CLUSTER", "SHARED_ADDRESS_CLUSTER", "NEW_ACCOUNT_FARMING", "REFUND_CYCLING",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("abuse", "codes"), [
+    ("", [DEVICE, CARD, NEW, CYCLING]),
+    ("off", []),
+    ("{}", [DEVICE, CARD, NEW, CYCLING]),
+    ("{accounts_per_device: off, new_account: off, accounts_per_address: 4}", [CARD, ADDRESS, CYCLING]),
+    ("{new_account: {accounts_per_device: off}, refund_cycling: off}", [DEVICE, CARD]),
+    ("{accounts_per_device: off, accounts_per_card: off, new_account: off, refund_cycling: {min: 9}}", [CYCLING]),
+])  # fmt: skip
+def test_abuse_is_looked_for_unless_a_campaign_says_otherwise(abuse: str, codes: list[str]) -> None:
+    said = f"caps: [{{times: 1}}]\nabuse: {abuse}" if abuse else "caps: [{times: 1}]"
+    found = read(more=said)
+    assert [one.code for one in found.abuse] == codes
+    assert not found.self_referral
+    assert (DEVICE in codes or NEW in codes) == ("distinct(of=customer_id, by=device, window='7d')" in found.uses)
+
+
+def test_without_an_event_only_the_customers_own_record_is_looked_at() -> None:
+    for on in ("{timer: window_closed}", "alert.resolved"):
+        assert [one.code for one in read(on=on).abuse] == [CYCLING]
+    assert read("{reward: points, amount: 5, both: true}").self_referral
+    assert read("{reward: tier}", "hold: none", on="{transition: membership, to: gold}").abuse == ()
+    assert read(OFFER, CONSENT + "caps: [{times: 1}]").abuse == ()
+
+
+def test_a_test_in_a_file_tells_what_is_frozen_from_what_is_granted(tmp_path: Path) -> None:
+    many = "with: {\"distinct(of=customer_id, by=device, window='7d')\": 4}"
+    cycles = "customer: {refunds_90d: 3, refund_rate_90d: 0.5}"
+    lines = [f"caps: [{{times: 1}}]\ntests:\n- {{{many}, expect: frozen, amount: 5}}\n- {{expect: granted}}",
+             f"- {{{cycles}, expect: frozen}}", "- {customer: {refunds_90d: 2, refund_rate_90d: 1}, expect: granted}",
+             f"- {{{many}, expect: granted}}", "- {expect: frozen}", f"- {{{many}, expect: nothing}}"]  # fmt: skip
+    ruleset = compile({"t.yaml": file(more="\n".join(lines))})
+    assert [one.ok for one in testing.run_campaigns(ruleset)] == [True, True, True, True, False, False, False]
+    (tmp_path / "t.yaml").write_text(file(more="\n".join(lines)))
+    text = report.run_tests(tmp_path).text
+    for line in ("expected a grant, got 5, frozen for SHARED_DEVICE_CLUSTER", "expected a grant that is frozen, got 5"):
+        assert line in text

@@ -33,9 +33,14 @@ def earned_number(campaign: str, version: int, payment: int) -> int:
     return narrow((_campaign(campaign, version) ^ payment) * _ODD & _MASK)
 
 
+def lot_hash(customer_id: str, number: int) -> int:
+    """What stands for a lot among those of all customers: 64 bits."""
+    return _customer(customer_id) ^ (number * _ODD & _MASK)
+
+
 def lot_id(customer_id: str, number: int) -> str:
     """What a lot is called outside, where no other customer's is called the same."""
-    return f"lot_{_customer(customer_id) ^ (number * _ODD & _MASK):016x}"
+    return f"lot_{lot_hash(customer_id, number):016x}"
 
 
 @lru_cache(maxsize=_SEEDS_KEPT)

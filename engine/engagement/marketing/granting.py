@@ -19,7 +19,7 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import add_months, next_minute, period, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
-from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_number
+from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_hash, lot_number
 from engine.engagement.ledger.lots import (
     ACTIVATE,
     AWAITS,
@@ -37,6 +37,7 @@ from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
 from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.marketing.happening import Made, row_of_nothing
+from engine.engagement.marketing.identities import Identities
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.referring import share
 from engine.ruleset.campaigns.conditions import Conditions, units
@@ -100,6 +101,7 @@ class Granting:
     bandits: Bandits = field(default_factory=Bandits)
     letters: list[ControlReward] = field(default_factory=list)
     suspecting: Suspecting | None = None
+    identities: Identities = field(default_factory=Identities)
     origins: dict[str, tuple[str, Customer, int]] = field(default_factory=dict)
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
@@ -135,6 +137,40 @@ class Granting:
         if number in customer.ledger.done or _stays(number) in customer.ledger.done:
             return None
         room = customer.counts.room(campaign.id, campaign.caps, due.at_ms, customer.zone)
+        if due.place in self.identities.bounds:
+            return self._claim(customer_id, customer, campaign, due, number, occasion, room)
+        return self._give(customer_id, customer, campaign, due, number, occasion, room)
+
+    def _claim(
+        self,
+        customer_id: str,
+        customer: Customer,
+        campaign: Campaign,
+        due: Due,
+        number: int,
+        occasion: str,
+        room: float,
+    ) -> list[Made] | None:
+        """Give, within what is left to whoever has the device, card or what else a cap is by; and claim it."""
+        claim, strings, caps = lot_hash(customer_id, number), due.row.strings, self.identities
+        room = min(room, caps.room(due.place, claim, strings, due.at_ms, customer.zone)) if room > 0 else room
+        made = self._give(customer_id, customer, campaign, due, number, occasion, room)
+        if made is not None:
+            amount = self.conditions.amount(due.place, due.row) if campaign.reward is not None else 1.0
+            caps.take(due.place, claim, strings, min(amount, room), due.at_ms)
+        return made
+
+    def _give(
+        self,
+        customer_id: str,
+        customer: Customer,
+        campaign: Campaign,
+        due: Due,
+        number: int,
+        occasion: str,
+        room: float,
+    ) -> list[Made] | None:
+        """Give what there is room for, unless the customer is held out."""
         held = self.held(campaign, customer_id)
         if campaign.reward is None:
             return self._offer(customer_id, customer, campaign, due, number, held) if room > 0 else None

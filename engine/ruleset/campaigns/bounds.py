@@ -15,7 +15,7 @@ from engine.ruleset.yaml_loader import Mapping
 CAPS_MAX: Final = 8
 TIMES_MAX: Final = 10_000_000
 TIMES_ELAPSED_MAX: Final = 200
-"""`times` in an elapsed time: each of them is remembered for as long, of every customer."""
+"""`times` in an elapsed time, or of an identity such as a device: each of them is remembered by itself."""
 POINTS_MAX: Final = 10**12
 MONTHS_MAX: Final = 120
 
@@ -35,7 +35,7 @@ def share(reader: Reader, key: str, most: float) -> float:
     return float(found[1]) / 100.0
 
 
-CAP_KEYS: Final = ("by", "times", "amount", "per")
+CAP_KEYS: Final = ("by", "times", "amount", "per", "required")
 CAP_BY: Final = (*ENTITY_FIELDS, REFERRER)
 
 
@@ -63,8 +63,14 @@ def _cap(found: Mapping) -> Cap:
     if per_ms and times > TIMES_ELAPSED_MAX:
         hint = "a calendar period counts any number"
         raise fail(reader.need("times"), f"at most {TIMES_ELAPSED_MAX} times in an elapsed time", hint)
+    if by not in ("customer", REFERRER) and times > TIMES_ELAPSED_MAX:
+        raise fail(reader.need("times"), f"at most {TIMES_ELAPSED_MAX} times by {by}", "each is remembered by itself")
     amount = reader.number("amount", 0.0, 0.01, AMOUNT_MAX) if reader.has("amount") else 0.0
-    return Cap(by, times, amount, period, per_ms)
+    if reader.has("required") and by in ("customer", REFERRER):
+        raise fail(
+            reader.need("required"), f"'required' is of what an event may not name, not of the {by}", "by: device"
+        )
+    return Cap(by, times, amount, period, per_ms, reader.flag("required", False))
 
 
 BUDGET_KEYS: Final = ("points", "amount", "currency")

@@ -118,13 +118,15 @@ REFERRER: Final = "referrer"
 @dataclass(frozen=True, slots=True)
 class Cap:
     """At most so much: `times` or `amount` (the other is 0) in `period` (calendar) or `per_ms` (elapsed), of each value
-    of the entity `by`; in all time where neither is given. Of an `amount` what is left is granted."""
+    of the entity `by`; in all time where neither is given. Of an `amount` what is left is granted. `required`: where an
+    event does not name the entity, nothing is given; else the cap does not bind then."""
 
     by: str
     times: int = 0
     amount: float = 0.0
     period: str = ""
     per_ms: int = 0
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

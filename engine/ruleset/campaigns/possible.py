@@ -3,7 +3,7 @@
 from typing import Final
 
 from engine.ruleset import ir
-from engine.ruleset.campaigns.model import MONEY, POINTS, REFERRER, TIER, Campaign
+from engine.ruleset.campaigns.model import ALERT_RESOLVED, MONEY, POINTS, REFERRER, TIER, Campaign
 from engine.ruleset.reader import Reader, fail
 from engine.ruleset.types import EVENT_TIME
 
@@ -52,7 +52,7 @@ def _caps(campaign: Campaign, reader: Reader) -> None:
     for cap in campaign.caps:
         if cap.by == REFERRER and not (reward is not None and reward.both):
             raise fail(reader.need("caps"), "a cap by referrer goes with 'both'", "then: {both: true}")
-        if cap.by not in ("customer", REFERRER) and not campaign.trigger.events:
+        if cap.by not in ("customer", REFERRER) and set(campaign.trigger.events) <= {ALERT_RESOLVED}:
             raise fail(reader.need("caps"), f"{campaign.trigger.name} brings no event, so no {cap.by} to cap by")
         if cap.amount and (reward is None or reward.kind == TIER):
             raise fail(reader.need("caps"), "a cap by amount goes with a reward", "times: 1")

@@ -166,6 +166,7 @@ def _cap() -> Schema:
         "times": {"type": "integer", "minimum": 1, "maximum": bounds.TIMES_MAX},
         "amount": {"type": "number", "exclusiveMinimum": 0, "maximum": gives.AMOUNT_MAX},
         "per": {"anyOf": [{"enum": list(PERIODS)}, duration("Elapsed time.")]},
+        "required": {"type": "boolean", "description": "Nothing is given where the event does not name what it is by."},
     }
     found = closed({key: keys[key] for key in bounds.CAP_KEYS})
     return {**found, "oneOf": [{"required": ["times"]}, {"required": ["amount"]}]}

@@ -36,7 +36,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
         "offers",
     ),
     ("campaigns", "*", "then", "offers", "*"): ("id", "offer", "value", "most", "currency", "channel", "expires"),
-    ("campaigns", "*", "caps", "*"): ("by", "times", "amount", "per"),
+    ("campaigns", "*", "caps", "*"): ("by", "times", "amount", "per", "required"),
     ("campaigns", "*", "budget"): ("points", "amount", "currency"),
     ("campaigns", "*", "abuse"): (
         "accounts_per_device", "accounts_per_card", "accounts_per_address", "new_account", "self_referral",
