@@ -122,6 +122,22 @@ def _period(number: int, name: str) -> str:
     return day.isoformat()[: {"day": 10, "month": 7, "year": 4}[name]]
 
 
+def period_end(time_ms: int, name: str, zone: str) -> int:
+    """When the period that an instant is in is over: the first instant of the next."""
+    return instant(_next_first(local_day(time_ms, zone), name), 0, zone)
+
+
+@lru_cache(maxsize=1 << 14)
+def _next_first(number: int, name: str) -> date:
+    """The first day of the next period."""
+    day = day_of(number)
+    if name == "year":
+        return date(day.year + 1, 1, 1)
+    if name == "month":
+        return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return day_of(number + (7 - day.weekday() if name == "week" else 1))
+
+
 def birthday(year: int, birth: date) -> date:
     """The birthday in a year. Who was born on 29 February has it on 1 March of other years: they come of age then."""
     try:

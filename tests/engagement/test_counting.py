@@ -5,7 +5,7 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.engagement.calendar import DAY_MS, period
+from engine.engagement.calendar import DAY_MS, period, period_end
 from engine.engagement.marketing.counting import RECENT_MAX, Counts
 from engine.ruleset.campaigns.bounds import TIMES_ELAPSED_MAX
 from engine.ruleset.campaigns.model import Cap
@@ -44,6 +44,30 @@ def test_room_is_what_a_list_of_all_grants_leaves(steps: list[tuple[int, int]], 
             granted = min(float(amount), room)
             counts.count("c:1", CAPS, granted, now, zone)
             grants.append((now, granted))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.integers(0, DAY_MS), max_size=12),
+    st.sampled_from(["", "Asia/Tokyo", "America/New_York"]),
+    st.sampled_from(["day", "week", "month", "year"]),
+    st.floats(0, 1),
+)
+def test_there_is_no_room_before_the_next_room(steps: list[int], zone: str, name: str, share: float) -> None:
+    caps = (Cap("customer", 3, period=name), Cap("customer", 5, per_ms=2 * DAY_MS), Cap("device", 1))
+    counts, now = Counts(), START
+    for wait in steps:
+        now += wait
+        if counts.room("c", caps, now, zone) > 0:
+            counts.count("c", caps, 1.0, now, zone)
+    at = counts.next_room("c", caps, now, zone)
+    assert (at == now) == (counts.room("c", caps, now, zone) > 0)
+    if at > now:
+        assert (
+            counts.room("c", caps, at - 1, zone) == counts.room("c", caps, now + int(share * (at - now - 1)), zone) == 0
+        )
+    ends = period_end(now, name, zone)
+    assert period(now, name, zone) == period(ends - 1, name, zone) != period(ends, name, zone)
 
 
 def test_more_grants_than_are_remembered_count_for_no_less() -> None:

@@ -94,6 +94,7 @@ class Ledger:
         debts: what the customer owes, by purse; only what is above 0.
         spent: by redemption, when it was, the lots it took from and how much.
         journal: facts since whoever stores them took them.
+        turn: another number after each change of what is active, as long as the object lives.
     """
 
     lots: dict[int, Lot] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class Ledger:
     debts: dict[Purse, int] = field(default_factory=dict)
     spent: dict[int, tuple[int, dict[int, int]]] = field(default_factory=dict)
     journal: list[Fact] = field(default_factory=list, compare=False)
+    turn: int = field(default=0, compare=False)
     _timeline: list[tuple[int, int]] = field(default_factory=list, compare=False)  # a heap: instants and lots
     _earned: dict[int, list[int]] = field(default_factory=dict, compare=False)  # lots by payment
 
@@ -455,6 +457,7 @@ class Ledger:
         lot, amount = self.lots[movement.lot], movement.amount
         if movement.number != lot.moves + 1 or amount <= 0:
             raise LedgerError(f"movement {movement.number} of a lot that has had {lot.moves}")
+        self.turn += movement.op in _ACTIVE
         lot.moves += 1
         for account, sign in _ACCOUNTS[movement.op]:
             setattr(lot, account, getattr(lot, account) + sign * amount)
@@ -541,6 +544,7 @@ _ACCOUNTS: Final[dict[int, tuple[tuple[str, int], ...]]] = {
     REPAY: (("active", -1), ("spent", 1)),  # of this lot; the debt may be of another
 }
 """What each operation does to the accounts of its lot."""
+_ACTIVE: Final = frozenset(op for op, parts in _ACCOUNTS.items() if any(account == "active" for account, _ in parts))
 
 _FACTS: Final[dict[int, Callable[..., None]]] = {
     PAYMENT: lambda ledger, payment, *known: ledger.payments.__setitem__(payment, Payment(*known)),

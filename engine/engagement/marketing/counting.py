@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from engine.engagement.calendar import period
+from engine.engagement.calendar import period, period_end
 from engine.ruleset.campaigns.model import Cap
 
 RECENT_MAX: Final = 200
@@ -60,13 +60,18 @@ class Counts:
             counter.times += 1
             counter.amount += amount
 
-    def next_room(self, campaign: str, caps: tuple[Cap, ...], now_ms: int) -> int:
-        """From when on caps by elapsed time leave room again; `now_ms` where they do."""
+    def next_room(self, campaign: str, caps: tuple[Cap, ...], now_ms: int, zone: str) -> int:
+        """From when on caps by how often leave room again; `now_ms` where they do, or never will."""
         at = now_ms
-        for place, cap in enumerate(caps):
-            counter = self.of.get(campaign, {}).get(place)
-            if cap.per_ms and cap.times and counter is not None and len(counter.recent) >= cap.times:
+        mine = self.of.get(campaign)
+        for place, cap in enumerate(caps) if mine else ():
+            counter = mine.get(place) if mine else None
+            if counter is None or not cap.times:
+                continue
+            if cap.per_ms and len(counter.recent) >= cap.times:
                 at = max(at, counter.recent[-cap.times][0] + cap.per_ms)
+            if cap.period and counter.times >= cap.times and counter.token == _token(cap, now_ms, zone):
+                at = max(at, period_end(now_ms, cap.period, zone))
         return at
 
     def _so_far(self, campaign: str, place: int, cap: Cap, now_ms: int, zone: str) -> tuple[int, float]:

@@ -7,7 +7,7 @@ the ledger's movements, transitions, campaigns whose timer is due, offers whose 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.domain.events import ControlReward
 from engine.domain.ids import output_id
@@ -17,14 +17,14 @@ from engine.engagement.calendar import is_zone, parse_day
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import value_of
-from engine.engagement.customer.states import Transition
+from engine.engagement.customer.states import NEVER, Transition
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
 from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRAL, common, own_marks
 from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
-from engine.engagement.marketing.occasions import next_occasion
+from engine.engagement.marketing.occasions import Timer, timer_of
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
@@ -34,6 +34,14 @@ from engine.ruleset.row import Row
 
 TIMER: Final = "timer"
 SECOND_MS: Final = 1_000
+
+
+class Timed(NamedTuple):
+    """A campaign with a timer, its place among those in force, and the kind of its timer."""
+
+    place: int
+    campaign: Campaign
+    kind: Timer
 
 
 @dataclass(slots=True)
@@ -55,7 +63,7 @@ class Marketing:
     due_ms: int = 0
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
     _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
-    _timers: list[int] = field(init=False, default_factory=list)
+    _timers: list[Timed] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Sort campaigns by what sets them off."""
@@ -64,41 +72,60 @@ class Marketing:
                 self._events.setdefault(name, []).append(place)
             for step in campaign.trigger.steps:
                 self._transitions.setdefault((campaign.trigger.dimension, *step), []).append(place)
-            if campaign.trigger.timer:
-                self._timers.append(place)
+            kind = timer_of(campaign)
+            if kind is not None:
+                self._timers.append(Timed(place, campaign, kind))
 
     # Time
 
     def next_due(self, customer: Customer) -> int:
         """When something of a customer is next due by time alone; `NEVER` for nothing."""
-        occasions = [self._occasion(place, customer)[0] for place in self._timers]
-        marks = customer.offers.next_due(), customer.exposures.next_due(), customer.choices.next_due()
-        return min([customer.next_due(self.population), *marks, *occasions])
+        return min(self._own_due(customer), *self._instants(customer))
 
     def advance(self, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
         """Bring a customer up to an instant: what is due happens, each at its own time. `due_ms` is what comes next."""
         made: list[Made] = []
-        while (at := self.next_due(customer)) <= now_ms:
-            self.granting.effects.observe(customer.exposures.close(at, customer.history))
-            self.granting.bandits.learn(customer.choices.close(at, customer.history))
-            occasions = [(place, self._occasion(place, customer)) for place in self._timers]
+        while True:
+            instants = self._instants(customer)
+            at = min(self._own_due(customer), *instants)
+            if at > now_ms:
+                break
+            if customer.measured:
+                self.granting.effects.observe(customer.exposures.close(at, customer.history))
+                self.granting.bandits.learn(customer.choices.close(at, customer.history))
+            set_off = [
+                (one.place, one.kind.text(one.campaign.trigger, customer, at))
+                for one, when in zip(self._timers, instants, strict=False)
+                if when == at
+            ]
             for happened in customer.advance(at, self.population):
                 made += self._entries(customer_id, customer, happened.moved, Cause(TIMER, rfc3339(happened.at_ms)))
                 made += self._transitions_of(customer_id, customer, happened.transitions, TIMER)
-            due = [
-                Due(place, at, TIMER, occasion, self._row(customer, at))
-                for place, (when, occasion) in occasions
-                if when == at
-            ]
-            made += self._run(customer_id, customer, due)
-            made += self._send(customer_id, customer, at)
+            if set_off:
+                due = [Due(place, at, TIMER, occasion, self._row(customer, at)) for place, occasion in set_off]
+                made += self._run(customer_id, customer, due)
+            if customer.offers.of:
+                made += self._send(customer_id, customer, at)
             customer.clock_ms = max(customer.clock_ms, at)
         customer.clock_ms = max(customer.clock_ms, now_ms)
         self.due_ms = at
         return made
 
-    def _occasion(self, place: int, customer: Customer) -> tuple[int, str]:
-        return next_occasion(self.granting.campaigns[place], customer, customer.clock_ms)
+    def _instants(self, customer: Customer) -> list[int]:
+        """When the timer of each campaign that has one is next due, in their order; `NEVER` after the last."""
+        after_ms = customer.clock_ms
+        found = [one.kind.next(one.campaign.trigger, one.campaign, customer, after_ms) for one in self._timers]
+        found.append(NEVER)
+        return found
+
+    def _own_due(self, customer: Customer) -> int:
+        """When something is next due that no campaign's timer brings."""
+        due = customer.next_due(self.population)
+        if customer.offers.of:
+            due = min(due, customer.offers.next_due())
+        if customer.measured:
+            due = min(due, customer.exposures.next_due(), customer.choices.next_due())
+        return due
 
     # Events
 

@@ -1,7 +1,11 @@
-"""When time sets a campaign off for a customer, and what occasion that is: one row for each kind of timer."""
+"""When time sets a campaign off for a customer, and what occasion that is: one row for each kind of timer.
+
+What takes long to find is noted with the customer (`Customer.noted`), with what it depends on: an instant that was the
+next one after a time is the next one after any later time that it is still ahead of.
+"""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.engagement.calendar import DAY_MS, next_birthday, next_minute, parse_day
 from engine.engagement.customer.customer import WINDOW_MS, Customer
@@ -19,74 +23,131 @@ PEAK_IDLE_MS: Final = 60 * DAY_MS
 RHYTHM_PAYMENTS: Final = 4
 
 
+class Timer(NamedTuple):
+    """A kind of timer: `next` gives the first instant after a time, `NEVER` where none comes; `text` gives the occasion
+    of such an instant."""
+
+    next: Callable[[Trigger, Campaign, Customer, int], int]
+    text: Callable[[Trigger, Customer, int], str]
+
+
+def timer_of(campaign: Campaign) -> Timer | None:
+    """The kind of timer of a campaign; None where it has none."""
+    return _TIMERS.get(campaign.trigger.timer)
+
+
 def next_occasion(campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
     """The next occasion of a campaign with a timer, later than `after_ms`."""
-    row = _TIMERS.get(campaign.trigger.timer)
-    return row(campaign.trigger, campaign, customer, after_ms) if row is not None else NONE
+    timer = timer_of(campaign)
+    at = timer.next(campaign.trigger, campaign, customer, after_ms) if timer is not None else NEVER
+    return NONE if timer is None or at == NEVER else (at, timer.text(campaign.trigger, customer, at))
 
 
-def _birthday(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
-    born = parse_day(customer.birth)
+def _noted(
+    customer: Customer, campaign: Campaign, by: tuple[object, ...], after_ms: int, find: Callable[[], int]
+) -> int:
+    """What `find` gives, or gave when it was asked for a time not after this one and all it depends on was the same."""
+    known = customer.noted.get(campaign.id)
+    if known is not None and known[0] == by and known[1] <= after_ms < known[2]:
+        return known[2]
+    at = find()
+    customer.noted[campaign.id] = by, after_ms, at
+    return at
+
+
+def _birthday(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
+    born, zone, minute = parse_day(customer.birth), customer.zone, trigger.minute
     if born is None:
-        return NONE
-    at, year = next_birthday(after_ms + 1, born, trigger.minute, customer.zone)
-    return at, str(year)
+        return NEVER
+    by = born, zone, minute
+    return _noted(customer, campaign, by, after_ms, lambda: next_birthday(after_ms + 1, born, minute, zone)[0])
 
 
-def _since(moment: Callable[[Customer], int]) -> Callable[[Trigger, Campaign, Customer, int], Occasion]:
-    def row(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
+def _birthday_of(trigger: Trigger, customer: Customer, at_ms: int) -> str:
+    born = parse_day(customer.birth)
+    assert born is not None
+    return str(next_birthday(at_ms, born, trigger.minute, customer.zone)[1])
+
+
+def _since(moment: Callable[[Customer], int]) -> Timer:
+    def row(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
         since = moment(customer)
-        due = [since + after for after in trigger.after_ms if since and since + after > after_ms]
-        return (min(due), f"{since}+{min(due) - since}") if due else NONE
+        if not since:
+            return NEVER
+        for after in reversed(trigger.after_ms):  # the longest is the first
+            if since + after > after_ms:
+                return since + after
+        return NEVER
 
-    return row
+    def text(trigger: Trigger, customer: Customer, at_ms: int) -> str:
+        since = moment(customer)
+        return f"{since}+{at_ms - since}"
+
+    return Timer(row, text)
 
 
-def _idle(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
+def _idle(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
     history = customer.history
     gap = history.gap_ms()
     if history.payments < RHYTHM_PAYMENTS or not gap:
-        return NONE
+        return NEVER
     at = history.last_ms + round(trigger.gaps * gap)
-    return (at, str(history.last_ms)) if at > after_ms else NONE
+    return at if at > after_ms else NEVER
 
 
-def _personal_hour(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
-    history = customer.history
-    if len(history.paid) < PEAK_PAYMENTS or after_ms >= history.last_ms + PEAK_IDLE_MS:
-        return NONE
-    hour, share = history.peak(customer.zone)
-    if not share >= PEAK_SHARE:
-        return NONE
-    before = trigger.after_ms[0]
-    earliest = max(after_ms + 1, customer.counts.next_room(campaign.id, campaign.caps, after_ms))
-    at = next_minute(earliest + before, hour * 60, customer.zone) - before
-    return (at, str(at // DAY_MS)) if at <= history.last_ms + PEAK_IDLE_MS else NONE
+def _personal_hour(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
+    history, before, zone = customer.history, trigger.after_ms[0], customer.zone
+    until = history.last_ms + PEAK_IDLE_MS
+    if len(history.paid) < PEAK_PAYMENTS or after_ms >= until:
+        return NEVER
+    room = customer.counts.next_room(campaign.id, campaign.caps, after_ms, zone)
+    waits = room if room > after_ms else 0
+
+    def find() -> int:
+        hour, share = history.peak(zone)
+        if not share >= PEAK_SHARE:
+            return NEVER
+        at = next_minute(max(after_ms + 1, room) + before, hour * 60, zone) - before
+        return at if at <= until else NEVER
+
+    return _noted(customer, campaign, (history.turn, zone, before, waits), after_ms, find)
 
 
-def _points_expiring(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
+def _ends(trigger: Trigger, customer: Customer) -> list[tuple[int, int]]:
+    """When points, or whatever of a customer's ends, expire, and how long before each the customer is told."""
     ends = {lot.terms.expires_ms for lot in customer.ledger.lots.values() if lot.active and lot.terms.expires_ms}
-    due = [(end - before, f"{end}-{before}") for end in ends for before in trigger.after_ms if end - before > after_ms]
-    return min(due, default=NONE)
+    return [(end, before) for end in ends for before in trigger.after_ms]
 
 
-def _window_closed(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
+def _points_expiring(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
+    def find() -> int:
+        return min((end - told for end, told in _ends(trigger, customer) if end - told > after_ms), default=NEVER)
+
+    return _noted(customer, campaign, (customer.ledger.turn, trigger.after_ms), after_ms, find)
+
+
+def _expiring_of(trigger: Trigger, customer: Customer, at_ms: int) -> str:
+    return min(f"{end}-{told}" for end, told in _ends(trigger, customer) if end - told == at_ms)
+
+
+def _window_closed(trigger: Trigger, campaign: Campaign, customer: Customer, after_ms: int) -> int:
     first, last = customer.history.first_ms, customer.history.last_ms
     if not first:
-        return NONE
-    number = (max(after_ms, first) - first) // WINDOW_MS + 1
-    at = first + number * WINDOW_MS
-    return (at, str(number)) if at <= last + 3 * WINDOW_MS else NONE
+        return NEVER
+    at = first + ((max(after_ms, first) - first) // WINDOW_MS + 1) * WINDOW_MS
+    return at if at <= last + 3 * WINDOW_MS else NEVER
 
 
-_TIMERS: Final[dict[str, Callable[[Trigger, Campaign, Customer, int], Occasion]]] = {
-    "birthday": _birthday,
+_TIMERS: Final[dict[str, Timer]] = {
+    "birthday": Timer(_birthday, _birthday_of),
     "since_first_payment": _since(lambda customer: customer.history.first_ms),
     "since_last_payment": _since(lambda customer: customer.history.last_ms),
     "since_refund": _since(lambda customer: customer.history.refund_ms),
     "since_registration": _since(lambda customer: customer.registered_ms),
-    "idle": _idle,
-    "personal_hour": _personal_hour,
-    "points_expiring": _points_expiring,
-    "window_closed": _window_closed,
+    "idle": Timer(_idle, lambda trigger, customer, at_ms: str(customer.history.last_ms)),
+    "personal_hour": Timer(_personal_hour, lambda trigger, customer, at_ms: str(at_ms // DAY_MS)),
+    "points_expiring": Timer(_points_expiring, _expiring_of),
+    "window_closed": Timer(
+        _window_closed, lambda trigger, customer, at_ms: str((at_ms - customer.history.first_ms) // WINDOW_MS)
+    ),
 }
