@@ -200,6 +200,18 @@ def test_what_was_spent_before_the_refund_is_owed() -> None:
     assert _of(dict(shards.sums()), referrer) == {(referrer, "referral", "debt"): 250}
 
 
+def test_fraud_that_never_settled_takes_back_all_of_both() -> None:
+    authorised = RULES.replace("payment.settled", "payment.authorised").replace("customer.payments >= 2", "amount > 29")
+    shards, referrer, [friend] = two_shards(campaigns(authorised))
+    pay(shards, friend, 1, HOUR, "payment.authorised")
+    shards.run()
+    assert shards.sums()[referrer, "referral", "pending"] == shards.sums()[friend, "referral", "pending"] == 300
+    shards.write({"event_id": "l", "type": "label.assigned", "customer_id": friend, "event_time": START + 2 * HOUR,
+                  "payment_id": f"p-{friend}-1", "label": "fraud"})  # fmt: skip
+    shards.run()
+    assert not _of(dict(shards.sums()), referrer) and not _of(dict(shards.sums()), friend)
+
+
 def test_a_letter_names_the_rule_set_and_that_one_decides() -> None:
     """A shard that is behind grants by a campaign that the referrer's shard has left."""
     after = campaigns("campaigns:\n  - {id: other, on: payment.settled, when: amount > 9000, then: {offer: service, "

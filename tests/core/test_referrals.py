@@ -1,4 +1,4 @@
-"""`both: true`: whoever referred a customer gets the same, once for each, within the caps by referrer, in one shard."""
+"""`both: true` in one shard: whoever referred a customer gets the same, once for each, within the caps by referrer."""
 
 import json
 from collections import Counter

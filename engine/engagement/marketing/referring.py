@@ -15,7 +15,7 @@ from engine.engagement.marketing.abuse import own_marks
 from engine.ruleset.campaigns.model import REFERRER, Campaign
 
 Standing = tuple[int, int]
-"""Of a payment: minor units that have settled, and that are gone again."""
+"""Of a payment: minor units that have settled, and that are gone again. Fraud that never settled is gone: 1 of 1."""
 
 
 def share(campaign: Campaign, customer_id: str, customer: Customer, lot: int, at_ms: int, cause: str) -> list[
@@ -50,7 +50,9 @@ def share(campaign: Campaign, customer_id: str, customer: Customer, lot: int, at
 def standing(customer: Customer, payment: int) -> Standing:
     """How a payment stands."""
     entry = customer.ledger.payments.get(payment)
-    return (0, 0) if entry is None else (entry.settled, entry.refunded)
+    if entry is None:
+        return 0, 0
+    return (1, 1) if entry.blocked and not entry.settled else (entry.settled, entry.refunded)
 
 
 def follow(
