@@ -1,5 +1,6 @@
 """Every name gives what its kind says for anybody, and the shares of docs and conditions mean what they say."""
 
+import numpy as np
 import pytest
 
 from engine.engagement import calendar
@@ -10,6 +11,7 @@ from engine.engagement.customer.names import NAMES, value_of
 from engine.engagement.customer.states import TABLES
 from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.marketing import occasions
+from engine.engagement.models import first_gap
 from engine.engagement.models.bgnbd import BgNbd
 from engine.ruleset.campaigns.model import DIMENSIONS, PERIODS, TIMERS
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
@@ -137,3 +139,26 @@ def test_campaign_files_know_these_names_states_and_periods() -> None:
 
 def test_every_timer_of_campaign_files_comes_about() -> None:
     assert occasions._TIMERS.keys() == TIMERS.keys()
+
+
+def test_after_one_payment_p_alive_is_the_share_of_those_who_still_came() -> None:
+    """BG/NBD would say 1 for ever, whatever the silence."""
+    draw = np.random.default_rng(8)
+    gaps = np.where(draw.random(8_000) < 0.5, draw.exponential(25.0, 8_000), np.inf)
+    came = gaps < 180
+    population = Population(alive=BgNbd(0.24, 4.4, 0.79, 2.4))
+    customer = Customer()
+    customer.pay(Paid(START, 1, 1_000, 0, "card", "5411", "EUR"), population)
+    assert value_of("p_alive", customer, START + 40 * DAY_MS, population) is None, "nothing is known of first gaps"
+    population.gap = first_gap.fit(np.where(came, gaps, 180.0), came, 180)
+    for days in (0, 10, 40, 90, 150):
+        share = (came & (gaps >= days)).sum() / (gaps >= days).sum()
+        assert value_of("p_alive", customer, START + days * DAY_MS, population) == pytest.approx(share, abs=1e-9)
+    assert value_of("p_alive", customer, START + 400 * DAY_MS, population) == 0.0
+    alone = Population(gap=population.gap)
+    assert value_of("p_alive", customer, START, alone) == value_of("p_alive", customer, START, population)
+    customer.pay(Paid(START + DAY_MS, 2, 1_000, 0, "card", "5411", "EUR"), population)
+    assert value_of("p_alive", customer, START + 400 * DAY_MS, alone) is None
+    late = value_of("p_alive", customer, START + 400 * DAY_MS, population)
+    assert isinstance(late, float)
+    assert 0.0 < late < 0.2

@@ -253,13 +253,13 @@ class Customer:
 
     def p_alive(self, now_ms: int, population: Population) -> float:
         """Probability that the customer still is one; NaN before there is a fit, or before the first payment. After one
-        payment, that a second one comes."""
-        if population.alive is None or not self.history.first_ms:
+        payment, that a second one comes within the horizon of first gaps: BG/NBD knows no end before a repeat."""
+        if not self.history.first_ms:
             return math.nan
         x, tx, age = self.counted(now_ms)
-        if not x and population.gap is not None:
-            return float(population.gap.p_returns(age))  # type: ignore[arg-type]
-        return float(population.alive.p_alive(x, tx, age))  # type: ignore[arg-type]
+        if not x:
+            return math.nan if population.gap is None else float(population.gap.p_returns(age))  # type: ignore[arg-type]
+        return math.nan if population.alive is None else float(population.alive.p_alive(x, tx, age))  # type: ignore[arg-type]
 
     def counted(self, now_ms: int) -> tuple[float, float, float]:
         """Repeat payments, days from the first to the last, days since the first: what lifetime models take."""
