@@ -72,6 +72,17 @@ def test_a_home_that_misses_a_delivery_says_so_and_changes_nothing(backend: Back
     backend.run(body)
 
 
+def test_logs_of_claims_are_delivered_as_logs_of_entities_are(backend: Backend) -> None:
+    async def body(store: StateStore) -> None:
+        await store.deliver(delivery(-1, 3, 10, [mark(5, key=b"i1"), mark(6), mark(7, key=b"i1")]))
+        anew = [(11, rewrite(b"i1", b"1.5;1.7;", b"new;")), mark(12, key=b"i1")]
+        for _ in range(2):
+            await store.deliver(delivery(10, 11, 13, anew))
+        assert await store.load(HOME, [b"i1", b"f1"]) == [b"new;1.12;", b"1.6;"]
+
+    backend.run(body)
+
+
 MALFORMED = {
     "set": ([Op(SET, b"f1", b"x")], 4),
     "delete": ([Op(DELETE, b"f1", b"")], 4),

@@ -17,9 +17,13 @@ from engine.adapters.redis_generation import RedisGeneration
 from engine.bootstrap import unix_ms
 from engine.core.adoption import HEAD_WARMING
 from engine.core.campaigning import HEAD_BUDGETS
+from engine.core.claims import KEY
 from engine.core.label_desk import HEAD_MATURING
 from engine.core.learning import HEAD_LEARNED
 from engine.core.observers import HEAD_TIMERS
+from engine.domain.hashing import hash64
+from engine.domain.ops import KEY_CLAIM
+from engine.engagement.marketing.identities import bounds_of
 from engine.ports.copies import Piece
 from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generation
 from engine.ports.log import LogBounds
@@ -30,7 +34,20 @@ from engine.service.owners import Stray
 from engine.service.partitioners import murmur2
 from engine.service.repartition import Move, Report
 from tests.adapters.stores import Backend
-from tests.service.moving import CAMPAIGNS, CUSTOMERS, GAP, HOUR, LEARNING, T0, Deployment, Past, move, note, stream
+from tests.service.moving import (
+    CAMPAIGNS,
+    CLAIMING,
+    CUSTOMERS,
+    GAP,
+    HOUR,
+    LEARNING,
+    T0,
+    Deployment,
+    Past,
+    move,
+    note,
+    stream,
+)
 
 EVENTS = 160
 MANY = 1_000 * HOUR
@@ -141,6 +158,37 @@ def test_customers_with_campaigns_go_on_where_they_move(backend: Backend, before
         assert all(r + s <= lease for lease, r, s, _ in budgets)
 
     run(backend, body)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2)])
+def test_what_was_claimed_before_a_move_is_claimed_after_it(backend: Backend, before: int, after: int) -> None:
+    async def body(generations: Generations) -> None:
+        events = stream(before, EVENTS)
+        await generations["old"].store.start()
+        first = Deployment(generations["old"].store, before, CLAIMING)
+        await first.play(events[: EVENTS // 2])
+        await move(generations["old"], generations["new"], Past(first), after)
+        second = Deployment(generations["new"].store, after, CLAIMING)
+        await second.play(events[EVENTS // 2 :])
+        given = [_merchants(deployment, events) for deployment in (first, second)]
+        assert set(given[0]) == {"m0", "m1", "m2"}, "each merchant's gift was given before the move"
+        assert max(given[0].values()) <= before
+        assert not given[1]
+        [bound] = bounds_of(CLAIMING.live[0])
+        for merchant in given[0]:
+            identity = hash64(merchant)
+            held = [await generations["new"].store.load(shard, [KEY.pack(KEY_CLAIM, identity, bound.code)])
+                    for shard in range(after)]  # fmt: skip
+            assert [values[0] is not None for values in held] == [shard == identity % after for shard in range(after)]
+
+    run(backend, body)
+
+
+def _merchants(deployment: Deployment, events: list[dict[str, Any]]) -> Counter[str]:
+    """Grants by merchant."""
+    of = {event["payment_id"]: event["merchant_id"] for event in events if event["type"] == "payment.requested"}
+    rewards = [json.loads(output.data) for _, _, output in deployment.sink.sent if output.kind == "reward"]
+    return Counter(of[one["occasion"]] for one in rewards if one["available_at"])
 
 
 def _engagement(deployment: Deployment) -> Counter[tuple[str, str]]:

@@ -82,6 +82,19 @@ campaigns:
 """
     }
 )
+CLAIMING: Final = compile_rules(
+    {
+        "rules.yaml": f"""{_RULES}models: {{anomaly: null}}
+campaigns:
+  - id: gift
+    on: payment.settled
+    when: amount > 0
+    then: {{reward: points, amount: 10}}
+    caps: [{{times: 1000}}, {{by: merchant, times: 1}}]
+    abuse: off
+"""
+    }
+)
 LEARNING: Final = compile_rules({"rules.yaml": f"{_RULES}models: {{anomaly: {{{_DETECTOR}}}}}\n"})
 
 
