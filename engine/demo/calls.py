@@ -3,7 +3,6 @@
 import asyncio
 import time
 import uuid
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -11,15 +10,16 @@ import aiohttp
 from engine.demo.tally import Tally
 
 EVERY_S: Final = 1.0
+RESULTS_EVERY_S: Final = 1.0
 TRY_AGAIN_S: Final = 0.25
 
 
-def payment(number: int, run: str) -> dict[str, Any]:
-    """A payment of a customer of the demo's own."""
+def payment(number: int, run: str, event_time: str) -> dict[str, Any]:
+    """A payment of a customer of the demo's own, at the time of the stream: the clock of a shard goes by its events."""
     return {
         "event_id": f"demo-{run}-{number}",
         "type": "payment.requested",
-        "event_time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event_time": event_time,
         "customer_id": f"demo-gateway-{number % 5}",
         "payment_id": f"demo-pay-{run}-{number}",
         "amount": f"{10 + number % 40}.90",
@@ -29,6 +29,21 @@ def payment(number: int, run: str) -> dict[str, Any]:
         "merchant_id": "demo-shop",
         "merchant_category": "5411",
     }
+
+
+async def results(url: str, key: str | None, tally: Tally) -> None:
+    """Ask `GET /v1/campaigns` again and again, until cancelled; those that did most come first."""
+    headers = {"X-API-Key": key} if key else {}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while True:
+            try:
+                async with session.get(url + "/v1/campaigns") as response:
+                    found = (await response.json())["campaigns"] if response.status == 200 else []
+            except aiohttp.ClientError:
+                found = []
+            if found:
+                tally.campaigns = sorted(found, key=lambda one: -(one["grants"] + one["offers"]))
+            await asyncio.sleep(RESULTS_EVERY_S)
 
 
 class Gateway:
@@ -71,7 +86,9 @@ class Gateway:
     async def _call(self, session: aiohttp.ClientSession) -> tuple[int, bool]:
         """The status, and whether it is a decision that was made with the state."""
         try:
-            async with session.post(self._url, json=payment(self._number, self._run)) as response:
+            async with session.post(
+                self._url, json=payment(self._number, self._run, self._tally.event_time)
+            ) as response:
                 body = await response.read()
                 self.calls += response.status == 200
                 return response.status, response.status == 200 and b'"state_unavailable"' not in body

@@ -1,16 +1,19 @@
 """What the demo shows: a live page on a terminal, a line now and then elsewhere, a table at the end."""
 
 import time
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from engine.demo.tally import OUTCOMES, Tally, percentile
+from engine.demo.tally import OUTCOMES, STATES, TIERS, Tally, percentile
 
 COLOURS: Final = {"approve": "green", "review": "yellow", "step_up": "dark_orange", "decline": "red"}
+BUCKETS: Final = ("pending", "active", "debt")
+CAMPAIGNS_SHOWN: Final = 8
 SEVERITIES: Final = {"low": "yellow", "medium": "dark_orange", "high": "red", "critical": "bold red"}
 
 
@@ -30,15 +33,39 @@ def line(tally: Tally) -> str:
     outcomes = " ".join(f"{name} {tally.outcomes[name]}" for name in OUTCOMES)
     return (
         f"events {tally.sent}  decisions {tally.decisions} ({outcomes})  alerts {tally.alerts}  "
-        f"rewards {tally.rewards}  fraud caught {caught(tally)}  {tally.rate():.0f}/s  "
-        f"p50 {milliseconds(tally.latency_ms(0.5))}  p99 {milliseconds(tally.latency_ms(0.99))}"
+        f"rewards {tally.rewards}  offers {tally.responses.issued}  fraud caught {caught(tally)}  "
+        f"{tally.rate():.0f}/s  p50 {milliseconds(tally.latency_ms(0.5))}  p99 {milliseconds(tally.latency_ms(0.99))}"
     )
 
 
 def page(url: str, tally: Tally, note: str) -> RenderableType:
     """The live page."""
     head = Text.assemble(("Steward ", "bold"), "judges a live stream of payments   API ", (url, "cyan underline"))
-    return Panel(Group(head, Text(note, style="dim"), _figures(tally), _alerts(tally)), padding=(0, 1))
+    parts: list[RenderableType] = [head, Text(note, style="dim"), _figures(tally), _alerts(tally)]
+    if busy(tally):
+        parts.append(campaigns(tally))
+    return Panel(Group(*parts), padding=(0, 1))
+
+
+def campaigns(tally: Tally) -> Table:
+    """What campaigns did, as `GET /v1/campaigns` has it: the busiest."""
+    table = Table(title="campaigns", title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
+    for name in ("campaign", "grants", "granted", "offers", "customers", "held out", "cost", "lift"):
+        table.add_column(name, justify="left" if name == "campaign" else "right")
+    for one in busy(tally)[:CAMPAIGNS_SHOWN]:
+        granted = f"{one['granted']} {one['currency'] if one['kind'] == 'cashback' else one['kind']}"
+        relative = (one["effect"] or {}).get("relative")
+        table.add_row(
+            one["campaign_id"],
+            f"{one['grants']:,}",
+            granted if one["grants"] else "–",
+            f"{one['offers']:,}",
+            f"{one['customers']:,}",
+            f"{one['held_out']:,}",
+            "–" if one["cost"] is None else f"{one['cost']:,.2f}",
+            "–" if relative is None else f"{relative['low']:+.1%} to {relative['high']:+.1%}",
+        )
+    return table
 
 
 def summary(tally: Tally, seconds: float) -> Table:
@@ -63,7 +90,10 @@ def _rows(tally: Tally, decisions_per_s: float) -> list[tuple[str, str]]:
         ("events sent", f"{tally.sent:,}"),
         ("decisions", f"{tally.decisions:,}   {outcomes}"),
         ("alerts", f"{tally.alerts:,}"),
-        ("rewards", f"{tally.rewards:,} ledger entries"),
+        ("rewards", f"{tally.rewards:,} ledger entries   points {_counts(tally.points, BUCKETS)}"),
+        ("offers", _offers(tally)),
+        ("lifecycle", _counts(tally.states.get("lifecycle", {}), STATES)),
+        ("membership", _counts(tally.states.get("membership", {}), TIERS)),
         ("dead letters", f"{tally.dead_letters:,}"),
         ("planted fraud caught", f"{caught(tally)}   ({tally.false_alarms:,} false alarms)"),
         ("throughput", f"{decisions_per_s:,.0f} decisions/s"),
@@ -71,6 +101,21 @@ def _rows(tally: Tally, decisions_per_s: float) -> list[tuple[str, str]]:
         ("POST /v1/decisions", f"p50 {calls[0]}   p99 {calls[1]}   ({len(tally.calls_ms)} calls)"),
         ("event time", tally.event_time[:19].replace("T", " ")),
     ]
+
+
+def _counts(counts: Mapping[str, int], names: Sequence[str]) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in names if counts.get(name)) or "none yet"
+
+
+def _offers(tally: Tally) -> str:
+    of = tally.responses
+    told = {"withdrawn": of.withdrawn, "held out": of.held_out, "viewed": of.viewed, "redeemed": of.redeemed}
+    return f"{of.issued:,} issued   " + "  ".join(f"{name} {count:,}" for name, count in told.items())
+
+
+def busy(tally: Tally) -> list[dict[str, Any]]:
+    """Campaigns that have done something, those that did most first."""
+    return [one for one in tally.campaigns if one["grants"] or one["offers"] or one["held_out"]]
 
 
 def _latency(tally: Tally) -> str:

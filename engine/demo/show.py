@@ -19,15 +19,16 @@ from engine.adapters.processes import ServerFailed
 from engine.bootstrap import build_kafka_options
 from engine.config import Settings
 from engine.demo import screen
-from engine.demo.calls import Gateway
+from engine.demo.calls import Gateway, results
 from engine.demo.stage import COMPILING, COMPILING_AFTER_S, Stage
 from engine.demo.tally import Tally
-from engine.demo.traffic import feed, stream, watch
+from engine.demo.traffic import begins_ms, feed, stream, watch
+from engine.domain.times import rfc3339
 
 DONE: Final = 0
 FAULT: Final = 1
 LIVE_RATE: Final = 200  # events a second: enough to see things happen, little enough to leave the machine usable
-BOUNDED_RATE: Final = 2_000  # what a small machine carries besides everything else that runs here
+BOUNDED_RATE: Final = 1_000  # what a small machine carries besides everything else that runs here
 FIRST_ANSWER_S: Final = 180.0
 LAST_DECISIONS_S: Final = 60.0  # without any new decision for so long, the rest is not coming
 SETTLE_S: Final = 1.0  # for the alerts and rewards of the last decisions, which come on topics of their own
@@ -64,6 +65,8 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         code = FAULT
     if tally.sent:
         console.print(screen.summary(tally, time.monotonic() - began))
+        if screen.busy(tally):
+            console.print(screen.campaigns(tally))
     return code
 
 
@@ -109,7 +112,11 @@ class _Show:
         self._options = build_kafka_options(settings, stage.bootstrap)
         self._rate = float(args.rate or (BOUNDED_RATE if args.events else LIVE_RATE))
         keys = [key.key for key in settings.http.api_keys if key.role in ("gateway", "admin")]
+        reads = [key.key for key in settings.http.api_keys if key.role in ("analyst", "admin")]
+        self._reader = reads[0] if reads else None
         self._gateway = Gateway(stage.url, keys[0] if keys else None, tally)
+        self._start_ms = begins_ms(args.events)
+        tally.event_time = rfc3339(self._start_ms)  # the clock that all of the demo goes by
         self._stop = asyncio.Event()
         self._fed = False
 
@@ -124,7 +131,8 @@ class _Show:
             if not await self._until_working(watching, tasks):
                 return
             self._tally.began = time.monotonic()
-            tasks += [asyncio.create_task(work) for work in (self._feed(), self._gateway.run())]
+            asking = results(self._stage.url, self._reader, self._tally)
+            tasks += [asyncio.create_task(work) for work in (self._feed(), self._gateway.run(), asking)]
             await self._show(tasks)
         finally:
             await _cancel(tasks)
@@ -149,7 +157,7 @@ class _Show:
         return True
 
     async def _feed(self) -> None:
-        events = stream(self._args.events, self._args.seed, self._tally)
+        events = stream(self._args.events, self._args.seed, self._start_ms, self._tally)
         await feed(self._stage.bootstrap, self._options.events, events, self._rate, self._tally)
         self._fed = True
 

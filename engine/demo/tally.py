@@ -7,10 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from engine.demo.responses import Offered, Responses
+
 LATENCIES_MAX: Final = 5_000  # the newest; percentiles are of these
 ALERTS_SHOWN: Final = 8
 RATE_SECONDS: Final = 5.0
 DECIDED: Final = ("payment.requested", "transfer.sent")
+STATES: Final = ("prospect", "new", "active", "loyal", "at_risk", "lost", "won_back")
+TIERS: Final = ("basic", "silver", "gold", "platinum")
 OUTCOMES: Final = ("approve", "review", "step_up", "decline")
 
 
@@ -38,6 +42,22 @@ class Alerted(msgspec.Struct):
     reasons: list[Reason]
 
 
+class Entry(msgspec.Struct):
+    """What is read of a ledger entry."""
+
+    kind: str
+    delta: str
+    bucket: str
+
+
+class Moved(msgspec.Struct, rename={"before": "from", "after": "to"}):
+    """What is read of a lifecycle transition."""
+
+    dimension: str
+    before: str | None
+    after: str
+
+
 class ShownAlert(NamedTuple):
     """A line of the list of alerts."""
 
@@ -59,6 +79,10 @@ class Tally:
 
     Attributes:
         sent, outcomes, alerts, rewards, dead_letters, others: how many; outcomes are the decisions.
+        points: by bucket of the ledger.
+        states: customers in each state, by dimension.
+        responses: offers, and what comes of them.
+        campaigns: the newest answer of `GET /v1/campaigns`, those that did something first.
         waiting: when each event was sent whose decision has not come, seconds of the monotonic clock.
         planted: pattern of fraud by payment id, from the generator's labels.
         caught, missed: decided payments with planted fraud, by whether the decision was other than `approve`.
@@ -72,6 +96,10 @@ class Tally:
     alerts: int = 0
     rewards: int = 0
     dead_letters: int = 0
+    points: Counter[str] = field(default_factory=Counter)
+    states: dict[str, Counter[str]] = field(default_factory=dict)
+    responses: Responses = field(default_factory=Responses)
+    campaigns: list[dict[str, Any]] = field(default_factory=list)
     others: int = 0
     caught: int = 0
     missed: int = 0
@@ -110,7 +138,11 @@ class Tally:
         elif kind == "alert":
             self._alert(msgspec.json.decode(data, type=Alerted))
         elif kind == "reward":
-            self.rewards += 1
+            self._reward(msgspec.json.decode(data, type=Entry))
+        elif kind == "offer":
+            self.responses.offered(msgspec.json.decode(data, type=Offered))
+        elif kind == "lifecycle":
+            self._moved(msgspec.json.decode(data, type=Moved))
         elif kind == "dead_letter":
             self.dead_letters += 1
         else:
@@ -130,6 +162,17 @@ class Tally:
                 self.caught += 1
         elif decided.decision != "approve":
             self.false_alarms += 1
+
+    def _reward(self, entry: Entry) -> None:
+        self.rewards += 1
+        if entry.kind == "points":
+            self.points[entry.bucket] += int(entry.delta)
+
+    def _moved(self, moved: Moved) -> None:
+        states = self.states.setdefault(moved.dimension, Counter())
+        states[moved.after] += 1
+        if moved.before is not None and states[moved.before] > 0:  # where everybody begins is no transition
+            states[moved.before] -= 1
 
     def _alert(self, alert: Alerted) -> None:
         self.alerts += 1

@@ -14,7 +14,8 @@ from engine.demo.tally import Tally
 from engine.generator.stream import EVENTS_MAX, Settings, generate
 
 TICK_S: Final = 0.05
-EVENTS_A_DAY: Final = 10_000.0  # of event time: what the generator's customers do by themselves
+EVENTS_A_DAY: Final = 2_000.0  # of event time
+CUSTOMERS: Final = 700  # so few that they come back within a minute of the demo, earn, lapse and are won back
 DAY_MS: Final = 86_400_000
 HASTE: Final = 5.0  # settlements, refunds and labels come within hours of event time
 FRAUD_RATE: Final = 0.02  # twice an ordinary share, so that there is something to see
@@ -38,19 +39,30 @@ _SENT: Final = msgspec.json.Decoder(_Sent)
 _CLOUD: Final = msgspec.json.Decoder(_Cloud)
 
 
-def stream(events: int | None, seed: int, tally: Tally) -> Iterator[bytes]:
-    """The generated events. A bounded run ends about now in event time, an endless one begins now.
+def begins_ms(events: int | None) -> int:
+    """When the stream begins, in event time: a bounded one ends about now, an endless one begins now.
 
-    Event time runs faster than the clock, so that a few thousand customers live through days in a minute.
+    Event time runs faster than the clock, so that customers live through days in a minute.
     """
-    now_ms = int(time.time() * 1000)
-    start_ms = now_ms - int((events or 0) / EVENTS_A_DAY * DAY_MS)
-    settings = Settings(seed=seed, start_ms=start_ms, rate=EVENTS_A_DAY, fraud_rate=FRAUD_RATE, haste=HASTE)
+    return int(time.time() * 1000) - int((events or 0) / EVENTS_A_DAY * DAY_MS)
+
+
+def stream(events: int | None, seed: int, start_ms: int, tally: Tally) -> Iterator[bytes]:
+    """The generated events, from `start_ms` on; endless where `events` is None."""
+    settings = Settings(
+        seed=seed,
+        customers=CUSTOMERS,
+        start_ms=start_ms,
+        rate=EVENTS_A_DAY,
+        fraud_rate=FRAUD_RATE,
+        haste=HASTE,
+        world="engagement",
+    )
     return generate(events or EVENTS_MAX - 1, settings, labels=tally.label)
 
 
 async def feed(bootstrap: str, topic: str, events: Iterator[bytes], rate: float, tally: Tally) -> None:
-    """Produce `events` to `topic`, keyed by customer, `rate` a second."""
+    """Produce `events` to `topic`, keyed by customer, `rate` a second; and besides what customers answer to offers."""
     producer = aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
     await producer.start()
     try:
@@ -60,6 +72,9 @@ async def feed(bootstrap: str, topic: str, events: Iterator[bytes], rate: float,
             due = int((time.monotonic() - began) * rate) + 1 - sent
             lines = list(islice(events, max(0, due)))
             waits = [await _send(producer, topic, line, tally) for line in lines]
+            for answer in tally.responses.due(tally.event_time) if lines else ():
+                body, key = msgspec.json.encode(answer), answer.customer_id.encode()
+                waits.append(await producer.send(topic, body, key=key))
             sent += len(lines)
             await asyncio.gather(*waits)
             if len(lines) < due:
