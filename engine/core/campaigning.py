@@ -27,6 +27,7 @@ from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
 from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward, Event
 from engine.domain.fields import STRING_INDEX
+from engine.domain.hashing import hash64
 from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
@@ -43,7 +44,7 @@ from engine.engagement.marketing.granting import Granting, Rules
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.marketing import Marketing
 from engine.engagement.models.ranks import Ranks
-from engine.features.columns import Columns, event_type
+from engine.features.columns import Columns
 from engine.ruleset.campaigns.model import ALERT_RESOLVED as RESOLVED
 from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.ruleset import Frame, RuleSet
@@ -56,7 +57,7 @@ HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
 WAKES: Final = 2
 """Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
 
-_PAYMENT: Final = STRING_INDEX["payment_id"]
+_PAYMENT, _REFERRER = STRING_INDEX["payment_id"], STRING_INDEX["referrer_id"]
 FOLLOWED: Final = frozenset(("payment.settled", "payment.refunded", "payment.chargeback", "label.assigned"))
 """Events after which a payment may stand otherwise than before."""
 _ACCOUNT: Final = ("account.registered", "account.updated")
@@ -98,12 +99,12 @@ class Campaigning:
         self.claims = Claims(backed=backed)
         self._budgets, self._effects = budgets_of(head), effects_of(head, rules.exponent)
         self._bandits = bandits_of(head, rules.exponent)
-        self._population = population_of(head)
+        self._population = population_of(head, rules.exponent)
         self._saved = self._small()
         self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
         self._reach = UNSET
         self._asked: dict[bytes, None] = {}  # keys of customers whose referrers may be told
-        self._sharing: frozenset[str] = FOLLOWED  # events of which whoever referred the customer may be told
+        self._sharing = np.empty(0, np.uint64)  # types of event of which whoever referred the customer may be told
         self._moved = False  # a budget, by another shard
         self._find = find
         self._shards, self._ruleset = 1, ""
@@ -119,7 +120,8 @@ class Campaigning:
             suspecting=ruleset.live_suspecting, identities=self.claims.identities,
         )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
-        self._sharing = FOLLOWED.union(name for one in both for name in one.trigger.events)
+        names = FOLLOWED.union(name for one in both for name in one.trigger.events)
+        self._sharing = np.array([hash64(name) for name in names], np.uint64)
         self._marking = any(one.self_referral for one in ruleset.live)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows))
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
@@ -141,11 +143,12 @@ class Campaigning:
         self._reach, self._asked = reach, {}
         if not self._backed:
             return []
-        events = columns.events
-        rows = self._concerning.rows(columns).tolist()
-        keys = [customer_key(events[row].customer_id) for row in rows]
-        keys += [customer_key(name) for row in rows if (name := getattr(events[row], "referrer_id", None))]
-        mine = [customer_key(events[row].customer_id) for row in rows if event_type(events[row]) in self._sharing]
+        events, rows = columns.events, self._concerning.rows(columns)
+        keys = [customer_key(events[row].customer_id) for row in rows.tolist()]
+        named = rows[columns.strings[_REFERRER, rows] != 0].tolist()
+        keys += [customer_key(events[row].referrer_id) for row in named]
+        told = rows[np.isin(columns.string("type")[rows], self._sharing)].tolist()
+        mine = [customer_key(events[row].customer_id) for row in told]
         looked_at = [customer_key(event.customer_id or "") for event in controls if _resolves(event)]
         self._asked = dict.fromkeys(mine + looked_at)
         keys += looked_at
@@ -404,9 +407,9 @@ def _resolves(event: Control) -> bool:
     return isinstance(event, ControlAlertResolved) and event.resolution != "dismissed" and bool(event.customer_id)
 
 
-def population_of(head: Mapping[bytes, bytes]) -> Population:
-    """What the shard knows of all its customers."""
-    population = Population()
+def population_of(head: Mapping[bytes, bytes], exponent: int) -> Population:
+    """What the shard knows of all its customers; `exponent` is that of the base currency."""
+    population = Population.under(exponent)
     if HEAD_POPULATION in head:
         parts = msgspec.msgpack.decode(zlib.decompress(head[HEAD_POPULATION]))
         for name, stored in zip(RANKS, parts, strict=True):
