@@ -117,7 +117,7 @@ class Campaigning:
         self.claims.adopt(ruleset.live, shard, shards)
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits,
-            suspecting=ruleset.live_suspecting, identities=self.claims.identities,
+            identities=self.claims.identities,
         )  # fmt: skip
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
         names = FOLLOWED.union(name for one in both for name in one.trigger.events)
@@ -281,9 +281,8 @@ class Campaigning:
         """
         parts: Parts = []
         some = self._concerning.rows(columns)
-        batch = frame(some).batch() if len(some) else None
-        come = self._concerning.places(batch).tolist() if batch is not None else []
-        places = {some.item(place): place for place in come}
+        concerned = self._concerning.seen(frame(some).batch()) if len(some) else {}
+        places = {some.item(place): one for place, one in concerned.items()}
         for row in sorted({*places, *doubts}) if doubts else places:
             event = columns.events[row]
             if row in doubts and event.payment_id:
@@ -291,9 +290,9 @@ class Campaigning:
                 seen_ms = max(now, min(columns.time_ms.item(row), now + self._late))
                 fact = judged(narrow(columns.strings.item(_PAYMENT, row)), doubts[row], seen_ms)
                 self._customers.note(customer_key(event.customer_id), fact)
-            if row in places and batch is not None:
+            if row in places:
                 now = clock.item(row)
-                told = happening(columns, row, partial(batch.row, places[row]), now + self._late)
+                told = happening(columns, row, places[row], now + self._late)
                 if self._marking:
                     seen = marks_of(partial(_hash_of, columns.strings, row))
                     self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)

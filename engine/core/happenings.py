@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import LETTER, Alert, Lifecycle, Offer, Reward
 from engine.engagement.ledger.keys import narrow
+from engine.engagement.marketing.granting import ranked
 from engine.engagement.marketing.happening import Happening, Letter, Made
 from engine.engagement.marketing.marketing import HANDLED, entry_id_of
 from engine.features.columns import Columns, event_type
@@ -41,6 +43,10 @@ _NUMBERS: Final = {"feedback.submitted": NUMBER_INDEX["score"], "points.redeemed
 
 _encode: Final = msgspec.json.Encoder().encode
 
+Seen = tuple[Callable[[], Row], list[int] | None]
+"""Gives an event as conditions see it; and the places of the campaigns whose conditions may hold, whoever the customer
+is, as `ranked`, None where that has not been looked at."""
+
 
 class Concerning:
     """The types of event that concern customers' records: those that change them, and those that campaigns wait for."""
@@ -51,12 +57,29 @@ class Concerning:
         waiting = [{*campaign.trigger.events} - HANDLED for campaign in campaigns]
         self._waiting = [(place, _hashes(names)) for place, names in enumerate(waiting) if names]
         self._types = _hashes(HANDLED.union(*waiting))
+        events = [place for place in ranked(campaigns) if campaigns[place].trigger.events]
+        self._events = [(place, _hashes(campaigns[place].trigger.events)) for place in events]
+        self._order = np.array(events, np.intp)
 
     def rows(self, columns: Columns) -> NDArray[np.intp]:
         """Rows of such a type."""
         return np.flatnonzero(_among(columns, self._types))
 
-    def places(self, batch: Batch) -> NDArray[np.intp]:
+    def seen(self, batch: Batch) -> dict[int, Seen]:
+        """Of rows of such a type those that come to something, in order, and how campaigns see them."""
+        rows, sheet = self._places(batch), self._conditions.sheet(batch)
+        if sheet is None or not len(rows):
+            return {row: (partial(batch.row, row), None) for row in rows.tolist()}
+        with np.errstate(all="ignore"):
+            may = [_among(batch.columns, types) & self._conditions.may(place, batch) for place, types in self._events]
+        table = np.stack(may)[:, rows] if may else np.zeros((0, len(rows)), np.bool_)
+        cells, ranks = np.nonzero(table.T)
+        able: list[int] = self._order[ranks].tolist()
+        ends = np.searchsorted(cells, np.arange(len(rows) + 1)).tolist()
+        spans = zip(rows.tolist(), pairwise(ends), strict=True)
+        return {row: (partial(sheet.row, row), able[start:end]) for row, (start, end) in spans}
+
+    def _places(self, batch: Batch) -> NDArray[np.intp]:
         """Of rows of such a type those that come to something: not those that only campaigns wait for whose conditions
         do not hold, whoever the customer is."""
         found = _among(batch.columns, self._handled)
@@ -78,13 +101,13 @@ def _among(columns: Columns, types: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return found
 
 
-def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: int) -> Happening:
+def happening(columns: Columns, row: int, seen: Seen, latest_ms: int) -> Happening:
     """A row of a batch as campaigns are told it.
 
     Args:
         columns: the batch.
         row: which.
-        seen: gives the same as conditions see it.
+        seen: how campaigns see it.
         latest_ms: a time after that is not believed.
     """
     event = columns.events[row]
@@ -94,7 +117,8 @@ def happening(columns: Columns, row: int, seen: Callable[[], Row], latest_ms: in
         event_id=event.event_id,
         type=kind,
         time_ms=min(columns.time_ms.item(row), latest_ms),
-        row=seen,
+        row=seen[0],
+        able=seen[1],
         text=partial(getattr, event),
         number=columns.numbers.item(_NUMBERS.get(kind, 0), row),
         payment=narrow(columns.strings.item(_PAYMENT, row)),

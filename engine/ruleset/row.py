@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX
 from engine.domain.rates import Rates
@@ -29,6 +29,8 @@ class Row:
     """
 
     __slots__ = ("bools", "customer", "features", "lists", "numbers", "rates", "scores", "strings", "text", "time_ms")
+
+    halved: ClassVar[bool] = False  # of campaigns' trees only the half is left (`engine.ruleset.campaigns.sheet`)
 
     def __init__(
         self,

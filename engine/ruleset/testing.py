@@ -9,7 +9,6 @@ from engine.domain.hashing import hash64
 from engine.ruleset import build
 from engine.ruleset.campaigns.conditions import units
 from engine.ruleset.campaigns.model import CASHBACK, Campaign, CampaignCase
-from engine.ruleset.campaigns.suspecting import Suspecting
 from engine.ruleset.explain import Step, explain
 from engine.ruleset.hits import hit_of
 from engine.ruleset.model import Case, Rule
@@ -95,14 +94,14 @@ def run_campaigns(ruleset: RuleSet) -> list[Granted]:
     Of a cap by amount that much is granted at once.
     """
     scalar = Scalar(ruleset.rows, ruleset.lists)
-    outcomes, suspecting = [], Suspecting(scalar, ruleset.campaigns)
+    outcomes = []
     for place, campaign in enumerate(ruleset.campaigns):
         for case in campaign.tests:
             row = row_of(ruleset, case.event)
             row.customer = case.customer.get
             holds = campaign.runs_at(case.event.time_ms) and ruleset.conditions.holds(place, row)
             amount = _amount(ruleset, place, row) if holds else 0.0
-            codes = tuple(one.code for one in suspecting.found(place, row)) if amount else ()
+            codes = tuple(one.code for one in ruleset.conditions.suspected(place, row)) if amount else ()
             outcomes.append(Granted(campaign, case, amount, explain(campaign.when, row, scalar), codes))
     return outcomes
 

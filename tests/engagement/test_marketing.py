@@ -59,7 +59,7 @@ class Shop:
         self.at(now)
         self.number += 1
         payment, amount = fields.get("payment_id", ""), float(fields.get("amount", "nan"))
-        row = row_of_nothing(0, now)
+        row = row_of_nothing(self.marketing.features, now)
         row.numbers[NUMBER_INDEX["amount"]] = amount
         row.strings[STRING_INDEX["type"]] = hash64(what)
         told = Happening(

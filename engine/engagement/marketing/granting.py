@@ -40,13 +40,15 @@ from engine.engagement.marketing.happening import Made, row_of_nothing
 from engine.engagement.marketing.identities import Identities
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.referring import share
-from engine.ruleset.campaigns.conditions import Conditions, units
+from engine.ruleset.campaigns.conditions import Conditions, read_of_customer, units
 from engine.ruleset.campaigns.model import BANDIT, REFERRER, Campaign, OfferSpec
-from engine.ruleset.campaigns.suspecting import Found, Suspecting
+from engine.ruleset.campaigns.suspecting import Found
 from engine.ruleset.row import Row
 
 DOUBTED_HOLD: Final = 2
 """Times the hold, for payments that were not simply approved."""
+CHANGED_BY_GRANTS: Final = ("points_pending",)
+"""What campaigns may read of a customer that a grant changes: all of one event read it as it was before the first."""
 MARKETING: Final = "marketing"
 """The purpose that campaigns without one of their own need to learn from a customer by trial."""
 TRUSTED_DAYS: Final = 365
@@ -100,14 +102,16 @@ class Granting:
     effects: Effects = field(default_factory=Effects)
     bandits: Bandits = field(default_factory=Bandits)
     letters: list[ControlReward] = field(default_factory=list)
-    suspecting: Suspecting | None = None
     identities: Identities = field(default_factory=Identities)
     origins: dict[str, tuple[str, Customer, int]] = field(default_factory=dict)
+    early: tuple[str, ...] = field(init=False, default=())  # of the customer, what grants change while others are asked
     _known: dict[str, Campaign] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Know campaigns by what lots and offers name."""
         self._known = {key_of(campaign): campaign for campaign in self.campaigns}
+        names = {name for campaign in self.campaigns for name in read_of_customer(campaign)}
+        self.early = tuple(sorted(names.intersection(CHANGED_BY_GRANTS)))
         for key, campaign in self._known.items():
             if campaign.choose == BANDIT:
                 self.bandits.adopt(key, campaign)
@@ -266,7 +270,7 @@ class Granting:
         tally.granted += whole
         self.effects.give(key_of(campaign), whole, customer.exposures)
         why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
-        found = self.suspecting.found(due.place, due.row) if self.suspecting is not None and campaign.abuse else []
+        found = self.conditions.suspected(due.place, due.row) if campaign.abuse else []
         frozen = self.freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
         if frozen is None:
             for letter in share(campaign, customer_id, customer, number, due.at_ms, due.event_id):
@@ -429,6 +433,11 @@ class Granting:
             hours, minutes = campaign.send.split(":")
             at_ms = next_minute(at_ms, int(hours) * 60 + int(minutes), customer.zone)
         return quiet_until(at_ms, campaign.quiet, customer.zone)
+
+
+def ranked(campaigns: Sequence[Campaign]) -> list[int]:
+    """The places of campaigns in the order in which one event sets them off: by priority, then as in the files."""
+    return sorted(range(len(campaigns)), key=lambda place: (-campaigns[place].priority, place))
 
 
 def offer_of(

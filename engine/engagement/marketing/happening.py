@@ -1,6 +1,6 @@
 """What campaigns are told: an event, or that time has come to an instant; and what comes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ Made: TypeAlias = tuple[int, Reward | Offer | Lifecycle | Alert | Letter]
 """An output and its event time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Happening:
     """One event of a customer.
 
@@ -29,6 +29,7 @@ class Happening:
         currency, method, category: as in the event, "" where missing.
         reference: hash of the refund or redemption; 0 for none.
         consent: by purpose, as the event has it; None where it has none.
+        able: places of campaigns that it may set off, those of the highest priority first; None: all that wait for it.
     """
 
     event_id: str
@@ -46,6 +47,7 @@ class Happening:
     category: str = ""
     reference: int = 0
     consent: dict[str, bool] | None = None
+    able: Sequence[int] | None = None
 
 
 def row_of_nothing(rows: int, time_ms: int) -> Row:

@@ -22,7 +22,7 @@ from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
 from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRAL, common, own_marks
 from engine.engagement.marketing.budgets import key_of
-from engine.engagement.marketing.granting import Due, Granting, offer_of
+from engine.engagement.marketing.granting import Due, Granting, offer_of, ranked
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
 from engine.engagement.marketing.occasions import Timer, timer_of
 from engine.engagement.marketing.offers import Open
@@ -66,8 +66,9 @@ class Marketing:
     _timers: list[Timed] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Sort campaigns by what sets them off."""
-        for place, campaign in enumerate(self.granting.campaigns):
+        """Sort campaigns by what sets them off, those of the highest priority first."""
+        for place in ranked(self.granting.campaigns):
+            campaign = self.granting.campaigns[place]
             for name in campaign.trigger.events:
                 self._events.setdefault(name, []).append(place)
             for step in campaign.trigger.steps:
@@ -141,7 +142,7 @@ class Marketing:
         if customer.referrer and happening.payment:
             what = happening.payment, before, now, happening.event_id
             self.granting.letters += follow(customer_id, customer, *what)
-        places = self._events.get(happening.type)
+        places = self._events.get(happening.type) if happening.able is None else happening.able
         if places:
             row = self._bound(happening.row(), customer, now)
             why = happening.event_id, happening.payment_id or happening.event_id
@@ -339,11 +340,11 @@ class Marketing:
     # How
 
     def _run(self, customer_id: str, customer: Customer, due: list[Due]) -> list[Made]:
-        """Let campaigns do what they do, those of higher priority first, one of each group."""
+        """Let campaigns do what they do, in the order of their rank, one of each group."""
         made: list[Made] = []
         groups: set[str] = set()
         campaigns = self.granting.campaigns
-        for one in sorted(due, key=lambda one: (-campaigns[one.place].priority, one.place)):
+        for one in due:
             group = campaigns[one.place].group
             if group and group in groups:
                 continue
@@ -418,6 +419,8 @@ class Marketing:
             return known[name]
 
         row.customer = value
+        for name in self.granting.early:
+            value(name)
         return row
 
 
