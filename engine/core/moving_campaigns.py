@@ -34,9 +34,9 @@ def joined(states: Mapping[int, Mapping[bytes, bytes]], shard: int, shards: int)
     engaged = [state[HEAD_ENGAGED] for state in states.values() if HEAD_ENGAGED in state]
     if not engaged:
         return {}
-    population, effects = population_of({}), effects_of({}, _ANY)
+    population, effects = population_of({}, _ANY), effects_of({}, _ANY)
     for old, state in states.items():
-        other = population_of(state)
+        other = population_of(state, _ANY)
         for name in RANKS:
             getattr(population, name).add(getattr(other, name))
         if old % shards == shard:

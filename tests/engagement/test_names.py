@@ -162,3 +162,25 @@ def test_after_one_payment_p_alive_is_the_share_of_those_who_still_came() -> Non
     late = value_of("p_alive", customer, START + 400 * DAY_MS, population)
     assert isinstance(late, float)
     assert 0.0 < late < 0.2
+
+
+@pytest.mark.parametrize("exponent", [0, 2, 3])
+def test_amounts_are_major_units_whatever_decimals_the_base_currency_has(exponent: int) -> None:
+    population, customer = Population.under(exponent), Customer()
+    population.alive = BgNbd(0.24, 30.0, 0.79, 2.43)
+    for day, major in enumerate((100, 200, 4, 5, 196)):
+        paid = Paid(START + day * DAY_MS, day + 1, major * 10**exponent, 0, "card", "5411", "XXX")
+        made = customer.pay(paid, population)
+        assert [one.end for one in made if one.dimension == "membership"] == (["silver"] if day == 4 else [])
+    now = START + 4 * DAY_MS
+    wanted = {"spend_28d": 505.0, "spend_prev_28d": 0.0, "spend_12m": 505.0, "mean_amount": 101.0,
+              "streak_days": 2.0, "to_next_tier": pytest.approx(1 - 505 / 2_000)}  # fmt: skip
+    assert {name: value_of(name, customer, now, population) for name in wanted} == wanted
+    cents, same = Population.under(2), Customer()
+    cents.alive = population.alive
+    for paid in customer.history.paid:
+        same.pay(paid._replace(minor=paid.minor * 100 // 10**exponent), cents)
+    clv = [value_of("clv", one, now, of) for one, of in ((customer, population), (same, cents))]
+    assert clv[0] == pytest.approx(clv[1])
+    customer.advance(START + 56 * DAY_MS, population)
+    assert customer.declined_ms == START + 56 * DAY_MS, "300 and more in four weeks, and then nothing"

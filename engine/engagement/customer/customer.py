@@ -28,6 +28,9 @@ from engine.engagement.models.ranks import BINS, Ranks, bin_of
 WINDOW_MS: Final = 28 * DAY_MS
 """Spending is compared window by window: four weeks have the same weekdays."""
 DECLINE: Final = 0.5
+DECLINE_MIN: Final = 300
+TIERS: Final = (500, 2_000, 5_000)
+"""Major units of the base currency: `Population.decline_minor`, and thresholds of membership."""
 ALIVE_MIN: Final = 0.1
 MUTE_MS: Final = 14 * DAY_MS
 NPS_BAD: Final = 6.0
@@ -53,6 +56,7 @@ class Population:
         alive, amount, gap: models fitted on a sample; in days, and in minor units. None before there is a fit.
         tiers: thresholds of membership, minor units of the base currency in twelve months.
         decline_minor: what four weeks must have brought for a halving to count.
+        exponent: of the base currency: 10 to it minor units are a major one.
     """
 
     recency: Ranks = field(default_factory=Ranks)
@@ -63,6 +67,18 @@ class Population:
     gap: FirstGap | None = None
     tiers: tuple[int, ...] = (50_000, 200_000, 500_000)
     decline_minor: int = 30_000
+    exponent: int = 2
+
+    @classmethod
+    def under(cls, exponent: int) -> "Population":
+        """Nobody, under a base currency of so many decimals."""
+        major: int = 10**exponent
+        return cls(tiers=tuple(tier * major for tier in TIERS), decline_minor=DECLINE_MIN * major, exponent=exponent)
+
+    @property
+    def major(self) -> float:
+        """Minor units of the base currency in a major one."""
+        return 10.0**self.exponent
 
 
 class Due(NamedTuple):

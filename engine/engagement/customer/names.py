@@ -14,13 +14,11 @@ from engine.engagement.models.clv import lifetime_value
 Value = float | str | bool | None
 """A number, a text or a truth; None for missing."""
 
-MAJOR: Final = 100.0
-"""Minor units of the base currency in a major one."""
 EXPIRING_MS: Final = 30 * DAY_MS
 CATEGORY_DAYS: Final = 180
 CURRENCY_DAYS: Final = 90
-STREAK_MINOR: Final = 500
-"""A day counts for a streak from 5.00 on."""
+STREAK_MIN: Final = 5
+"""Major units of the base currency from which on a day counts for a streak."""
 
 
 class Name(NamedTuple):
@@ -55,15 +53,20 @@ def _gap(customer: Customer) -> float:
     return customer.history.gap_ms() / DAY_MS or math.nan
 
 
+def _mean(customer: Customer) -> float:
+    history = customer.history
+    return history.minor / history.payments if history.payments else math.nan
+
+
 def _clv(customer: Customer, now_ms: int, population: Population) -> Value:
     """Twelve months ahead, at what the customer has kept a payment so far, drawn towards what customers do."""
     history = customer.history
     if population.alive is None or not history.payments:
         return None
-    mean = history.minor / history.payments / MAJOR
+    mean = _mean(customer)
     if population.amount is not None and mean > 0:
-        mean = float(population.amount.mean_amount(float(history.payments), mean * MAJOR)) / MAJOR  # type: ignore[arg-type]
-    return float(lifetime_value(population.alive, *customer.counted(now_ms), mean))  # type: ignore[arg-type]
+        mean = float(population.amount.mean_amount(float(history.payments), mean))  # type: ignore[arg-type]
+    return float(lifetime_value(population.alive, *customer.counted(now_ms), mean / population.major))  # type: ignore[arg-type]
 
 
 def _age(customer: Customer, now_ms: int, population: Population) -> Value:
@@ -109,13 +112,13 @@ NAMES: Final[dict[str, Name]] = {
     "payments": Name("number", "payments that have settled, this one included",
                      lambda c, now, p: float(c.history.payments)),
     "spend_28d": Name("number", "kept in the last 28 days, base currency",
-                      lambda c, now, p: c.history.spend(now - WINDOW_MS, now) / MAJOR),
+                      lambda c, now, p: c.history.spend(now - WINDOW_MS, now) / p.major),
     "spend_prev_28d": Name("number", "kept in the 28 days before those",
-                           lambda c, now, p: c.history.spend(now - 2 * WINDOW_MS, now - WINDOW_MS) / MAJOR),
+                           lambda c, now, p: c.history.spend(now - 2 * WINDOW_MS, now - WINDOW_MS) / p.major),
     "spend_12m": Name("number", "kept in this month and the eleven before",
-                      lambda c, now, p: c.spend_12m(now) / MAJOR),
+                      lambda c, now, p: c.spend_12m(now) / p.major),
     "mean_amount": Name("number", "mean amount kept a payment, of all time",
-                        lambda c, now, p: c.history.minor / c.history.payments / MAJOR if c.history.payments else None),
+                        lambda c, now, p: _mean(c) / p.major),
     "tenure_days": Name("number", "local days since sign-up", _tenure),
     "idle_days": Name("number", "days since the last payment", lambda c, now, p: _idle(c, now)),
     "gap_days": Name("number", "typical days between visits, later ones counting more", lambda c, now, p: _gap(c)),
@@ -142,7 +145,7 @@ NAMES: Final[dict[str, Name]] = {
     "preferred_method": Name("string", "method of more than 60 % of the payments",
                              lambda c, now, p: _preferred(c)),
     "streak_days": Name("number", "local days in a row with 5.00 and more",
-                        lambda c, now, p: float(c.history.streak(now, c.zone, STREAK_MINOR))),
+                        lambda c, now, p: float(c.history.streak(now, c.zone, STREAK_MIN * 10**p.exponent))),
     "nps": Name("number", "the last answer, 0 to 10", lambda c, now, p: c.feedback.nps),
     "csat": Name("number", "the last answer, 1 to 5", lambda c, now, p: c.feedback.csat),
     "muted": Name("bool", "marketing is silent after a bad answer", lambda c, now, p: c.muted(now)),

@@ -11,6 +11,7 @@ import msgspec
 from engine.core.adoption import in_force
 from engine.core.campaigning import population_of
 from engine.core.settings import CoreSettings
+from engine.domain.currencies import EXPONENTS
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.codec import load
 from engine.ports.store import StateStore
@@ -97,7 +98,8 @@ class StoredCustomers:
 
     def _profile(self, held: Held) -> dict[str, Any]:
         balances = stored(held.account, held.record)
-        return views.profile(held, load(held.record)[0], population_of(held.head.state), balances)
+        population = population_of(held.head.state, EXPONENTS.get(self.currency, 2))
+        return views.profile(held, load(held.record)[0], population, balances)
 
     async def _payments(self, held: Held) -> dict[str, Any]:
         labels = self.core.labels
