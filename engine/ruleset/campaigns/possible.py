@@ -24,6 +24,9 @@ def check(campaign: Campaign, reader: Reader) -> None:
     if reward is not None and reward.kind == TIER and campaign.trigger.dimension != "membership":
         message = "a gift of a tier goes with a transition of the membership"
         raise fail(reader.need("then"), message, "on: {transition: membership, to: gold}")
+    if reward is not None and reward.both and not campaign.trigger.events:
+        message = f"'both' goes with an event: {campaign.trigger.name} comes to one customer alone"
+        raise fail(reader.need("then"), message, "on: payment.settled")
     if campaign.threshold and campaign.reversal != "R2":
         raise fail(reader.need("threshold"), "only a reversal of R2 has a threshold")
     if abs(100 * campaign.score_max - round(100 * campaign.score_max)) > 1e-9:
