@@ -33,7 +33,7 @@ def test_nothing_is_lost_or_doubled_whatever_goes_wrong() -> None:
 def test_campaigns_come_to_the_same_whatever_goes_wrong(begins_without: bool) -> None:
     kinds: set[str] = set()
     for seed in range(15):
-        simulation = Simulation(seed, world=Marketing(begins_without=begins_without))
+        simulation = Simulation(seed, world=Marketing(begins_without=begins_without), partitions=1, events=90)
         run(simulation.run())
         check(simulation)
         kinds |= {sent.output.kind for sent in simulation.broker.sent}

@@ -1,4 +1,5 @@
-"""Payments under rule sets with campaigns: points that are earned, spent, taken back and expire, offers, erasure."""
+"""Payments under rule sets with campaigns: points that are earned, spent, taken back, frozen and expire, offers, claims
+of cards, erasure. For one partition: with several, when others commit decides what is known of cards and devices."""
 
 import json
 import random
@@ -23,7 +24,7 @@ campaigns:
     when: amount_base > 0
     then: {reward: points, amount: MUCH * amount_base}
     hold: 2h
-    caps: [{amount: 150, per: day}]
+    caps: [{amount: 150, per: day}, {by: card, amount: 100, per: 9h}, {by: card, times: 4, per: day}]
     budget: {points: 900}
   - id: pace
     on: payment.captured
