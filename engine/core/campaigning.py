@@ -343,9 +343,11 @@ class Campaigning:
         return made + [(now, budget_letter(one, now)) for one in self._budgets.requests(now)]
 
     def _told(self, key: bytes, letter: ControlReward, campaign: Campaign | None, now: int) -> list[Made]:
-        """A referrer is told, after time has come up to it."""
+        """A referrer is told, after time has come up to it; nothing where they were erased, or never did anything."""
         record, referrer_id = self._customers.change(key), letter.customer_id or ""
         customer = record.customer
+        if not customer.registered_ms:
+            return []
         made = self._marketing.advance(referrer_id, customer, now)
         at_ms = max(customer.clock_ms, min(parse_time(letter.event_time), now + self._late))
         made += self._marketing.told(referrer_id, customer, letter, campaign, at_ms)

@@ -254,6 +254,25 @@ def test_who_is_not_known_gets_nothing_and_who_is_referred_anew_keeps_the_first(
     assert {name for name, *_ in shards.sums()} == {"z"}
 
 
+def test_who_was_erased_is_rewarded_for_nothing_more() -> None:
+    shards, referrer, friends = two_shards(campaigns(RULES), 2)
+    for friend in friends:
+        if friend == friends[1]:
+            shards.write(
+                {"event_id": "g", "type": "account.erased", "customer_id": referrer, "event_time": START + HOUR}
+            )
+            shards.run()
+        pay(shards, friend, 1, HOUR)
+        pay(shards, friend, 2, 2 * HOUR)
+        shards.run()
+    pay(shards, friends[0], 2, 3 * HOUR, "payment.refunded", refund_id="x")
+    shards.run()
+    assert len(shards.letters("reward")) == 3
+    assert not _of(dict(shards.sums()), referrer)
+    record = load(shards.stores[0][customer_key(referrer)])[0]
+    assert not record.ledger.lots and not record.ledger.payments
+
+
 FROZEN = RULES.replace("    hold: 2d\n", "    hold: 2d\n    abuse: {refund_cycling: {rate: 0.01, min: 1}}\n")
 
 
