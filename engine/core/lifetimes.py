@@ -113,9 +113,7 @@ class Lifetimes:
             raise DamagedLifetimes("the sample of customers is cut off")
         self._sample, self._stored_rows = Sample(stored), len(stored) // _ROW.size
         self._added: list[bytes] = []
-        self._next_ms = 0
-        if HEAD_LIFETIMES in head:
-            self._next_ms = _load(head[HEAD_LIFETIMES], population)
+        self._next_ms = models_of(head, population)
         self._asked_ms = 0
         self._handle: Handle[Fitted] | None = None
         self._ops: list[Op] = []
@@ -215,7 +213,12 @@ def _dump(population: Population, next_ms: int) -> bytes:
     return blake2b(body, digest_size=_SUM_BYTES).digest() + body
 
 
-def _load(stored: bytes, population: Population) -> int:
+def models_of(head: Mapping[bytes, bytes], population: Population) -> int:
+    """Give `population` the models in force. Returns when the next are due, 0 where there are none yet. Raises
+    `DamagedLifetimes`."""
+    stored = head.get(HEAD_LIFETIMES)
+    if stored is None:
+        return 0
     digest, body = stored[:_SUM_BYTES], stored[_SUM_BYTES:]
     if blake2b(body, digest_size=_SUM_BYTES).digest() != digest:
         raise DamagedLifetimes("models of lifetimes do not have their checksum")

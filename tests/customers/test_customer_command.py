@@ -10,6 +10,7 @@ from engine.adapters.embedded import RedisServer, installed_redis_binary
 from engine.cli import main
 from engine.core.settings import CoreSettings
 from engine.service.customers.erasing import ERASED, pseudonym, stays
+from tests.core.test_lifetimes import months
 from tests.customers.test_ledger_command import replay
 
 
@@ -37,6 +38,30 @@ def test_show_history_and_export(redis: RedisServer, tmp_path: Path, capsys: pyt
     capsys.readouterr()
     assert main(["customer", "show", "nobody", *where]) == 1
     assert "nothing is stored of a customer 'nobody'" in capsys.readouterr().err
+
+
+CAMPAIGN = """
+campaigns:
+  - id: alive
+    on: payment.settled
+    when: not missing(customer.p_alive)
+    then: {reward: points, amount: 1}
+    caps: [{times: 100000}]
+"""
+
+
+def test_figures_are_those_that_campaigns_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yaml").write_text(CAMPAIGN)
+    (tmp_path / "months.ndjson").write_bytes(b"\n".join(months()))
+    with RedisServer(installed_redis_binary()) as server:
+        where = ["--redis", server.start().url]
+        rules = ["--rules", str(tmp_path / "rules")]
+        assert main(["replay", str(tmp_path / "months.ndjson"), "--quiet", *rules, *where]) == 0
+        assert main(["customer", "show", "c3", *where]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert 0 < told["figures"]["p_alive"] <= 1, "models of lifetimes are in force after 100 days"
+    assert told["figures"]["clv"] > 0
 
 
 def test_an_erasure_is_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from engine.core.adoption import in_force
 from engine.core.campaigning import population_of
+from engine.core.lifetimes import models_of
 from engine.core.settings import CoreSettings
 from engine.domain.currencies import EXPONENTS
 from engine.engagement.base_earn import Account
@@ -99,6 +100,7 @@ class StoredCustomers:
     def _profile(self, held: Held) -> dict[str, Any]:
         balances = stored(held.account, held.record)
         population = population_of(held.head.state, EXPONENTS.get(self.currency, 2))
+        models_of(held.head.state, population)
         return views.profile(held, load(held.record)[0], population, balances)
 
     async def _payments(self, held: Held) -> dict[str, Any]:
