@@ -1,4 +1,4 @@
-"""Rows of whole numbers as bytes: column by column, each in the shortest of three codings, in bits.
+"""Tables of whole numbers as bytes: column by column, each in the shortest of three codings, in bits.
 
 | coding | holds |
 |---|---|
@@ -23,13 +23,23 @@ _WORD_BITS: Final = 64
 _LITTLE: Final = 48  # fewer numbers are packed sooner without numpy
 
 
-def pack_rows(rows: Sequence[tuple[int, ...]]) -> bytes:
-    """Rows of numbers from -(2**63) to 2**64 - 1, all of one length; within a column they are less than 2**64 apart."""
-    return pack_number(len(rows)) + b"".join(_pack_column(column) for column in zip(*rows, strict=True))
+def pack_tables(*tables: Sequence[Sequence[int]]) -> bytes:
+    """Tables, each as its columns, to be read one after the other. A column is numbers from -(2**63) to 2**64 - 1 less
+    than 2**64 apart; those of a table are of one length."""
+    packed = []
+    for columns in tables:
+        count = len(columns[0]) if columns else 0
+        table = pack_number(count) + b"".join(map(_pack_column, columns if count else ()))
+        packed += [pack_number(len(table)), table]
+    return b"".join(packed)
 
 
-def unpack_rows(packed: bytes) -> Iterator[tuple[int, ...]]:
-    """The rows of `pack_rows`. Raises `ValueError` where the bytes are none."""
+def unpack_tables(source: "Source", count: int) -> list[Iterator[tuple[int, ...]]]:
+    """So many tables of `pack_tables`, as rows. Raises `ValueError` where the bytes are none."""
+    return [_unpack_rows(source.take(source.number())) for _ in range(count)]
+
+
+def _unpack_rows(packed: bytes) -> Iterator[tuple[int, ...]]:
     source = Source(packed)
     count, columns = source.number(), list[list[int]]()
     while source.place < len(packed):
@@ -37,17 +47,6 @@ def unpack_rows(packed: bytes) -> Iterator[tuple[int, ...]]:
     if count and not columns:
         raise ValueError(f"{count} rows without a column")
     return zip(*columns, strict=True)
-
-
-def pack_tables(*tables: Sequence[tuple[int, ...]]) -> bytes:
-    """Several tables of such rows, to be read one after the other."""
-    packed = [pack_rows(rows) for rows in tables]
-    return b"".join(pack_number(len(table)) + table for table in packed)
-
-
-def unpack_tables(source: "Source", count: int) -> list[Iterator[tuple[int, ...]]]:
-    """So many tables of `pack_tables`, as rows. Raises `ValueError` where the bytes are none."""
-    return [unpack_rows(source.take(source.number())) for _ in range(count)]
 
 
 def pack_number(number: int) -> bytes:

@@ -322,7 +322,7 @@ def dump(ledger: Ledger, now: int) -> bytes:
 
 def load(snapshot: bytes, facts: Sequence[Fact] = ()) -> Ledger:
     loose, packed = msgspec.msgpack.decode(snapshot) if snapshot else (None, None)
-    return codec.load(loose, None if packed is None else Source(packed), facts)
+    return codec.load(loose, None if packed is None else Source(packed), codec.unfolded(facts))
 
 
 @settings(deadline=None, max_examples=400)

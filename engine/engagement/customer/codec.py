@@ -35,8 +35,9 @@ VALUES: Final = (
     "country", "birth", "referrer", "consent", "feedback.nps", "feedback.csat", "feedback.muted_until_ms",
 )  # fmt: skip
 """What is stored as it is, by its place here: new ones are added at the end."""
-_PAID, _FACTS, _VALUES, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES = range(9)
-"""What a frame holds, each where it has changed. They are stored: a number is never used for something else."""
+_VALUES, _PAID, _FACTS, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES = range(9)
+"""What a frame holds, each where it has changed, in the order in which it is taken in. They are stored: a number is
+never used for something else."""
 _TABLES: Final[dict[int, tuple[Callable[[Customer], dict[str, Any]], Callable[..., Any]]]] = {
     _STATES: (lambda customer: customer.states.now, lambda *state: state),
     _OFFERS: (lambda customer: customer.offers.of, Open),
@@ -103,14 +104,14 @@ class Stored:
     def _changed(self, customer: Customer) -> dict[int, Any]:
         """What differs from what was written."""
         found: dict[int, Any] = {}
-        if customer.history.journal:
-            found[_PAID] = customer.history.journal
-        if customer.ledger.journal:
-            found[_FACTS] = ledgers.folded(customer.ledger.journal)
         now, before = _values(customer), self._values
         if now != before:
             found[_VALUES] = {place: now[place] for place in range(len(now)) if now[place] != before[place]}
             self._values = now
+        if customer.history.journal:
+            found[_PAID] = past.folded(customer.history.journal, customer.zone)
+        if customer.ledger.journal:
+            found[_FACTS] = ledgers.folded(customer.ledger.journal, past.keys(found.get(_PAID, ())))
         if customer.counts.changed:
             counters = customer.counts.of
             found[_COUNTS] = {name: _counters(counters[name]) for name in sorted(customer.counts.changed)}
@@ -139,7 +140,7 @@ def weighed(customer: Customer, now_ms: int) -> dict[str, bytes]:
     known = customer.ledger.payments
     customer.ledger.forget(now_ms)
     history, paid, told = past.dump(
-        customer.history, lambda one: one.payment in known or (one.payment > 0 and one.time_ms >= now_ms - HORIZON_MS)
+        customer.history, lambda key, time_ms: key in known or (key > 0 and time_ms >= now_ms - HORIZON_MS)
     )
     ledger, moved = ledgers.dump(customer.ledger, told)
     tables = {part: of(customer) for part, (of, _) in _TABLES.items()}
@@ -204,19 +205,22 @@ def _loaded(whole: bytes | None, frames: list[dict[int, Any]]) -> Customer:
         _take(customer, {part: (table, ()) for part, table in tables.items()})
     for frame in frames:
         _take(customer, frame)
-    customer.ledger = ledgers.load(ledger, source, (fact for frame in frames for fact in frame.get(_FACTS, ())), told)
+    facts = (
+        fact for frame in frames for fact in ledgers.unfolded(frame.get(_FACTS, ()), past.keys(frame.get(_PAID, ())))
+    )
+    customer.ledger = ledgers.load(ledger, source, facts, told)
     return customer
 
 
 def _take(customer: Customer, frame: dict[int, Any]) -> None:
-    """Take in what a frame holds, but for facts of the ledger."""
-    for part, held in frame.items():
-        _PARTS[part](customer, held)
+    """Take in what a frame holds, but for facts of the ledger; values first, among them the zone."""
+    for part in sorted(frame):
+        _PARTS[part](customer, frame[part])
 
 
-def _take_paid(customer: Customer, facts: list[list[Any]]) -> None:
-    for fact in facts:
-        customer.history.learn(tuple(fact))
+def _take_paid(customer: Customer, facts: list[tuple[Any, ...]]) -> None:
+    for fact in past.unfolded(facts, customer.zone):
+        customer.history.learn(fact)
 
 
 def _take_values(customer: Customer, values: dict[int, Any]) -> None:

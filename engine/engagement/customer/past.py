@@ -1,6 +1,6 @@
 """A customer's history as it is stored in a snapshot: rows of numbers, and the words they stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -10,23 +10,27 @@ from engine.engagement.packing import Source, pack_tables, unpack_tables
 
 _SUMS: Final = ("payments", "minor", "refunds", "refunded", "first_ms", "last_ms", "refund_ms")
 _SECOND_MS: Final = 1_000
+_PAID: Final = len(Paid._fields) + 1  # values of a fact that a payment settled
+Fact = tuple[Any, ...]
 
 
-def dump(history: History, keeps: Callable[[Paid], bool]) -> tuple[Any, bytes, list[Told]]:
-    """What is no number, rows, and the payments that something can still happen to, which is for `keeps` to say: of
-    others the key is gone. The journal is empty after it."""
+def dump(history: History, keeps: Callable[[int, int], bool]) -> tuple[Any, bytes, list[Told]]:
+    """What is no number, rows, and the payments that something can still happen to, which is for `keeps` to say by
+    key and time: of others the key is gone. The journal is empty after it."""
     history.journal.clear()
-    words = sorted({paid[4:] for paid in history.paid})
+    times, payments, minors, refunded, *texts = zip(*history.paid, strict=True) if history.paid else [()] * 7
+    of = list(zip(*texts, strict=True))
+    words = sorted(set(of))
     places = {word: place for place, word in enumerate(words)}
+    seconds = [time_ms // _SECOND_MS for time_ms in times]
+    kept = list(map(keeps, payments, times))
     told = [
-        Told(paid.payment, paid.time_ms // _SECOND_MS, paid.minor, paid.refunded)
-        for paid in filter(keeps, history.paid)
+        Told(*one)
+        for keep, one in zip(kept, zip(payments, seconds, minors, refunded, strict=True), strict=True)
+        if keep
     ]
-    seconds = pairwise([0, *(paid.time_ms // _SECOND_MS for paid in history.paid)])
-    rows = [
-        (second - last, paid.minor, paid.refunded, places[paid[4:]], int(keeps(paid)))
-        for (last, second), paid in zip(seconds, history.paid, strict=True)
-    ]
+    gaps = [second - before for before, second in pairwise(seconds)]
+    paid = minors, refunded, [places[word] for word in of], list(map(int, kept))
     names = sorted({(0, name) for month in history.months.values() for name in month.methods}
                    | {(1, name) for month in history.months.values() for name in month.categories})  # fmt: skip
     months, counts = list(history.months.items()), list[tuple[int, ...]]()
@@ -37,18 +41,45 @@ def dump(history: History, keeps: Callable[[Paid], bool]) -> tuple[Any, bytes, l
                 counts.append((place - last, spots[kind, name], count))
                 last = place
     sums = [getattr(history, name) for name in _SUMS]
-    totals = [(number, month.payments, month.minor) for number, month in months]
-    keys = [(one.payment,) for one in told]
-    return (words, names, sums), pack_tables(rows[:1], rows[1:], keys, totals, counts), told
+    tables = (
+        [gaps],
+        paid,
+        [[one.payment for one in told]],
+        list(zip(*((number, month.payments, month.minor) for number, month in months), strict=True)),
+        list(zip(*counts, strict=True)),
+    )
+    return (words, names, sums, seconds[:1]), pack_tables(*tables), told
+
+
+def folded(journal: Iterable[Fact], zone: str) -> list[Fact]:
+    """Facts as they are stored: a payment has its second, and its zone where that is not the customer's now."""
+    return [
+        (fact[0] // _SECOND_MS, *fact[1:-1], None if fact[-1] == zone else fact[-1]) if len(fact) == _PAID else fact
+        for fact in journal
+    ]
+
+
+def unfolded(facts: Iterable[Fact], zone: str) -> Iterator[Fact]:
+    """The facts of `folded`; `zone` is the customer's after them."""
+    for fact in facts:
+        if len(fact) == _PAID:
+            yield fact[0] * _SECOND_MS, *fact[1:-1], zone if fact[-1] is None else fact[-1]
+        else:
+            yield tuple(fact)
+
+
+def keys(facts: Iterable[Fact]) -> Iterator[int]:
+    """Keys of the payments that settled."""
+    return (fact[1] for fact in facts if len(fact) == _PAID)
 
 
 def load(loose: Any, source: Source) -> tuple[History, list[Told]]:
     """The history and what `dump` told with it. Raises `ValueError` on damage."""
-    words, names, sums = loose
+    words, names, sums, first = loose
     history, told, second = History(), list[Told](), 0
-    first, rest, keys, totals, counts = unpack_tables(source, 5)
+    gaps, paid, keys, totals, counts = unpack_tables(source, 5)
     kept = iter(keys)
-    for gap, minor, refunded, word, keeps in [*first, *rest]:
+    for gap, (minor, refunded, word, keeps) in zip([*first, *(gap for (gap,) in gaps)], paid, strict=True):
         second += gap
         payment = next(kept)[0] if keeps else 0
         if keeps:

@@ -5,7 +5,8 @@ differ little from row to row, and what is no number. What the history of the cu
 again: a payment is what it differs by, a lot comes with its payment.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -13,20 +14,24 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine.engagement.ledger.keys import earned_number
-from engine.engagement.ledger.ledger import DONE, LOT, MOVED, SECOND_MS, Fact, Ledger, Payment
-from engine.engagement.ledger.lots import GRANT, KINDS, LedgerError, Lot, Terms
+from engine.engagement.ledger.ledger import DONE, LOT, MOVED, PAYMENT, REDEEMED, SECOND_MS, Fact, Ledger, Payment
+from engine.engagement.ledger.lots import GRANT, KINDS, SPEND, LedgerError, Lot, Terms
 from engine.engagement.packing import Source, pack_tables, unpack_tables
 
-EARNED: Final = 0
-"""A fact that is only stored: a lot with its terms, the use of its key and its grant. Others are the ledger's own."""
+EARNED, SPENT = 0, -1
+"""Facts that are only stored: a lot with its terms, the use of its key and its grant; a redemption, the use of its key
+and its movements. Others are the ledger's own, but for payments that have settled and of which nothing else is known:
+those are four values long."""
+_USUAL: Final = 4
+_SAME: Final = -1  # instead of a payment: the next that settled; of a lot, that which the facts before are of
+_known: Final = attrgetter(*(one.name for one in fields(Payment)))
 
 _BLOCKED, _DISPUTED = 1, 2
 _ACCOUNTS: Final = ("pending", "active", "spent", "expired", "reversed")
 _MIXED: Final = len(_ACCOUNTS)  # a lot whose units are in more than one account
-_NOTHING: Final = (0,) * (len(_ACCOUNTS) - 1)
-_counts: Final = attrgetter(*_ACCOUNTS)
+_counts: Final = attrgetter("granted", "owed", "frozen", "moves", *_ACCOUNTS)
 _NO_END: Final = -1
-DAY_SECONDS: Final = 86_400
+DAY_MS: Final = 86_400_000
 
 Name = tuple[str, int, str, str, str]
 """What many lots have in common: campaign, version, kind, currency, policy."""
@@ -49,14 +54,10 @@ def dump(ledger: Ledger, told: Iterable[Told] = ()) -> tuple[Any, bytes]:
     others = {*payments, *(lot.terms.payment for lot in ledger.lots.values())}.difference(known)
     known.update((payment, Told(0, last)) for payment in sorted(others))
     places = {payment: place for place, payment in enumerate(known)}
-    lots = sorted(ledger.lots.items(), key=lambda item: (places[item[1].terms.payment], item[0]))
-    names = sorted({_name(lot.terms) for _, lot in lots})
     entries = [_payment(payment, payments.get(payment), one) for payment, one in known.items()]
-    starts = [place for place, *_ in pairwise([0, *(places[lot.terms.payment] for _, lot in lots)])]
-    rows = [
-        (places[lot.terms.payment] - start, names.index(_name(lot.terms)), *_lot(number, lot, ledger, known))
-        for start, (number, lot) in zip(starts, lots, strict=True)
-    ]
+    heard = [one.second + entry[4] for one, entry in zip(known.values(), entries, strict=True)]
+    lots = sorted(ledger.lots.items(), key=lambda item: (places[item[1].terms.payment], item[0]))
+    names, columns = _lots(lots, places, heard)
     keys = sorted(ledger.done.difference(ledger.lots))
     order = {number: place for place, (number, _) in enumerate(lots)}
     spent = [
@@ -64,8 +65,7 @@ def dump(ledger: Ledger, told: Iterable[Told] = ()) -> tuple[Any, bytes]:
         for redemption, (when, parts) in sorted(ledger.spent.items())
     ]
     debts = [(kind, currency, debt) for (kind, currency), debt in sorted(ledger.debts.items())]
-    steps = [(key - before,) for before, key in pairwise([0, *keys])]
-    return (names, debts, spent), pack_tables(entries, rows, steps)
+    return (names, debts, spent), pack_tables(list(zip(*entries, strict=True)), columns, [_steps(keys)])
 
 
 def load(loose: Any, source: Source | None, facts: Iterable[Fact] = (), told: Sequence[Told] = ()) -> Ledger:
@@ -76,36 +76,89 @@ def load(loose: Any, source: Source | None, facts: Iterable[Fact] = (), told: Se
         if source is not None:
             _load(ledger, loose, source, told)
         for fact in facts:
-            for one in _unfolded(tuple(fact)):
-                ledger.learn(one)
+            ledger.learn(fact)
         ledger.check()
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError) as error:
         raise LedgerError(f"stored ledger is damaged: {error!r}") from error
     return ledger
 
 
-def folded(journal: Sequence[Fact]) -> list[Fact]:
-    """Facts as they are stored: a grant is one of them instead of three."""
+def folded(journal: Sequence[Fact], keys: Iterable[int] = ()) -> list[Fact]:
+    """Facts as they are stored: a grant is one of them instead of three, a redemption one with all its movements, and
+    of a payment what is usual is left out. `keys` are those of payments that settled, in order, as they are stored
+    beside."""
     found: list[Fact] = []
-    for fact in journal:
-        if fact[0] == MOVED and fact[1] == GRANT and len(found) > 1 and found[-1][0] == LOT:
-            (_, number, amount, *terms), used = found[-1], found[-2]
-            if used == (DONE, number) and fact[2:5] == (number, 1, amount) and not fact[6]:
-                found[-2:] = [(EARNED, fact[5], number, amount, *terms)]
-                continue
+    settled, payment, skipped = iter(keys), 0, 0
+    told = next(settled, None)
+    for place, fact in enumerate(journal):
+        if place < skipped:
+            continue
+        kind = fact[0]
+        if kind == PAYMENT:
+            payment, entry = fact[1], Payment(*fact[2:])
+            if entry == Payment(entry.settled, seen_ms=entry.seen_ms):
+                fact = PAYMENT, _SAME if payment == told else payment, entry.settled, entry.seen_ms // SECOND_MS
+                told = next(settled, None) if payment == told else told
+        elif kind == LOT and found and found[-1] == (DONE, fact[1]):
+            _, number, amount, *terms = fact
+            grant = journal[place + 1 : place + 2]
+            if grant and grant[0][:5] == (MOVED, GRANT, number, 1, amount) and not grant[0][6]:
+                fact, skipped = _earned(grant[0][5], number, amount, Terms(*terms), payment), place + 2
+                found.pop()
+        elif kind == REDEEMED and found and found[-1] == (DONE, fact[1]):
+            _, redemption, now, parts = fact
+            moved = journal[place + 1 : place + 1 + len(parts)]
+            numbers = [one[3] for one in moved if one[0] == MOVED]
+            spends = [
+                (MOVED, SPEND, lot, n, part, now, redemption)
+                for (lot, part), n in zip(parts.items(), numbers, strict=False)
+            ]
+            if parts and list(moved) == spends:
+                fact, skipped = (SPENT, redemption, now, parts, numbers), place + 1 + len(parts)
+                found.pop()
         found.append(fact)
     return found
 
 
-def _unfolded(fact: Fact) -> list[Fact]:
-    if fact[0] != EARNED:
-        return [fact]
-    _, now, number, amount, *terms = fact
-    return [(DONE, number), (LOT, number, amount, *terms), (MOVED, GRANT, number, 1, amount, now, 0)]
+def unfolded(facts: Iterable[Sequence[Any]], keys: Iterable[int] = ()) -> Iterator[Fact]:
+    """The facts of `folded`."""
+    settled, payment = iter(keys), 0
+    for fact in facts:
+        if fact[0] == PAYMENT:
+            payment = fact[1] if fact[1] != _SAME else next(settled, _SAME)
+            if payment == _SAME:
+                raise LedgerError("a payment that settled is missing")
+            usual = len(fact) == _USUAL
+            yield PAYMENT, payment, *(_known(Payment(fact[2], seen_ms=fact[3] * SECOND_MS)) if usual else fact[2:])
+        elif fact[0] == EARNED:
+            _, now, number, amount, *rest = fact
+            terms = Terms(*rest)
+            of = terms.payment if terms.payment != _SAME else payment
+            terms = terms._replace(
+                payment=of, available_ms=terms.available_ms * SECOND_MS, expires_ms=terms.expires_ms * SECOND_MS
+            )
+            number = number or earned_number(terms.campaign, terms.version, of)
+            yield DONE, number
+            yield LOT, number, amount, *terms
+            yield MOVED, GRANT, number, 1, amount, now, 0
+        elif fact[0] == SPENT:
+            _, redemption, now, parts, numbers = fact
+            yield DONE, redemption
+            yield REDEEMED, redemption, now, parts
+            for (lot, part), number in zip(parts.items(), numbers, strict=True):
+                yield MOVED, SPEND, lot, number, part, now, redemption
+        else:
+            yield tuple(fact)
 
 
-def _name(terms: Terms) -> Name:
-    return terms.campaign, terms.version, KINDS[terms.kind], terms.currency, terms.policy
+def _earned(now: int, number: int, amount: int, terms: Terms, payment: int) -> Fact:
+    """A lot that is granted: its number where it does not follow from its payment, its payment where it is not the one
+    that the facts before are of; its times in seconds."""
+    follows = number == earned_number(terms.campaign, terms.version, terms.payment)
+    same = _SAME if terms.payment == payment else terms.payment
+    times = terms.available_ms // SECOND_MS, terms.expires_ms // SECOND_MS
+    brief = terms._replace(payment=same, available_ms=times[0], expires_ms=times[1])
+    return EARNED, now, 0 if follows else number, amount, *brief
 
 
 def _payment(payment: int, entry: Payment | None, told: Told) -> tuple[int, ...]:
@@ -117,21 +170,51 @@ def _payment(payment: int, entry: Payment | None, told: Told) -> tuple[int, ...]
     return payment - told.payment, 1, *more, flags, entry.risk
 
 
-def _lot(number: int, lot: Lot, ledger: Ledger, known: dict[int, Told]) -> tuple[int, ...]:
-    """A lot: its number where it does not follow from its payment; for how many seconds it is held; the days that it
-    stands then, and the second of the day in which it ends, mostly midnight; the account that holds all of it, or what
-    each holds."""
-    terms, entry = lot.terms, ledger.payments.get(lot.terms.payment)
-    seen = known[terms.payment].second if entry is None else entry.seen_ms // SECOND_MS
-    available = terms.available_ms // SECOND_MS
-    day, ends = divmod(terms.expires_ms // SECOND_MS, DAY_SECONDS)
-    stands = day - available // DAY_SECONDS if terms.expires_ms else _NO_END
-    counts = _counts(lot)
-    account = counts.index(lot.granted) if lot.granted in counts else _MIXED
-    parts = counts[1:] if account == _MIXED else _NOTHING
-    follows = number == earned_number(terms.campaign, terms.version, terms.payment)
-    rest = lot.granted, lot.owed, int(lot.frozen), account, lot.moves - account, *parts
-    return 0 if follows else number, available - seen, stands, ends, terms.threshold, *rest
+def _lots(
+    lots: list[tuple[int, Lot]], places: dict[int, int], heard: list[int]
+) -> tuple[list[Name], list[Sequence[int]]]:
+    """What lots have in common, and columns: how far the payment is from that of the lot before; which of the names;
+    the number where it does not follow from the payment; the seconds that a lot is held; the days that it stands then,
+    and the second of the day in which it ends, mostly midnight; the account that holds all of it, or what each does."""
+    if not lots:
+        return [], []
+    numbers, objects = zip(*lots, strict=True)
+    terms = [lot.terms for lot in objects]
+    campaign, version, kind, currency, payment, available, expires, policy, threshold = zip(*terms, strict=True)
+    common = list(zip(campaign, version, kind, currency, policy, strict=True))
+    names = sorted(set(common))
+    spots, order = [places[one] for one in payment], {name: place for place, name in enumerate(names)}
+    follow = map(earned_number, campaign, version, payment)
+    granted, owed, frozen, moves, *held = zip(*map(_counts, objects), strict=True)
+    accounts = [
+        row.index(units) if units in row else _MIXED
+        for units, row in zip(granted, zip(*held, strict=True), strict=True)
+    ]
+    days = [end // DAY_MS - start // DAY_MS if end else _NO_END for start, end in zip(available, expires, strict=True)]
+    columns = [
+        _steps(spots),
+        [order[name] for name in common],
+        [0 if number == known else number for number, known in zip(numbers, follow, strict=True)],
+        [start // SECOND_MS - heard[spot] for start, spot in zip(available, spots, strict=True)],
+        days,
+        [end % DAY_MS // SECOND_MS for end in expires],
+        threshold,
+        granted,
+        owed,
+        list(map(int, frozen)),
+        accounts,
+        [count - account for count, account in zip(moves, accounts, strict=True)],
+        *(
+            [units if account == _MIXED else 0 for units, account in zip(some, accounts, strict=True)]
+            for some in held[1:]
+        ),
+    ]
+    return [(one, number, KINDS[of], *rest) for one, number, of, *rest in names], columns
+
+
+def _steps(numbers: list[int]) -> list[int]:
+    """How far each number is from the one before it."""
+    return [number - before for before, number in pairwise([0, *numbers])]
 
 
 def _load(ledger: Ledger, loose: Any, source: Source, told: Sequence[Told]) -> None:
@@ -167,8 +250,9 @@ def _loaded(name: Name, number: int, row: list[int], payment: int, seen: int) ->
     campaign, version, kind, currency, policy = name
     held, stands, ends, threshold, granted, owed, frozen, account, moves, *parts = row
     available = seen + held
-    expires = (available // DAY_SECONDS + stands) * DAY_SECONDS + ends if stands != _NO_END else 0
-    times = available * SECOND_MS, expires * SECOND_MS
+    available_ms = available * SECOND_MS
+    expires_ms = (available_ms // DAY_MS + stands) * DAY_MS + ends * SECOND_MS if stands != _NO_END else 0
+    times = available_ms, expires_ms
     terms = Terms(campaign, version, KINDS.index(kind), currency, payment, *times, policy, threshold)
     if account == _MIXED:
         counts = [granted - sum(parts), *parts]
