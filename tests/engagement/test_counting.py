@@ -86,3 +86,33 @@ def test_more_grants_than_are_remembered_count_for_no_less() -> None:
 
 def test_as_many_are_remembered_as_a_file_may_ask_for() -> None:
     assert RECENT_MAX >= TIMES_ELAPSED_MAX
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 8 * 3_600_000), st.sampled_from(["Pacific/Kiritimati", "Pacific/Midway", ""])),
+             max_size=60),
+    st.sampled_from(["day", "week", "month"]),
+)  # fmt: skip
+def test_who_goes_back_over_midnight_has_no_period_twice(steps: list[tuple[int, str]], name: str) -> None:
+    caps = (Cap("customer", 2, period=name),)
+    counts, grants, now = Counts(), dict[str, int](), START
+    for wait, zone in steps:
+        now += wait
+        if counts.room("c:1", caps, now, zone) > 0:
+            counts.count("c:1", caps, 1.0, now, zone)
+            token = max([period(now, name, zone), *grants])  # the latest that has begun
+            grants[token] = grants.get(token, 0) + 1
+    assert all(times <= 2 for times in grants.values())
+    later = now + 63 * DAY_MS
+    assert counts.room("c:1", caps, later, "") > 0, "the next period has room"
+
+
+def test_there_and_back_at_once_earns_nothing_more() -> None:
+    counts, now, cap = Counts(), START + 11 * 3_600_000, (Cap("customer", 1, period="day"),)
+    granted = 0
+    for zone in ["Pacific/Kiritimati", "Pacific/Midway"] * 5:
+        if counts.room("c:1", cap, now, zone) > 0:
+            counts.count("c:1", cap, 1.0, now, zone)
+            granted += 1
+    assert granted == 1

@@ -55,7 +55,7 @@ class Counts:
                 counter.recent = _folded([*recent, (now_ms, amount)])
                 continue
             token = _token(cap, now_ms, zone)
-            if counter.token != token:
+            if not _goes_on(counter, token):
                 counter.token, counter.times, counter.amount = token, 0, 0.0
             counter.times += 1
             counter.amount += amount
@@ -70,7 +70,7 @@ class Counts:
                 continue
             if cap.per_ms and len(counter.recent) >= cap.times:
                 at = max(at, counter.recent[-cap.times][0] + cap.per_ms)
-            if cap.period and counter.times >= cap.times and counter.token == _token(cap, now_ms, zone):
+            if cap.period and counter.times >= cap.times and _goes_on(counter, _token(cap, now_ms, zone)):
                 at = max(at, period_end(now_ms, cap.period, zone))
         return at
 
@@ -81,8 +81,14 @@ class Counts:
         if cap.per_ms:
             recent = [much for at, much in counter.recent if at > now_ms - cap.per_ms]
             return len(recent), sum(recent)
-        same = counter.token == _token(cap, now_ms, zone)
-        return (counter.times, counter.amount) if same else (0, 0.0)
+        goes_on = _goes_on(counter, _token(cap, now_ms, zone))
+        return (counter.times, counter.amount) if goes_on else (0, 0.0)
+
+
+def _goes_on(counter: Counter, token: str) -> bool:
+    """Whether a period is that of a count, or an earlier one: who travels back over midnight, or says so, is still in
+    the later period, or they could have each of the two as often as they come. Tokens of one kind sort by time."""
+    return counter.token == token or (len(counter.token) == len(token) and counter.token > token)
 
 
 def _folded(recent: list[tuple[int, float]]) -> list[tuple[int, float]]:
