@@ -224,4 +224,4 @@ GENERATION: Final = ""
 
 def key_of(campaign: Campaign) -> str:
     """What budgets and business keys know a campaign by."""
-    return f"{campaign.id}:{campaign.version}"
+    return campaign.key

@@ -20,6 +20,7 @@ from engine.engagement.calendar import add_months, next_minute, period, quiet_un
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_hash, lot_number
+from engine.engagement.ledger.ledger import Payment
 from engine.engagement.ledger.lots import (
     ACTIVATE,
     AWAITS,
@@ -175,22 +176,24 @@ class Granting:
         room: float,
     ) -> list[Made] | None:
         """Give what there is room for, unless the customer is held out."""
-        held = self.held(campaign, customer_id)
+        if room <= 0:
+            return None
         if campaign.reward is None:
-            return self._offer(customer_id, customer, campaign, due, number, held) if room > 0 else None
+            held = self.held(campaign, customer_id)
+            return self._offer(customer_id, customer, campaign, due, number, held)
         amount = min(self.conditions.amount(due.place, due.row), room)
         whole = units(campaign.reward, amount, self.exponent_of(campaign.reward.currency))
         if whole <= 0 or customer.ledger.over(due.payment, due.at_ms):
             return None
-        if held:
+        if self.held(campaign, customer_id):
             return self._withhold(customer, campaign, due, number, amount, whole)
         return self._reward(customer_id, customer, campaign, due, number, occasion, amount, whole)
 
     def held(self, campaign: Campaign, customer_id: str) -> bool:
         """Whether a customer is held out, of the campaign or of all: by a salted hash, for ever the same."""
-        return (
-            drawn(self.rules.salt, "all", customer_id) < self.rules.holdout
-            or drawn(self.rules.salt, key_of(campaign), customer_id) < campaign.holdout
+        salt, everywhere, here = self.rules.salt, self.rules.holdout, campaign.holdout
+        return (everywhere > 0 and drawn(salt, "all", customer_id) < everywhere) or (
+            here > 0 and drawn(salt, key_of(campaign), customer_id) < here
         )
 
     def moved(self, customer: Customer, moved: Sequence[Movement]) -> None:
@@ -237,7 +240,7 @@ class Granting:
         if early or (campaign.valid_to_ms is not None and due.at_ms >= campaign.valid_to_ms):
             return False
         payment = customer.ledger.payments.get(due.payment)
-        if payment is not None and (payment.blocked or payment.score > round(100 * campaign.score_max)):
+        if payment is not None and (payment.blocked or (payment.risk and _dear(payment, campaign))):
             return False
         if campaign.consent and (not customer.consent.get(campaign.consent) or customer.muted(due.at_ms)):
             return False
@@ -299,21 +302,19 @@ class Granting:
         """What a reward is granted under."""
         reward = campaign.reward
         assert reward is not None
-        terms = Terms(
+        available_ms, months = due.at_ms + self._hold(campaign, customer, due), campaign.expires_months
+        threshold = campaign.threshold
+        return Terms(
             campaign.id,
             campaign.version,
             KINDS.index(reward.kind),
             reward.currency if reward.kind == "cashback" else "",
             due.payment,
-            due.at_ms + self._hold(campaign, customer, due),
-            0,
+            available_ms,
+            add_months(available_ms, months, customer.zone) if months else 0,
             campaign.reversal + AWAITS * self._ahead(campaign, customer, due),
-            round(campaign.threshold * 10 ** self.exponent_of(due.row.text("currency") or "")),
+            round(threshold * 10 ** self.exponent_of(due.row.text("currency") or "")) if threshold else 0,
         )
-        if campaign.expires_months:
-            ends = add_months(terms.available_ms, campaign.expires_months, customer.zone)
-            terms = terms._replace(expires_ms=ends)
-        return terms
 
     def refer(self, referrer: Customer, told: ControlReward, campaign: Campaign, at_ms: int) -> list[Movement]:
         """What whoever referred a customer gets, decided once for each of them: within the caps by referrer and the
@@ -406,7 +407,7 @@ class Granting:
         if not due.payment or not campaign.hold_ms or campaign.reversal == KEEP:
             return False
         entry = customer.ledger.payments.get(due.payment)
-        return due.row.strings[_TYPE] in _BEFORE_SETTLEMENT and not (entry is not None and entry.settled)
+        return not (entry is not None and entry.settled) and due.row.strings[_TYPE] in _BEFORE_SETTLEMENT
 
     def _worth(self, campaign: Campaign) -> int:
         """What a coupon or offer costs the campaign's budget at most, in minor units."""
@@ -469,6 +470,11 @@ _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
 def _stays(number: int) -> int:
     """The business key of a lot that another payment must not grant again, whenever the first is forgotten."""
     return number ^ 0x5DEECE66D5DEECE6 >> 64 - KEY_BITS
+
+
+def _dear(payment: Payment, campaign: Campaign) -> bool:
+    """Whether the score of a payment's decision is above what a campaign takes."""
+    return payment.score > round(100 * campaign.score_max)
 
 
 def _risky(customer: Customer, now_ms: int) -> bool:

@@ -229,6 +229,11 @@ class Campaign:
     tests: tuple[CampaignCase, ...] = field(repr=False, compare=False)
     file: str
     line: int
+    key: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Its name and version, by which budgets and business keys know it."""
+        object.__setattr__(self, "key", f"{self.id}:{self.version}")
 
     def runs_at(self, time_ms: int) -> bool:
         """Whether it is valid at an event time."""

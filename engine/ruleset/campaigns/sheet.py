@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.ruleset import ir
-from engine.ruleset.batch import Batch
+from engine.ruleset.batch import Batch, TextOf
 from engine.ruleset.lists import ValueList
 from engine.ruleset.row import Holds, NumberOf, Row
 from engine.ruleset.scalar import Scalar
 from engine.ruleset.vector import Vector
 
-_OF_ROWS: Final = tuple(name for name in Row.__slots__ if name != "customer")
+_OF_ROWS: Final = tuple(name for name in Row.__slots__ if name not in ("customer", "text"))
 
 Filled = Callable[[Batch], "NDArray[Any] | float"]
 
@@ -54,6 +54,7 @@ class SheetRow(Row):
 
     def __init__(self, sheet: Sheet, batch: Batch, index: int) -> None:
         self.sheet, self.index, self._batch = sheet, index, batch
+        self.text = TextOf(batch, index)
 
     def __getattr__(self, name: str) -> Any:
         """Reached where a slot of `Row` is empty yet."""
