@@ -1,6 +1,6 @@
 """Many seeds of the simulator (tests/service/simulator): real service and core, servers in memory, faults drawn.
 
-    python -m load_tests.simulate --seeds 10000 [--first 0] [--processes 2]
+    python -m load_tests.simulate --seeds 10000 [--first 0] [--world letters] [--processes 2]
 
 Prints one line a failing seed with the command that replays it, and sums up at the end; exits 1 where any failed.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from tests.service.simulator.campaign import campaign
+from tests.service.simulator.campaign import WORLDS, campaign
 
 REPORT_EVERY = 500
 
@@ -19,11 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m load_tests.simulate", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument(
+        "--world", choices=sorted(WORLDS), default="payments", help="letters: shards that tell each other things"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
     began_s, failed = time.monotonic(), 0
     sums = dict.fromkeys(("lives", "commits", "fenced", "refused", "rollbacks", "outputs"), 0)
-    for number, run in enumerate(campaign(range(given.first, given.first + given.seeds), given.processes), 1):
+    seeds = range(given.first, given.first + given.seeds)
+    for number, run in enumerate(campaign(seeds, given.processes, given.world), 1):
         if run.failure:
             failed += 1
             print(run.failure, flush=True)

@@ -1,19 +1,20 @@
-"""Replays seeds: `python -m tests.service.simulator SEED …`. Ends with the first that fails."""
+"""Replays seeds: `python -m tests.service.simulator [--world letters] SEED …`. Ends with the first that fails."""
 
-import sys
+import argparse
 
-from tests.service.simulator.checks import check
-from tests.service.simulator.loop import run
-from tests.service.simulator.simulation import Simulation
+from tests.service.simulator.campaign import WORLDS, settle
 
 
 def main() -> None:
-    for seed in map(int, sys.argv[1:]):
-        simulation = Simulation(seed)
+    parser = argparse.ArgumentParser(prog="python -m tests.service.simulator", description=__doc__)
+    parser.add_argument("--world", choices=sorted(WORLDS), default="payments")
+    parser.add_argument("seeds", type=int, nargs="+")
+    given = parser.parse_args()
+    for seed in given.seeds:
+        simulation = WORLDS[given.world](seed)
         sink = "a transactional sink" if simulation.transactional else "a plain sink"
         print(f"{seed}: {simulation.partitions} partitions, {simulation.workers} workers, {sink}; {simulation.faults}")
-        run(simulation.run())
-        check(simulation)
+        settle(simulation)
         store, broker = simulation.store, simulation.broker
         print(
             f"  {simulation.lives} lives, {store.commits} commits, {store.fenced} refused, {len(broker.sent)} outputs"
