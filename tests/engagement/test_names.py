@@ -13,7 +13,7 @@ from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.marketing import occasions
 from engine.engagement.models import first_gap
 from engine.engagement.models.bgnbd import BgNbd
-from engine.ruleset.campaigns.model import DIMENSIONS, PERIODS, TIMERS
+from engine.ruleset.campaigns.model import DIMENSIONS, LEADS, PERIODS, TIMERS
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.types import Kind
 
@@ -133,7 +133,9 @@ def test_campaign_files_know_these_names_states_and_periods() -> None:
     assert {name: words[row.kind] for name, row in NAMES.items()} == CUSTOMER_KINDS
     for dimension, rows in TABLES.items():
         assert set(DIMENSIONS[dimension]) == {row.start for row in rows} | {row.end for row in rows}
-    assert DIMENSIONS.keys() == TABLES.keys()
+        steps = {(start, end) for start, ends in LEADS[dimension].items() for end in ends}
+        assert steps == {(row.start, row.end) for row in rows}
+    assert DIMENSIONS.keys() == LEADS.keys() == TABLES.keys()
     assert PERIODS == calendar.PERIODS
 
 

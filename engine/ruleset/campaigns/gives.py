@@ -104,6 +104,10 @@ def _value(reader: Reader) -> tuple[str, float, str]:
             raise fail(reader.need("value"), "a percentage has no bound of its own", "give 'most' and 'currency'")
         if not currency:
             raise fail(reader.need("value"), "an amount of money needs 'currency'")
+        if percent and not 0 < float(raw.strip().removesuffix("%")) <= 100:
+            raise fail(reader.need("value"), "a share of a price is above 0 % and at most 100 %", 'value: "10%"')
+        if not percent and len(raw.partition(".")[2].rstrip("0")) > EXPONENTS[currency]:
+            raise fail(reader.need("value"), f"{raw} is more precise than {currency}")
         worth = _most(reader) if percent else float(raw)
         if not 0 < worth <= AMOUNT_MAX:
             raise fail(reader.need("value"), f"'value' must be above 0 and at most {AMOUNT_MAX:g}")

@@ -28,6 +28,17 @@ DIMENSIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """States that a transition may lead to; the tables are in `engine.engagement.customer.states`."""
 
+LEADS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "lifecycle": {"prospect": ("new",), "new": ("at_risk", "active"), "active": ("at_risk", "loyal"),
+                  "loyal": ("at_risk",), "at_risk": ("lost", "active"), "lost": ("won_back",),
+                  "won_back": ("at_risk", "active")},
+    "activity": {"potential": ("active", "churned"), "active": ("potential",), "churned": ("active",)},
+    "value_tier": {"low": ("mid", "high"), "mid": ("high", "low"), "high": ("low", "mid")},
+    "membership": {"basic": ("silver", "gold", "platinum"), "silver": ("gold", "platinum", "basic"),
+                   "gold": ("platinum", "silver"), "platinum": ("gold",)},
+}  # fmt: skip
+"""Where each state may lead to at once."""
+
 ORDERED: Final = ("value_tier", "membership")
 """Dimensions whose states go from low to high."""
 

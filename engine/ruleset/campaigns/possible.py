@@ -3,7 +3,8 @@
 from typing import Final
 
 from engine.ruleset import ir
-from engine.ruleset.campaigns.model import ALERT_RESOLVED, MONEY, POINTS, REFERRER, TIER, Campaign
+from engine.ruleset.campaigns.model import ALERT_RESOLVED, DIMENSIONS, MONEY, POINTS, REFERRER, TIER, Campaign
+from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail
 from engine.ruleset.types import EVENT_TIME
 
@@ -20,6 +21,7 @@ def check(campaign: Campaign, reader: Reader) -> None:
     _budget(campaign, reader)
     _messages(campaign, reader)
     _sources(campaign, reader)
+    _states(campaign, reader)
     reward = campaign.reward
     if reward is not None and reward.kind == TIER and campaign.trigger.dimension != "membership":
         message = "a gift of a tier goes with a transition of the membership"
@@ -93,6 +95,25 @@ def _messages(campaign: Campaign, reader: Reader) -> None:
         minute, (begins, ends) = int(hours) * 60 + int(minutes), campaign.quiet
         if begins <= minute < ends if begins < ends else minute >= begins or minute < ends:
             raise fail(reader.need("quiet_hours"), f"{campaign.send} falls into the quiet hours", "send: later")
+
+
+def _states(campaign: Campaign, reader: Reader) -> None:
+    """A state that does not exist is nobody's: a comparison with it says nothing."""
+    for node in ir.walk(campaign.when):
+        if isinstance(node, ir.Compare):
+            sides: tuple[ir.Node, ...] = (node.left, node.right)
+            named = [side.value for side in sides if isinstance(side, ir.Const) and isinstance(side.value, str)]
+        elif isinstance(node, ir.In):
+            sides, named = (node.value,), [one for one in node.members if isinstance(one, str)]
+        else:
+            continue
+        dimensions = [side.name for side in sides if isinstance(side, ir.Customer) and side.name in DIMENSIONS]
+        for dimension in dimensions:
+            for state in named:
+                if state not in DIMENSIONS[dimension]:
+                    message = f"{dimension} has no state {state!r}"
+                    hint = suggest(state, DIMENSIONS[dimension]) or f"one of {', '.join(DIMENSIONS[dimension])}"
+                    raise fail(reader.need("when"), message, hint)
 
 
 def _sources(campaign: Campaign, reader: Reader) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from engine.domain.durations import parse_duration
-from engine.ruleset.campaigns.model import ALERT_RESOLVED, DIMENSIONS, ORDERED, TIMERS, Trigger
+from engine.ruleset.campaigns.model import ALERT_RESOLVED, DIMENSIONS, LEADS, ORDERED, TIMERS, Trigger
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail, mapping, sequence
 from engine.ruleset.types import EVENT_TYPES
@@ -75,9 +75,11 @@ def _transition(node: Mapping) -> Trigger:
             raise fail(reader.need("from"), f"the states of {dimension} have no order", "name those it comes from")
     elif reader.has("from"):
         starts, way = _words(reader, "from", states, f"{dimension} has no state '{{}}'"), ""
-    steps = tuple((start, end) for start in starts for end in ends if _goes(states, start, end, way))
+    leads = LEADS[dimension]
+    steps = tuple((s, e) for s in starts for e in ends if e in leads[s] and _goes(states, s, e, way))
     if not steps:
-        raise fail(node, "there is no such transition")
+        hint = "; ".join(f"{start} goes to {', '.join(leads[start])}" for start in starts) if way not in WAYS else ""
+        raise fail(node, "there is no such transition", hint)
     return Trigger(dimension=dimension, steps=steps)
 
 
