@@ -45,6 +45,7 @@ def _described(**properties: Any) -> dict[str, Any]:
 _CUSTOMER: Final[dict[str, Any]] = {
     "shard": {"type": "integer"}, "profile": {"type": "object"}, "states": {"type": "object"},
     "feedback": {"type": "object"}, "figures": {"type": "object"}, "balances": BALANCES, "offers": OBJECTS,
+    "suspected": OBJECTS,
 }  # fmt: skip
 SCHEMAS: Final[dict[str, Any]] = {
     "Customer": _described(**_CUSTOMER),

@@ -11,6 +11,7 @@ from engine.core.settings import CoreSettings
 from engine.domain.outputs import Alert
 from engine.engagement.marketing.abuse import MARKS, MARKS_KEPT, Suspected, marks_of
 from tests.core.campaign_world import START, campaigns, rewards, run
+from tests.core.neighbours import Shards
 from tests.core.rig import DAY, HOUR
 
 RULES = """
@@ -133,3 +134,26 @@ def test_of_each_kind_the_latest_are_remembered() -> None:
     assert len(suspected.marks) == len(MARKS) * MARKS_KEPT
     assert {mark >> 8 for mark in suspected.marks} == {8, 16}
     assert Suspected.load(suspected.dump()) == suspected
+
+
+@pytest.mark.parametrize(("device", "bucket"), [("same", "pending"), ("other", "active")])
+def test_a_referrer_in_another_shard_is_compared_by_the_letter(device: str, bucket: str) -> None:
+    shards = Shards(campaigns(OF_ONE), 2)
+    referrer = next(name for name in map(str, range(99)) if shards.of(name) != shards.of("f"))
+    shards.write({"event_id": "r", "type": "account.registered", "customer_id": referrer, "event_time": START,
+                  "device_id": "same"})  # fmt: skip
+    shards.run()
+    for record in pair(device_id=("", device)):
+        event = json.loads(record)
+        if event["event_id"] == "e1":
+            event["referrer_id"] = referrer
+        if event.get("customer_id") == "f":
+            shards.write(event)
+            shards.run()
+    shards.tell({"event_id": "t", "type": "control.tick", "event_time": START + 20 * DAY})
+    shards.run()
+    entries = rewards([one for outputs in shards.outputs for one in outputs])
+    buckets = {one.customer_id: one.bucket for one in entries if not one.delta.startswith("-")}
+    assert buckets == {"f": "active", referrer: bucket}
+    alerts = [one.key.decode() for outputs in shards.outputs for one in outputs if one.kind == "alert"]
+    assert alerts == ([referrer] if bucket == "pending" else [])

@@ -6,6 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.customer import Customer, Population
@@ -39,6 +40,8 @@ def customer() -> Customer:
     made.ledger.grant(11, Terms("welcome", 2, POINTS, "", 7, NOW + DAY_MS, 0), 200, NOW)
     made.ledger.grant(12, Terms("back", 1, CASHBACK, "JPY", 7, NOW + DAY_MS, NOW + 9 * DAY_MS), 30, NOW)
     made.offers.issue(Open("off_1", "survey", 1, "s", NOW, NOW + DAY_MS, 0, "marketing", 0, False))
+    made.ledger.freeze([12], True)
+    made.suspected.raised("alr_1", ("REFUND_CYCLING",), 12, NOW // DAY_MS, made.ledger)
     made.clock_ms = NOW
     return made
 
@@ -57,6 +60,10 @@ def test_profile() -> None:
     assert told["feedback"]["nps"] == 3.0
     assert told["feedback"]["muted_until"] is not None
     assert told["offers"][0]["offer_id"] == "off_1"
+    assert told["suspected"] == [
+        {"alert_id": "alr_1", "raised_on": rfc3339(NOW // DAY_MS * DAY_MS), "codes": ["REFUND_CYCLING"],
+         "frozen_lots": [lot_id(one.customer_id, 12)]}
+    ]  # fmt: skip
     assert told["balances"] == [
         {"kind": "cashback", "currency": "JPY", "pending": "30", "active": "0", "debt": "0"},
         {"kind": "points", "currency": None, "pending": "200", "active": "0", "debt": "0"},

@@ -1,6 +1,6 @@
 """A customer's history as it is stored in a snapshot: rows of numbers, and the words they stand for."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 

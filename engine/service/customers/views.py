@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from engine.domain.currencies import EXPONENTS
 from engine.domain.money import format_minor
-from engine.domain.times import rfc3339
+from engine.domain.times import DAY_MS, rfc3339
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.history import Paid
@@ -15,6 +15,7 @@ from engine.engagement.customer.names import NAMES, value_of
 from engine.engagement.ledger.entries import decimal
 from engine.engagement.ledger.keys import lot_id, narrow
 from engine.engagement.ledger.lots import CASHBACK, KINDS, Lot
+from engine.engagement.marketing.abuse import Open as Alarm
 from engine.engagement.marketing.offers import Open
 from engine.service.customers.balances import Balances
 from engine.service.customers.records import Held
@@ -47,6 +48,7 @@ def profile(held: Held, customer: Customer, population: Population, balances: Ba
         "figures": {name: _figure(value_of(name, customer, latest, population)) for name in NAMES},
         "balances": balances_of(balances),
         "offers": [_offer(one) for one in customer.offers.of.values()],
+        "suspected": [_suspected(held.customer_id, name, one) for name, one in customer.suspected.open.items()],
     }
 
 
@@ -145,6 +147,11 @@ def _lot(customer_id: str, number: int, lot: Lot) -> dict[str, Any]:
         "available_at": time(terms.available_ms),
         "expires_at": time(terms.expires_ms),
     }
+
+
+def _suspected(customer_id: str, alert_id: str, one: Alarm) -> dict[str, Any]:
+    lots = [lot_id(customer_id, number) for number in one.lots]
+    return {"alert_id": alert_id, "raised_on": time(one.day * DAY_MS), "codes": list(one.codes), "frozen_lots": lots}
 
 
 def _offer(one: Open) -> dict[str, Any]:
