@@ -1,6 +1,6 @@
 """What state costs: bytes in Redis by part, for ordinary customers through the real core and the shipped rules.
 
-Run `python load_tests/bench_memory.py [--customers N] [--rules DIR] [--out FILE]`. An ordinary customer makes 10
+Run `python load_tests/bench_memory.py [--customers N] [--rules DIR] [--live] [--out FILE]`. An ordinary customer makes 10
 payments in 30 days, each requested, authorised and settled, with one card, device, address and e-mail of his own, at
 merchants that all share. Prints, for each part of the state, keys, bytes of values, and bytes that Redis holds for
 them, which includes keys and the room that an appended value has to grow, divided by the number of customers.
@@ -24,6 +24,7 @@ from engine.core.settings import CoreSettings
 from engine.domain.fields import STRING_FIELDS
 from engine.domain.ops import (
     KEY_ADMISSION,
+    KEY_CLAIM,
     KEY_CUSTOMER,
     KEY_FEATURE,
     KEY_HEAD,
@@ -44,7 +45,7 @@ MERCHANTS = 500
 BATCH = 500
 PARTS = {
     KEY_ADMISSION: "admission", KEY_CUSTOMER: "customer", KEY_HEAD: "shard", KEY_TIMER: "timers", KEY_WATCH: "watches",
-    KEY_LABEL: "cases", KEY_MATURING: "maturing",
+    KEY_LABEL: "cases", KEY_MATURING: "maturing", KEY_CLAIM: "claims",
 }  # fmt: skip
 STORE_PARTS = {b"H": "shard", b"I": "shard", b"O": "outbox", b"J": "journal", b"A": "answers"}
 
@@ -115,11 +116,11 @@ async def weigh(redis: Redis, plan: Plan) -> dict[str, list[int]]:
     return found
 
 
-async def measure(url: str, rules: Path, customers: int) -> dict[str, object]:
+async def measure(url: str, rules: Path, customers: int, live: bool) -> dict[str, object]:
     """Fill an empty server and weigh what it holds."""
     redis = Redis.from_url(url, protocol=2)
     empty = int((await redis.info("memory"))["used_memory"])
-    ruleset = report.load(rules)
+    ruleset = report.load(rules).launch() if live else report.load(rules)
     partition = Partition(ruleset, CoreSettings())
     store = RedisStore(url)
     records = events(customers, random.Random(7))
@@ -141,10 +142,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=2_000)
     parser.add_argument("--rules", type=Path, default=Path(__file__).resolve().parent.parent / "rules")
+    parser.add_argument("--live", action="store_true", help="drafts of campaigns are live, too")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with RedisServer(installed_redis_binary()) as server:
-        found = asyncio.run(measure(server.start().url, args.rules, args.customers))
+        found = asyncio.run(measure(server.start().url, args.rules, args.customers, args.live))
     parts: dict[str, list[int]] = found["parts"]  # type: ignore[assignment]
     print(f"{'part':<36} {'keys':>8} {'value bytes/key':>15} {'bytes/customer':>14} {'held/customer':>13}")
     for part, (keys, size, held) in sorted(parts.items(), key=lambda item: -item[1][2]):
