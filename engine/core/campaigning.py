@@ -330,6 +330,8 @@ class Campaigning:
     def _post(self, now: int) -> list[Made]:
         """What others are to be told just now: referrers whom this shard knows are told at once, the rest goes out."""
         letters, made = self._marketing.granting.letters, list[Made]()
+        if not (letters or self._budgets.short):
+            return made
         while letters:
             letter = letters.pop(0)
             campaign = self._marketing.granting.of(f"{letter.campaign_id}:{letter.version}")

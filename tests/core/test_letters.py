@@ -12,6 +12,7 @@ from engine.core.campaigning import HEAD_BUDGETS, budgets_of
 from engine.core.customers import customer_key
 from engine.engagement.customer.codec import load
 from engine.ruleset.ruleset import RuleSet
+from engine.service.replies import is_control
 from tests.core.campaign_world import START, campaigns
 from tests.core.neighbours import Shards
 from tests.core.rig import DAY, HOUR, MINUTE
@@ -351,3 +352,4 @@ def test_letters_are_read_as_they_are_written() -> None:
     for letter in shards.letters():
         [placed] = shards.machines[0].decode([json.dumps(letter).encode()]).controls
         assert msgspec.to_builtins(placed.event) == letter
+        assert is_control(json.dumps(letter).encode()), "no call may bring one"
