@@ -5,6 +5,7 @@ import pytest
 
 from engine.domain.outputs import Lifecycle, Reward
 from engine.engagement.calendar import DAY_MS, HOUR_MS
+from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.names import value_of
 from tests.engagement.test_marketing import EARN, START, Shop, of
 
@@ -90,3 +91,27 @@ def test_a_payment_refunded_in_part_and_charged_back_for_the_rest_keeps_nothing(
     for number in range(3):  # a dispute, its second stage, its arbitration
         staged.tell("payment.chargeback", START + HOUR_MS + number, payment_id="p1", amount=50)
     assert staged.points() == (50, 0, 0)
+
+
+def test_a_yes_that_comes_late_does_not_undo_a_no() -> None:
+    shop = Shop(EARN)
+    words = [(30, True), (60, False), (45, True)]  # minutes, as they arrive
+    for minute, yes in words:
+        shop.customer.clock_ms = START
+        shop.at = lambda now: []  # type: ignore[method-assign]
+        shop.tell("account.consent_changed", START + minute * 60_000, consent={"marketing": yes})
+    assert shop.customer.consent == {"marketing": False}
+    shop.tell("account.consent_changed", START + 61 * 60_000, consent={"marketing": True, "service": True})
+    assert shop.customer.consent == {"marketing": True, "service": True}
+    shop.tell("account.consent_changed", START + 10 * 60_000, consent={"marketing": False})  # to be safe
+    assert shop.customer.consent["marketing"] is False
+
+
+def test_an_update_that_comes_late_fills_gaps_only() -> None:
+    shop = Shop(EARN)
+    shop.at = lambda now: []  # type: ignore[method-assign]
+    shop.tell("account.updated", START + HOUR_MS, timezone="Asia/Tokyo", country="JP")
+    shop.tell("account.updated", START, timezone="Europe/Paris", country="FR", birth_date="1990-02-02")
+    assert (shop.customer.zone, shop.customer.country, shop.customer.birth) == ("Asia/Tokyo", "JP", "1990-02-02")
+    again = load(Stored().write(shop.customer, START)[0])[0]
+    assert (again.told_ms, again.consented_ms) == (shop.customer.told_ms, shop.customer.consented_ms)

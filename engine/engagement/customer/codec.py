@@ -33,6 +33,7 @@ FRAMES_BYTES_MIN: Final = 1_024
 VALUES: Final = (
     "clock_ms", "timer_ms", "ranked", "declined_ms", "cycle_ends_ms", "disputed_ms", "registered_ms", "zone", "locale",
     "country", "birth", "referrer", "consent", "feedback.nps", "feedback.csat", "feedback.muted_until_ms",
+    "consented_ms", "told_ms",
 )  # fmt: skip
 """What is stored as it is, by its place here: new ones are added at the end."""
 _VALUES, _PAID, _FACTS, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES = range(9)

@@ -105,7 +105,8 @@ class Customer:
     Attributes:
         registered_ms: when the customer signed up, or was first seen; 0 before.
         zone, locale, country, birth, referrer: as in the account's events, "" where they name none.
-        consent: by purpose.
+        consent: by purpose; consented_ms: event time of the last word on it.
+        told_ms: event time of the latest of the account's events.
         history, ledger, states, feedback: see there.
         clock_ms: up to when time has come.
         disputed_ms: when a payment was last charged back, 0 for never.
@@ -125,6 +126,8 @@ class Customer:
     birth: str = ""
     referrer: str = ""
     consent: dict[str, bool] = field(default_factory=dict)
+    consented_ms: dict[str, int] = field(default_factory=dict)
+    told_ms: int = 0
     history: History = field(default_factory=History)
     ledger: Ledger = field(default_factory=Ledger)
     states: States = field(default_factory=States)
@@ -212,9 +215,14 @@ class Customer:
             self.feedback.muted_until_ms = max(self.feedback.muted_until_ms, now_ms + MUTE_MS)
         return bad
 
-    def agree(self, consent: dict[str, bool]) -> None:
-        """Consent is given or withdrawn, purpose by purpose."""
-        self.consent = dict(sorted({**self.consent, **consent}.items())[:FORGET_CONSENTS])
+    def agree(self, consent: dict[str, bool], time_ms: int = 0) -> None:
+        """Consent is given or withdrawn, purpose by purpose. A yes that is older than the last word on its purpose says
+        nothing any more; a no counts whenever it comes."""
+        said = self.consented_ms
+        heard = {one: yes for one, yes in consent.items() if not yes or time_ms >= said.get(one, 0)}
+        self.consent = dict(sorted({**self.consent, **heard}.items())[:FORGET_CONSENTS])
+        times = said | {one: max(time_ms, said.get(one, 0)) for one in heard}
+        self.consented_ms = {one: times[one] for one in self.consent if times.get(one)}
 
     def unrank(self, population: Population) -> None:
         """Count this customer no more."""

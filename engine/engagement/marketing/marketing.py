@@ -221,16 +221,22 @@ class Marketing:
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        text = happening.text
+        text, newer = happening.text, happening.time_ms >= customer.told_ms
+        customer.told_ms = max(customer.told_ms, happening.time_ms)
         zone, birth = text("timezone") or "", text("birth_date") or ""
-        customer.zone = zone if is_zone(zone) else customer.zone  # what cannot be read replaces nothing
-        customer.locale = text("locale") or customer.locale
-        customer.country = text("country") or customer.country
-        customer.birth = birth if parse_day(birth) else customer.birth
+        said = {
+            "zone": zone if is_zone(zone) else "",  # what cannot be read replaces nothing
+            "locale": text("locale"),
+            "country": text("country"),
+            "birth": birth if parse_day(birth) else "",
+        }
+        for name, value in said.items():
+            if value and (newer or not getattr(customer, name)):  # what came late is older than what is known
+                setattr(customer, name, value)
         customer.referrer = customer.referrer or text("referrer_id") or ""  # the first counts: they are rewarded
         if not happening.consent:
             return []
-        return self.consented(customer_id, customer, happening.consent, max(customer.clock_ms, happening.time_ms))
+        return self.consented(customer_id, customer, happening.consent, happening.time_ms)
 
     def _erased(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """The customer leaves: offers are withdrawn, what is left is taken back, and of all that was known only
@@ -255,9 +261,10 @@ class Marketing:
                         *self._withdraw(customer_id, customer, muted, now, why)]  # fmt: skip
         return []
 
-    def consented(self, customer_id: str, customer: Customer, consent: dict[str, bool], now_ms: int) -> list[Made]:
+    def consented(self, customer_id: str, customer: Customer, consent: dict[str, bool], time_ms: int) -> list[Made]:
         """Consent was given or withdrawn: offers that need what is withdrawn are, too."""
-        customer.agree(consent)
+        customer.agree(consent, time_ms)
+        now_ms = max(customer.clock_ms, time_ms)
         lost = [one for one in customer.offers.unsent() if one.purpose and not customer.consent.get(one.purpose)]
         return self._withdraw(customer_id, customer, lost, now_ms, "consent was withdrawn")
 
