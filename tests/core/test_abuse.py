@@ -10,7 +10,11 @@ import pytest
 
 from engine.core.effects import Output
 from engine.domain.outputs import Alert
+from engine.engagement.ledger.ledger import Ledger
+from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.ledger.verify import verify
+from engine.engagement.marketing.abuse import OPEN_MAX, Suspected, freeze
+from engine.ruleset.campaigns.suspecting import Found
 from tests.core.campaign_world import START, campaigns, rewards, run
 from tests.core.rig import DAY, HOUR, MINUTE
 
@@ -264,3 +268,19 @@ def oracle(events: list[dict[str, Any]], outputs: list[Output]) -> dict[str, dic
         elif fates != "fraud" and settled > back:
             sums["active"] = sums.get("active", 0) + settled - back
     return found
+
+
+def test_alerts_of_a_customer_are_bounded_and_those_that_hold_nothing_any_more_are_forgotten() -> None:
+    suspected, ledger, found = Suspected(), Ledger(), [Found("REFUND_CYCLING", "why")]
+    raised = []
+    for number in range(1, OPEN_MAX + 10):
+        ledger.grant(number, Terms("c", 1, POINTS, available_ms=number * DAY), 5, number * DAY)
+        alert = freeze(suspected, ledger, "c0", found, number, "c", "e", number * DAY)
+        raised += [] if alert is None else [alert.alert_id]
+    assert len(raised) == len(suspected.open) == OPEN_MAX
+    assert suspected.open[raised[-1]].lots == tuple(range(OPEN_MAX, OPEN_MAX + 10))
+    ledger.forfeit(range(1, OPEN_MAX), 99 * DAY)
+    ledger.grant(99, Terms("c", 1, POINTS), 5, 99 * DAY)
+    assert freeze(suspected, ledger, "c0", found, 99, "c", "e", 99 * DAY) is not None
+    assert [one.lots for one in suspected.open.values()] == [tuple(range(OPEN_MAX, OPEN_MAX + 10)), (99,)]
+    assert Suspected.load(suspected.dump()) == suspected

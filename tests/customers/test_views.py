@@ -41,7 +41,7 @@ def customer() -> Customer:
     made.ledger.grant(12, Terms("back", 1, CASHBACK, "JPY", 7, NOW + DAY_MS, NOW + 9 * DAY_MS), 30, NOW)
     made.offers.issue(Open("off_1", "survey", 1, "s", NOW, NOW + DAY_MS, 0, "marketing", 0, False))
     made.ledger.freeze([12], True)
-    made.suspected.raised("alr_1", ("REFUND_CYCLING",), 12, NOW // DAY_MS, made.ledger)
+    made.suspected.raised("alr_1", ("REFUND_CYCLING",), 12, NOW // DAY_MS)
     made.clock_ms = NOW
     return made
 

@@ -88,6 +88,16 @@ def test_what_it_costs_and_whom_it_reaches(tally: Tally) -> None:
     assert report["overlap"] == [{"campaigns": ["earn", "rebate"], "customers": 1}]
 
 
+def test_what_is_granted_but_frozen_is_told_apart(tally: Tally) -> None:
+    held = [Output("reward", b"", one.id, one.time_ms, one.data.replace(b'"why":"', b'"why":"a gift; frozen","x":"'))
+            for one in grants("c9", "earn", "points", 40, 13, "p9")]  # fmt: skip
+    tally.add(held)
+    report = tally.report(10, [])
+    assert report["campaigns"]["earn"]["frozen"] == report["frozen"] == {"points": "40"}
+    assert report["campaigns"]["earn"]["granted"] == {"points": "338"}
+    assert report["campaigns"]["rebate"]["frozen"] == {}
+
+
 def test_the_day_on_which_a_budget_is_gone(tally: Tally) -> None:
     budget = tally.report(10, [])["campaigns"]["earn"]["budget"]
     assert budget == {"amount": "300", "used": "250", "exhausted_on": "1970-01-13"}

@@ -22,6 +22,8 @@ from engine.ruleset.campaigns.suspecting import Found
 RESOLVED: Final = "abuse.resolved"
 """What a customer is told when somebody has looked: no type of event, so that no campaign waits for it."""
 LEGITIMATE: Final = "legitimate"
+FROZEN: Final = "; frozen"
+"""Ends why an entry was made that grants what is frozen."""
 CLEARED_MS: Final = 90 * DAY_MS
 """After somebody has found nothing wrong, the same reasons freeze nothing for so long."""
 OPEN_MAX: Final = 32
@@ -77,21 +79,22 @@ class Suspected:
         """Those of some findings that nobody has cleared."""
         return [one for one in found if self.cleared.get(one.code, 0) <= now_ms]
 
-    def join(self, codes: tuple[str, ...], lot: int, day: int) -> bool:
-        """Put a lot to an open alert of that day and those reasons. False where a new one is to be raised."""
+    def join(self, codes: tuple[str, ...], lot: int, day: int, ledger: Ledger) -> bool:
+        """Put a lot to an open alert of that day and those reasons. False where a new one is to be raised. Of what is
+        frozen no more, and alerts that hold nothing else, nothing is remembered."""
         same = [name for name, one in self.open.items() if one.day == day and set(codes) <= set(one.codes)]
-        if not same and len(self.open) >= OPEN_MAX:
+        if not same:
+            held = ((name, one._replace(lots=tuple(ledger.frozen(one.lots)))) for name, one in self.open.items())
+            self.open = {name: one for name, one in held if one.lots}
+            if len(self.open) < OPEN_MAX:
+                return False
             same = list(self.open)
-        if same:
-            one = self.open[same[-1]]
-            self.open[same[-1]] = one._replace(lots=(*one.lots, lot))
-        return bool(same)
+        one = self.open[same[-1]]
+        self.open[same[-1]] = one._replace(lots=(*one.lots, lot))
+        return True
 
-    def raised(self, alert_id: str, codes: tuple[str, ...], lot: int, day: int, ledger: Ledger) -> None:
-        """A new alert; those of which nothing is frozen any more are forgotten."""
-        for name, one in list(self.open.items()):
-            if not ledger.frozen(one.lots):
-                del self.open[name]
+    def raised(self, alert_id: str, codes: tuple[str, ...], lot: int, day: int) -> None:
+        """A new alert."""
         self.open[alert_id] = Open(day, codes, (lot,))
 
     def resolve(self, alert_id: str, legitimate: bool, ledger: Ledger, now_ms: int) -> list[Movement]:
@@ -128,10 +131,10 @@ def freeze(
     """Freeze a lot. Returns the alert that is to go out; None where one of that day stands for it."""
     ledger.freeze([lot], True)
     codes, day = tuple(one.code for one in found), now_ms // DAY_MS
-    if suspected.join(codes, lot, day):
+    if suspected.join(codes, lot, day, ledger):
         return None
     alert_id = output_id("alert", "abuse", customer_id, f"{lot:016x}")
-    suspected.raised(alert_id, codes, lot, day, ledger)
+    suspected.raised(alert_id, codes, lot, day)
     return Alert(
         alert_id=alert_id,
         kind="abuse",

@@ -33,7 +33,7 @@ from engine.engagement.ledger.lots import (
     Movement,
     Terms,
 )
-from engine.engagement.marketing.abuse import freeze
+from engine.engagement.marketing.abuse import FROZEN, freeze
 from engine.engagement.marketing.budgets import Budgets, key_of
 from engine.engagement.marketing.choosing import RISK_MS, Bandits, Chosen, context_of
 from engine.engagement.marketing.effects import Effects, Tally
@@ -281,7 +281,7 @@ class Granting:
                 self.origins[letter.event_id] = customer_id, customer, number
                 if letter.units:  # what whoever referred them gets is a cost of the same
                     self.effects.give(key_of(campaign), letter.units, customer.exposures)
-        cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else f"{why}; frozen")
+        cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else why + FROZEN)
         made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, self.exponent_of(reward.currency)))
         return made if frozen is None else made + frozen
 

@@ -14,6 +14,7 @@ from engine.core.effects import Output
 from engine.domain.currencies import EXPONENTS
 from engine.domain.outputs import Alert, Offer, Reward
 from engine.domain.times import DAY_MS, rfc3339
+from engine.engagement.marketing.abuse import FROZEN
 from engine.ruleset.campaigns.model import Campaign
 
 OVERLAPS_MAX: Final = 20
@@ -31,6 +32,7 @@ class Sums:
 
     Attributes:
         grants: rewards granted; granted, taken_back: what they came to, and what refunds and frauds took of it.
+        frozen: granted, but held as it looked like abuse.
         offers, withdrawn, held: offers issued, withdrawn, and those of customers held out.
         customers: who got something.
         by_day: granted less taken back, by UTC day.
@@ -40,6 +42,7 @@ class Sums:
     grants: int = 0
     granted: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     taken_back: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    frozen: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     offers: int = 0
     withdrawn: int = 0
     held: int = 0
@@ -76,6 +79,8 @@ class Tally:
         if entry.bucket == "pending" and delta > 0:
             sums.grants += 1
             sums.granted[purse] += delta
+            if entry.why.endswith(FROZEN):
+                sums.frozen[purse] += delta
             sums.customers.add(entry.customer_id)
             sums.by_day[time_ms // DAY_MS] += delta
             sums.of_payment[hash_text(entry.occasion)] += delta
@@ -114,6 +119,7 @@ class Tally:
             "cost": _amounts(_sum(sums.granted for sums in self._of.values())),
             "taken_back": _amounts(_sum(sums.taken_back for sums in self._of.values())),
             "customers_reached": len(set().union(*(sums.customers for sums in self._of.values()))),
+            "frozen": _amounts(_sum(sums.frozen for sums in self._of.values())),
             "abuse_alerts": self._abuse,
             "overlap": self._overlap(),
         }
@@ -124,6 +130,7 @@ class Tally:
             "grants": sums.grants,
             "granted": _amounts(sums.granted),
             "taken_back": _amounts(sums.taken_back),
+            "frozen": _amounts(sums.frozen),
             "offers": sums.offers,
             "withdrawn": sums.withdrawn,
             "held_out": sums.held,

@@ -20,9 +20,10 @@ def render(report: dict[str, Any]) -> str:
     for name, side in report["sides"].items():
         cost = ", ".join(f"{amount} {kind}" for kind, amount in side["cost"].items()) or "nothing"
         back = ", ".join(f"{amount} {kind}" for kind, amount in side["taken_back"].items()) or "nothing"
+        frozen = ", ".join(f"{amount} {kind}" for kind, amount in side["frozen"].items()) or "nothing"
         parts.append(
             f"{name}: {cost} granted, {back} taken back, {side['customers_reached']:,} customers reached, "
-            f"{side['abuse_alerts']:,} abuse alerts"
+            f"{frozen} frozen, {side['abuse_alerts']:,} abuse alerts"
         )
         parts.append(section_text(_campaigns(name, side)))
         choices = _choices(side.get("choices", {}))
