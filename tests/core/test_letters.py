@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from engine.core.customers import customer_key
 from engine.engagement.customer.codec import load
 from engine.ruleset.ruleset import RuleSet
 from engine.service.replies import is_control
-from tests.core.campaign_world import START, campaigns
+from tests.core.campaign_world import START, campaigns, rewards
 from tests.core.neighbours import Shards
 from tests.core.rig import DAY, HOUR, MINUTE
 
@@ -166,6 +167,24 @@ def test_three_thirds_take_back_all_of_both() -> None:
         assert {shards.sums()[name, "referral", "pending"] for name in (referrer, friend)} == {left}
     assert len(shards.letters("reward")) == 4
     assert not any(friend in json.dumps({**letter, "cause_event_id": ""}) for letter in shards.letters())
+
+
+@pytest.mark.parametrize(("reward", "granted", "left"), [
+    ("{reward: cashback, amount: 4.5, currency: EUR, both: true}", "4.50", "1.50"),
+    ('{reward: coupon, value: "8.00", currency: EUR, both: true}', "1", "0"),
+])  # fmt: skip
+def test_money_and_coupons_of_the_referrer_follow_too(reward: str, granted: str, left: str) -> None:
+    rules = RULES.replace("{reward: points, amount: 300, both: true}", reward)
+    rules = rules.replace("{points: 30000}", "{amount: 90, currency: EUR}")
+    shards, referrer, [friend] = two_shards(campaigns(rules))
+    pay(shards, friend, 1, HOUR)
+    pay(shards, friend, 2, 2 * HOUR)
+    shards.run()
+    pay(shards, friend, 2, 3 * HOUR, "payment.refunded", refund_id="x", amount=20)
+    shards.run()
+    for name, shard in ((referrer, 0), (friend, 1)):
+        deltas = [Decimal(e.delta) for e in rewards(shards.outputs[shard]) if e.customer_id == name]
+        assert (deltas[0], sum(deltas)) == (Decimal(granted), Decimal(left))
 
 
 def test_the_payment_that_counts_is_the_one_that_set_it_off() -> None:
