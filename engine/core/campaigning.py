@@ -254,7 +254,8 @@ class Campaigning:
     def settle(self, now: int) -> None:
         """After some rows: set the timers of whom they concerned. `now`: the clock after them."""
         for record, customer_id in self._touched.values():
-            self._note(record, self._marketing.next_due(record.customer))
+            if record.touched:
+                self._note(record, self._marketing.next_due(record.customer))
             hour = self._hour(record, now)
             if hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, record.key, customer_id.encode()), now)
@@ -308,8 +309,8 @@ class Campaigning:
         """Take in what happens to a customer, after time has come up to it."""
         record, made = self._customers.change(customer_key(customer_id)), list[Made]()
         customer = record.customer
-        known = not record.touched and record.fit is self._population.alive and record.due_ms > now
-        if record.touched or (not known and now > customer.timer_ms - STRETCH_MS):
+        known = not record.touched and record.due_ms > 0 and record.fit is self._population.alive
+        if record.due_ms <= now if known else record.touched or now > customer.timer_ms - STRETCH_MS:
             made = self._marketing.advance(customer_id, customer, now)
         else:  # nothing is due before its timer
             customer.clock_ms = max(customer.clock_ms, now)
@@ -323,7 +324,7 @@ class Campaigning:
             return made  # nothing that time depends on has changed
         if told.type == "account.erased":
             record.stored = Stored()  # what was stored goes
-        record.touched = True
+        self._note(record, self._marketing.next_due(customer))  # now, while all of the customer is at hand
         self._touched[record.key] = record, customer_id
         return made
 

@@ -81,11 +81,13 @@ class Sample:
         """Note a customer it wants; one without payments leaves."""
         if not seen.payments:
             self.of.pop(number, None)
-        else:
-            self.of[number] = seen
-            if len(self.of) > self._size:
-                del self.of[max(self.of)]
-        self._last = max(self.of, default=0)
+            self._last = max(self.of, default=0)
+            return
+        self.of[number] = seen
+        self._last = max(self._last, number)
+        if len(self.of) > self._size:
+            del self.of[self._last]
+            self._last = max(self.of)
 
     def rows(self) -> bytes:
         """As stored, in the order of numbers."""

@@ -81,18 +81,29 @@ def _ahead_ms(quarter: int, zone: str) -> int:
     return 0 if ahead is None else ahead // _MILLISECOND
 
 
-@lru_cache(maxsize=1 << 16)
 def instant(day: date, minute: int, zone: str) -> int:
     """When a local day's clock shows so many minutes after midnight."""
     shown = datetime.combine(day, time(minute // 60, minute % 60), tzinfo=zone_of(zone))
     return (shown.astimezone(UTC) - _EPOCH) // _MILLISECOND
 
 
+@lru_cache(maxsize=1 << 16)
+def _shows(number: int, minute: int, zone: str) -> int:
+    """The same of a day by its number."""
+    return instant(day_of(number), minute, zone)
+
+
+@lru_cache(maxsize=1 << 14)
+def month_begins(number: int, zone: str) -> int:
+    """The first instant of a month that `local_month` numbers so."""
+    return instant(date(number // 12, number % 12 + 1, 1), 0, zone)
+
+
 def next_minute(after_ms: int, minute: int, zone: str) -> int:
     """The first instant at or after `after_ms` at which the customer's clock shows that minute of the day."""
-    day = local_date(after_ms, zone)
-    found = instant(day, minute, zone)
-    return found if found >= after_ms else instant(day + timedelta(days=1), minute, zone)
+    number = local_day(after_ms, zone)
+    found = _shows(number, minute, zone)
+    return found if found >= after_ms else _shows(number + 1, minute, zone)
 
 
 def add_months(time_ms: int, months: int, zone: str) -> int:
@@ -124,18 +135,17 @@ def _period(number: int, name: str) -> str:
 
 def period_end(time_ms: int, name: str, zone: str) -> int:
     """When the period that an instant is in is over: the first instant of the next."""
-    return instant(_next_first(local_day(time_ms, zone), name), 0, zone)
+    return _ends(local_day(time_ms, zone), name, zone)
 
 
 @lru_cache(maxsize=1 << 14)
-def _next_first(number: int, name: str) -> date:
-    """The first day of the next period."""
+def _ends(number: int, name: str, zone: str) -> int:
     day = day_of(number)
     if name == "year":
-        return date(day.year + 1, 1, 1)
+        return instant(date(day.year + 1, 1, 1), 0, zone)
     if name == "month":
-        return date(day.year + day.month // 12, day.month % 12 + 1, 1)
-    return day_of(number + (7 - day.weekday() if name == "week" else 1))
+        return month_begins(month_of(number) + 1, zone)
+    return _shows(number + (7 - day.weekday() if name == "week" else 1), 0, zone)
 
 
 def birthday(year: int, birth: date) -> date:

@@ -22,6 +22,7 @@ from engine.engagement.customer.codec import load
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.lots import CASHBACK, POINTS
 from engine.engagement.ledger.verify import BUCKETS, Account, verify
+from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.ruleset import RuleSet
 from tests.core.campaign_world import START, campaigns, history, rewards, run
 from tests.core.rig import DAY, HOUR
@@ -120,6 +121,29 @@ def test_each_customer_has_one_timer_that_counts_at_a_full_hour(ruleset: RuleSet
         assert counted[key, due_ms] >= 1
         assert due_ms % STRETCH_MS == 0
     assert all(customer_key(timer.payload.decode()) == timer.owner for timer in wakes)
+
+
+def test_what_comes_due_within_a_batch_is_found_by_the_next_event_of_it() -> None:
+    campaign = """campaigns:
+  - {id: base, on: payment.settled, when: amount > 0, then: {reward: points, amount: 10}, hold: 2m, expires: 1 month,
+     caps: [{amount: 900, per: day}]}"""
+    found = compile_rules({"c.yaml": campaign}).launch()
+    minutes = 60_000
+    records = [
+        event(1, "account.login", START + 125 * minutes, "c2"),  # the clock is an hour behind
+        event(2, "payment.settled", START + 6 * minutes),
+        event(3, "account.login", START + 130 * minutes, "c2"),
+        event(4, "payment.settled", START + 130 * minutes),
+    ]
+    outputs = run(found, records, 10)[0]
+    made = [(one.bucket, one.delta, one.cause_event_id) for one in rewards(outputs)]
+    assert made == [
+        ("pending", "10", "e2"),
+        ("pending", "-10", "timer"),
+        ("active", "10", "timer"),
+        ("pending", "10", "e4"),
+    ]
+    assert outputs == run(found, records, 1)[0]
 
 
 def test_time_alone_does_what_is_due_for_who_does_nothing(ruleset: RuleSet) -> None:

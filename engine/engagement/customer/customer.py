@@ -6,11 +6,10 @@ to it: so what was due happens first, at its own instant, whether a timer or the
 
 import math
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from typing import Final, NamedTuple
 
-from engine.engagement.calendar import DAY_MS, add_months, instant, local_month, parse_day
+from engine.engagement.calendar import DAY_MS, add_months, local_month, month_begins, parse_day
 from engine.engagement.customer.history import YEAR, History, Paid
 from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
@@ -341,8 +340,7 @@ class Customer:
         if self.history.last_month() <= local_month(self.clock_ms, self.zone) - YEAR:
             return NEVER
         later = self.registered_ms % MONTH_SPREAD_MS
-        year, month = divmod(local_month(self.clock_ms - later, self.zone) + 1, YEAR)
-        return instant(date(year, month + 1, 1), 0, self.zone) + later
+        return month_begins(local_month(self.clock_ms - later, self.zone) + 1, self.zone) + later
 
     def _timed_by(self, now_ms: int, population: Population) -> tuple[object, ...]:
         """What transitions that come with time depend on, beside the states."""

@@ -5,7 +5,7 @@ what was worked out before is carried on; anything else that happens to the paym
 next asked for. What comes out is a function of the payments alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -17,8 +17,6 @@ GAPS: Final = 12
 GAP_FADE: Final = 0.84
 GAP_MS_MIN: Final = 3_600_000
 """Payments within an hour are one visit."""
-PEAK_HOURS: Final = 2
-"""Width of the personal hour."""
 HOURS: Final = 24
 
 
@@ -58,7 +56,7 @@ class Habits:
     _gap: int | None = None
     _zone: str = ""
     _hours: list[int] | None = None  # payments by hour, in that zone
-    _peak: tuple[int, float] | None = None
+    _peak: int | None = None  # the hour, once asked for
     _run: Run | None = None  # up to the day before the last question
 
     def forget(self) -> None:
@@ -71,12 +69,10 @@ class Habits:
 
     def add(self, some: Sequence[Paid], one: Paid, gone: Paid | None, *, last: bool) -> None:
         """A payment has come, the first may have gone for it; `last`: it stands after all others."""
-        self._gap = self._peak = None
+        self._gap = None
         gaps, run, hours = self._gaps, self._run, self._hours
         if hours is not None:
-            hours[local_hour(one.time_ms, self._zone)] += 1
-            if gone is not None:
-                hours[local_hour(gone.time_ms, self._zone)] -= 1
+            self._count(hours, local_hour(one.time_ms, self._zone), gone)
         if not last or (gone is not None and gone.time_ms >= self._since_ms):
             self._gaps = None
         elif gaps is not None and len(some) > 1:
@@ -88,6 +84,15 @@ class Habits:
             within = gone is not None and local_day(gone.time_ms, run.zone) > run.day - run.length
             if within or local_day(one.time_ms, run.zone) <= run.day:
                 self._run = None
+
+    def _count(self, hours: list[int], hour: int, gone: Paid | None) -> None:
+        """A payment at that hour: the peak may have come to the hours that it adds to, and to no other."""
+        hours[hour] += 1
+        if gone is not None:
+            hours[local_hour(gone.time_ms, self._zone)] -= 1
+            self._peak = None
+        elif self._peak is not None:
+            self._peak = _busiest(hours, (self._peak, hour, (hour or HOURS) - 1))
 
     def gaps(self, some: Sequence[Paid]) -> list[int]:
         """Milliseconds between visits, oldest first, of the last `GAPS`."""
@@ -122,15 +127,8 @@ class Habits:
             for paid in some:
                 self._hours[local_hour(paid.time_ms, zone)] += 1
         if self._peak is None:
-            counts = self._hours
-            sums = [one + next_one for one, next_one in pairwise(counts)]
-            sums.append(counts[-1] + counts[0])  # `PEAK_HOURS` of them, over midnight
-            most = max(sums)
-            best = sums.index(most)
-            if sums.count(most) > 1:
-                best = -max((counts[hour], -hour) for hour in range(HOURS) if sums[hour] == most)[1]
-            self._peak = best, most / len(some)
-        return self._peak
+            self._peak = _busiest(self._hours, range(HOURS))
+        return self._peak, _both(self._hours, self._peak) / len(some)
 
     def streak(self, some: Sequence[Paid], now_ms: int, zone: str, minor_min: int) -> int:
         """Local days in a row, today or yesterday the last of them, each with payments of at least `minor_min` kept."""
@@ -158,3 +156,13 @@ class Habits:
             counts = kept >= minor_min if day == today else counts
         self._run = Run(zone, minor_min, today - 1, length - counts)
         return length
+
+
+def _both(counts: list[int], hour: int) -> int:
+    """Payments of an hour and the next, over midnight."""
+    return counts[hour] + counts[hour + 1 - HOURS]
+
+
+def _busiest(counts: list[int], some: Iterable[int]) -> int:
+    """Of some hours the one that begins the busiest two; of equals the one that is busier itself, then the first."""
+    return -max([(_both(counts, hour), counts[hour], -hour) for hour in some])[2]

@@ -173,7 +173,13 @@ def earned_tier(facts: Facts) -> int:
 
 
 def _promoted(place: int) -> Callable[[Facts, int], int]:
-    return lambda facts, _: NOW if earned_tier(facts) == place else NEVER
+    def since(facts: Facts, entered_ms: int) -> int:
+        tiers = facts.tiers
+        if place > len(tiers) or facts.spend_12m < tiers[place - 1]:
+            return NEVER
+        return NOW if earned_tier(facts) == place else NEVER
+
+    return since
 
 
 def _demoted(place: int) -> Callable[[Facts, int], int]:
@@ -245,7 +251,7 @@ class States:
     def look(self, facts: Facts, now_ms: int, dimensions: tuple[str, ...] = tuple(TABLES)) -> list[Transition]:
         """Make the transitions that are due by `now_ms`, each at its instant. Raises `RuntimeError` on a circle."""
         made: list[Transition] = []
-        self.ahead_ms = NEVER
+        ahead_ms = NEVER
         for dimension in dimensions:
             for _ in range(STEPS_MAX):
                 due, row = self._next(dimension, facts, _ROWS)
@@ -258,7 +264,9 @@ class States:
                 raise RuntimeError(f"{dimension} goes round in circles at {self.now[dimension]}: {facts}")
             if row is not None and row.looked:
                 due, _ = self._next(dimension, facts, _TIMED)
-            self.ahead_ms = min(self.ahead_ms, due)
+            if due < ahead_ms:
+                ahead_ms = due
+        self.ahead_ms = ahead_ms
         return made
 
     def next_due(self, facts: Facts) -> int:

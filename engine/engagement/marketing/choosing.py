@@ -107,7 +107,7 @@ class Choices:
 
     def next_due(self) -> int:
         """When the next window closes."""
-        return min((one.at_ms + WINDOW_MS for one in self.of.values()), default=NEVER)
+        return min([one.at_ms for one in self.of.values()]) + WINDOW_MS if self.of else NEVER
 
     def close(self, now_ms: int, history: History) -> list[tuple[str, Chosen, int]]:
         """Choices whose window has closed, and minor units of the base currency that came of each."""

@@ -61,7 +61,7 @@ class Exposures:
 
     def next_due(self) -> int:
         """When the next window closes."""
-        return min((one.at_ms + WINDOW_MS for one in self.of.values()), default=NEVER)
+        return min([one.at_ms for one in self.of.values()]) + WINDOW_MS if self.of else NEVER
 
     def close(self, now_ms: int, history: History) -> list[Closed]:
         """Windows that have closed."""

@@ -24,11 +24,11 @@ from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRA
 from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of, ranked
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
-from engine.engagement.marketing.occasions import Timer, timer_of
+from engine.engagement.marketing.occasions import Find, Timer, timer_of
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
-from engine.ruleset.campaigns.model import Campaign, OfferSpec
+from engine.ruleset.campaigns.model import Campaign, OfferSpec, Trigger
 from engine.ruleset.campaigns.suspecting import Found
 from engine.ruleset.row import Row
 
@@ -64,6 +64,7 @@ class Marketing:
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
     _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
     _timers: list[Timed] = field(init=False, default_factory=list)
+    _finds: list[tuple[Find, Trigger, Campaign]] = field(init=False, default_factory=list)  # of each timer, in order
 
     def __post_init__(self) -> None:
         """Sort campaigns by what sets them off, those of the highest priority first."""
@@ -76,6 +77,7 @@ class Marketing:
             kind = timer_of(campaign)
             if kind is not None:
                 self._timers.append(Timed(place, campaign, kind))
+                self._finds.append((kind.next, campaign.trigger, campaign))
 
     # Time
 
@@ -115,7 +117,7 @@ class Marketing:
     def _instants(self, customer: Customer) -> list[int]:
         """When the timer of each campaign that has one is next due, in their order; `NEVER` after the last."""
         after_ms = customer.clock_ms
-        found = [one.kind.next(one.campaign.trigger, one.campaign, customer, after_ms) for one in self._timers]
+        found = [find(trigger, campaign, customer, after_ms) for find, trigger, campaign in self._finds]
         found.append(NEVER)
         return found
 
@@ -150,7 +152,8 @@ class Marketing:
             made = made + self._run(customer_id, customer, due)
         if happening.type == "payment.settled":
             moved = customer.ledger.reclaim(happening.payment, now)
-            made += self._entries(customer_id, customer, moved, _cause(happening, "refunded before it settled"))
+            if moved:
+                made += self._entries(customer_id, customer, moved, _cause(happening, "refunded before it settled"))
         return made
 
     def _settled(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
@@ -160,13 +163,14 @@ class Marketing:
         second = happening.time_ms // SECOND_MS * SECOND_MS
         paid = Paid(second, happening.payment, happening.base_minor, 0, happening.method, happening.category,
                     happening.currency)  # fmt: skip
-        if customer.ledger.payments[happening.payment].lost:
+        entry = customer.ledger.payments[happening.payment]
+        if entry.lost:
             return []  # declined, fraud or charged back before it settled
         customer.enter(paid)
         # What was taken back before it settled never counted: no tier is reached by it.
-        taken = self._keeps(customer, happening.payment, now)
+        taken = self._keeps(customer, happening.payment, now) if entry.refunded else []
         made = taken or customer.look(max(customer.clock_ms, second), self.population)
-        return self._transitions_of(customer_id, customer, made, happening.event_id)
+        return self._transitions_of(customer_id, customer, made, happening.event_id) if made else []
 
     def _keeps(self, customer: Customer, payment: int, now: int) -> list[Transition]:
         """Something was taken back: the history keeps the share of a payment, at its own rate, that the ledger does."""

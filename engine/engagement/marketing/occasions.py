@@ -23,11 +23,14 @@ PEAK_IDLE_MS: Final = 60 * DAY_MS
 RHYTHM_PAYMENTS: Final = 4
 
 
+Find = Callable[[Trigger, Campaign, Customer, int], int]
+
+
 class Timer(NamedTuple):
     """A kind of timer: `next` gives the first instant after a time, `NEVER` where none comes; `text` gives the occasion
     of such an instant."""
 
-    next: Callable[[Trigger, Campaign, Customer, int], int]
+    next: Find
     text: Callable[[Trigger, Customer, int], str]
 
 
@@ -100,17 +103,12 @@ def _personal_hour(trigger: Trigger, campaign: Campaign, customer: Customer, aft
     until = history.last_ms + PEAK_IDLE_MS
     if len(history.paid) < PEAK_PAYMENTS or after_ms >= until:
         return NEVER
+    hour, share = history.peak(zone)
+    if not share >= PEAK_SHARE:
+        return NEVER
     room = customer.counts.next_room(campaign.id, campaign.caps, after_ms, zone)
-    waits = room if room > after_ms else 0
-
-    def find() -> int:
-        hour, share = history.peak(zone)
-        if not share >= PEAK_SHARE:
-            return NEVER
-        at = next_minute(max(after_ms + 1, room) + before, hour * 60, zone) - before
-        return at if at <= until else NEVER
-
-    return _noted(customer, campaign, (history.turn, zone, before, waits), after_ms, find)
+    at = next_minute(max(after_ms + 1, room) + before, hour * 60, zone) - before
+    return at if at <= until else NEVER
 
 
 def _ends(trigger: Trigger, customer: Customer) -> list[tuple[int, int]]:
