@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.hashing import hash64
+from engine.domain.outputs import Lifecycle
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.history import PAID_MAX, History, Paid
 from engine.engagement.customer.names import value_of
-from tests.engagement.test_marketing import EARN, START, Shop
+from tests.engagement.test_marketing import EARN, START, Shop, of
 
 HOUR: Final = 3_600_000
 ZONE: Final = "Asia/Tokyo"
@@ -122,8 +123,7 @@ def test_a_loss_counts_for_nothing_whether_it_is_known_before_the_payment_settle
         found = [value_of(name, one.customer, end, one.marketing.population) for one in (shop, never)]
         assert found[0] == found[1], (loss, name)
     assert shop.customer.ranked == never.customer.ranked
-    if order[-1][0] == "pay":  # a tier that was earned for a while stays until its cycle ends
-        assert shop.customer.states.of("membership") == "basic"
+    assert shop.customer.states.of("membership") == "basic"
 
 
 @pytest.mark.parametrize("order", list(permutations(["pay", "refund", "back"])))
@@ -147,3 +147,58 @@ def test_who_has_no_payment_left_is_not_ranked() -> None:
     do(shop, "pay", 0, START + 401 * DAY_MS)
     shop.pay("good", START + 402 * DAY_MS)
     assert (population.money.customers, shop.customer.history.payments) == (1, 1)
+
+
+def member(*amounts: float) -> tuple[Shop, list[str]]:
+    """Who has paid so much, day by day; and what tiers that led to."""
+    shop = Shop(EARN)
+    for day, amount in enumerate(amounts):
+        shop.pay(f"p{day}", START + day * DAY_MS, amount)
+    return shop, tiers(shop)
+
+
+def tiers(shop: Shop) -> list[str]:
+    return [one.to for one in of(shop.made, Lifecycle) if one.dimension == "membership"]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "lost", "before", "after"),
+    [
+        ((5_000, 600), "p0", ["platinum"], ["gold", "silver"]),  # what is left earns silver
+        ((5_000, 600), "p1", ["platinum"], []),  # it came after the tier
+        ((600, 4_500), "p0", ["silver", "platinum"], ["gold"]),
+        ((600, 10, 20), "p2", ["silver"], []),
+        ((600, 10), "p0", ["silver"], ["basic"]),
+    ],
+)
+def test_a_loss_takes_the_tiers_that_only_it_had_earned(
+    amounts: tuple[float, ...], lost: str, before: list[str], after: list[str]
+) -> None:
+    for how in ("label.assigned", "payment.chargeback"):
+        shop, found = member(*amounts)
+        assert found == before
+        amount = amounts[int(lost[1:])]
+        shop.tell(how, START + 9 * DAY_MS, payment_id=lost, label="fraud", amount=amount)
+        assert tiers(shop) == before + after
+        shop.at(START + 300 * DAY_MS)
+        assert tiers(shop) == before + after, "and nothing falls again before the cycle ends"
+
+
+def test_who_kept_a_tier_from_the_year_before_does_not_lose_it_by_a_later_loss() -> None:
+    shop, _ = member(600)
+    now = START + 380 * DAY_MS  # the first year has ended, and is not earned again: basic
+    shop.at(now)
+    shop.pay("again", now, 550)
+    later = now + 330 * DAY_MS
+    shop.pay("small", later, 20)
+    assert tiers(shop) == ["silver", "basic", "silver"]
+    shop.tell("label.assigned", later + DAY_MS, payment_id="small", label="fraud")
+    assert tiers(shop) == ["silver", "basic", "silver"]
+
+
+def test_a_refund_waits_for_the_end_of_the_cycle() -> None:
+    shop, _ = member(600)
+    shop.tell("payment.refunded", START + DAY_MS, payment_id="p0", amount=600)
+    assert tiers(shop) == ["silver"]
+    shop.at(START + 400 * DAY_MS)
+    assert tiers(shop) == ["silver", "basic"]

@@ -163,10 +163,12 @@ class Customer:
         states = max(min(self._next_transition(population), self.cycle_ends_ms), self.clock_ms + 1)
         return min(self.ledger.next_due(), self._next_window(), self._next_month(), states)
 
-    def look(self, now_ms: int, population: Population) -> list[Transition]:
-        """Make the transitions that hold at an instant."""
+    def look(self, now_ms: int, population: Population, *, forfeited: bool = False) -> list[Transition]:
+        """Make the transitions that hold at an instant; `forfeited`: a payment that may have earned the membership is
+        lost."""
         self._rank(now_ms, population)
-        made = self.states.look(self.facts(now_ms, population), now_ms)
+        facts = self.facts(now_ms, population)
+        made = self.states.look(facts._replace(forfeited=True) if forfeited else facts, now_ms)
         self._timed = self._timed_by(now_ms, population), self.states.ahead_ms
         for transition in made:
             if transition.dimension == "membership":
@@ -198,9 +200,14 @@ class Customer:
         return self.look(now_ms, population)
 
     def lose(self, payment: int, now_ms: int, population: Population) -> list[Transition]:
-        """A payment counts for nothing: it was fraud, or all of it was charged back."""
+        """A payment counts for nothing: it was fraud, or all of it was charged back. A membership that it may have
+        earned, having settled by the day on which the cycle began, goes at once where the rest does not earn it."""
+        paid, begun = self.history.of(payment), NEVER
+        if self.cycle_ends_ms < NEVER:
+            begun = add_months(self.cycle_ends_ms - 1, -CYCLE_MONTHS, self.zone)
         self.history.void(payment, now_ms, self.zone)
-        return self.look(now_ms, population)
+        gone = paid is not None and self.history.of(payment) is None and paid.time_ms < begun < NEVER
+        return self.look(now_ms, population, forfeited=gone)
 
     def disputed(self, now_ms: int) -> None:
         """A payment was charged back."""

@@ -31,6 +31,7 @@ class Facts(NamedTuple):
         spend_12m: kept in the last twelve months, minor units of the base currency.
         cycle_ends_ms: when the membership is looked at again; `NEVER` without one.
         tiers: thresholds of membership tiers, ascending, minor units in twelve months.
+        forfeited: a payment that may have earned the membership has just been lost to fraud or a chargeback.
     """
 
     registered_ms: int = 0
@@ -44,6 +45,7 @@ class Facts(NamedTuple):
     spend_12m: int = 0
     cycle_ends_ms: int = NEVER
     tiers: tuple[int, ...] = ()
+    forfeited: bool = False
 
     @property
     def fades_ms(self) -> int:
@@ -192,6 +194,11 @@ def _demoted(place: int) -> Callable[[Facts, int], int]:
     return since
 
 
+def _forfeited(place: int) -> Callable[[Facts, int], int]:
+    """At once, down to what is earned without the payment that was lost."""
+    return lambda facts, _: NOW if facts.forfeited and earned_tier(facts) < place else NEVER
+
+
 MEMBERSHIPS: Final = tuple(
     Row(start, end, f"twelve months earn {end}", _promoted(to), looked=True)
     for place, start in enumerate(MEMBERSHIP)
@@ -200,6 +207,10 @@ MEMBERSHIPS: Final = tuple(
 ) + tuple(
     Row(MEMBERSHIP[place], MEMBERSHIP[place - 1], f"the cycle ends and {MEMBERSHIP[place]} was not earned again",
         _demoted(place))
+    for place in range(1, len(MEMBERSHIP))
+) + tuple(
+    Row(MEMBERSHIP[place], MEMBERSHIP[place - 1], "what earned it was fraud or charged back", _forfeited(place),
+        looked=True)
     for place in range(1, len(MEMBERSHIP))
 )  # fmt: skip
 
