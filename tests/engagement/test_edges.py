@@ -1,12 +1,16 @@
 """What payment companies send: parked refunds, profiles that cannot be read, redemptions just in time, cycles,
 payments that are called off or disputed."""
 
+from dataclasses import replace
+
 import pytest
 
+from engine.domain.hashing import hash64
 from engine.domain.outputs import Lifecycle, Reward
 from engine.engagement.calendar import DAY_MS, HOUR_MS
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.names import value_of
+from engine.engagement.marketing.happening import Happening, row_of_nothing
 from tests.engagement.test_marketing import EARN, START, Shop, of
 
 
@@ -115,3 +119,15 @@ def test_an_update_that_comes_late_fills_gaps_only() -> None:
     assert (shop.customer.zone, shop.customer.country, shop.customer.birth) == ("Asia/Tokyo", "JP", "1990-02-02")
     again = load(Stored().write(shop.customer, START)[0])[0]
     assert (again.told_ms, again.consented_ms) == (shop.customer.told_ms, shop.customer.consented_ms)
+
+
+def test_a_refund_in_another_currency_counts_at_the_rates_in_force() -> None:
+    shop = Shop(EARN)
+    shop.tell("payment.settled", START, payment_id="p1", amount=100, currency="EUR")
+    yen = Happening("e9", "payment.refunded", START + 1, lambda: row_of_nothing(0, START), {}.get, payment=hash64("p1"),
+                    payment_id="p1", minor=4_000, base_minor=2_500, currency="JPY", reference=9)  # fmt: skip
+    shop.marketing.event(shop.customer_id, shop.customer, yen)
+    assert shop.points()[0] == 75
+    unknown = replace(yen, event_id="e10", minor=90_000, base_minor=0, currency="XAF", reference=10)
+    shop.marketing.event(shop.customer_id, shop.customer, unknown)
+    assert shop.points()[0] == 75

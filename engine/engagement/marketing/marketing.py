@@ -188,7 +188,7 @@ class Marketing:
             return None
         charged = happening.type == "payment.chargeback"
         take = ledger.charge_back if charged else ledger.refund
-        moved = take(happening.payment, happening.reference, happening.minor, now)
+        moved = take(happening.payment, happening.reference, _in_its_currency(customer, happening), now)
         why = "charged back" if charged else "refunded"
         made = self._entries(customer_id, customer, moved, _cause(happening, why))
         if charged:
@@ -438,6 +438,15 @@ class Marketing:
 def entry_id_of(customer_id: str, transition: Lifecycle) -> str:
     """The id of a transition: what it is of, and when."""
     return output_id("lifecycle", customer_id, transition.dimension, transition.to, transition.at)
+
+
+def _in_its_currency(customer: Customer, happening: Happening) -> int:
+    """What was given back, in minor units of the payment's currency: at the rates in force where it is in another one,
+    0 where one of the two has no rate. Before the payment has settled its currency is not known: taken to be the same."""
+    paid, entry = customer.history.of(happening.payment), customer.ledger.payments.get(happening.payment)
+    if paid is None or entry is None or happening.currency in (paid.currency, ""):
+        return happening.minor
+    return (2 * happening.base_minor * entry.settled + paid.minor) // (2 * paid.minor) if paid.minor else 0
 
 
 def service_case(customer_id: str, happening: Happening, kind: str, score: float) -> Alert:
