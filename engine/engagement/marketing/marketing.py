@@ -442,7 +442,7 @@ def entry_id_of(customer_id: str, transition: Lifecycle) -> str:
 
 def _in_its_currency(customer: Customer, happening: Happening) -> int:
     """What was given back, in minor units of the payment's currency: at the rates in force where it is in another one,
-    0 where one of the two has no rate. Before the payment has settled its currency is not known: taken to be the same."""
+    0 where one of the two has no rate. Until the payment settles its currency is not known: taken to be the same."""
     paid, entry = customer.history.of(happening.payment), customer.ledger.payments.get(happening.payment)
     if paid is None or entry is None or happening.currency in (paid.currency, ""):
         return happening.minor
