@@ -55,10 +55,8 @@ def _divided(states: list[Mapping[bytes, bytes]], shard: int, shards: int) -> Bu
     budgets = Budgets(generation=1 + max(one.generation for one in held))
     for key in dict.fromkeys(key for one in held for key in one.of):
         mine = [one.of[key] for one in held if key in one.of]
-        moves = [budget.exchange for budget in mine if budget.exchange is not None]
-        on_the_way = sum(sum(one.gave.values()) - sum(one.got.values()) for one in moves)
         sums = (
-            sum(budget.left for budget in mine) + on_the_way,
+            sum(budget.left + budget.given for budget in mine),
             sum(budget.reserved for budget in mine),
             sum(budget.spent for budget in mine),
             sum(budget.part for budget in mine),

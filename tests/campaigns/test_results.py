@@ -22,7 +22,7 @@ from engine.domain.ops import SET, Op, pack
 from engine.domain.outputs import Reward
 from engine.domain.rates import Rates
 from engine.engagement.ledger.verify import verify
-from engine.engagement.marketing.budgets import Budget, Budgets
+from engine.engagement.marketing.budgets import Budget, Budgets, Exchange
 from engine.engagement.marketing.effects import Closed, Effects, Tally
 from engine.generator.stream import generate
 from engine.ports.store import Commit
@@ -76,7 +76,9 @@ def test_shards_are_added_up() -> None:
     parts = []
     for shard in range(3):
         effects = tallied(thanks=Tally("points", "", 0.0, grants=2, granted=400, taken=100, held=shard, reach=2))
-        parts.append(head(effects, Budgets({"thanks:1": Budget(lease=400, reserved=100, spent=50)})))
+        moved = (Exchange(gave={1: 90}), Exchange(got={0: 40}), None)[shard]  # 50 points are on their way
+        lease = (310, 440, 400)[shard]
+        parts.append(head(effects, Budgets({"thanks:1": Budget(lease, reserved=100, spent=50, exchange=moved)})))
     told = results(parts)
     (one,) = told["campaigns"]
     assert one["in_force"]

@@ -72,6 +72,11 @@ class Budget:
         """What may still be promised."""
         return self.lease - self.reserved - self.spent
 
+    @property
+    def given(self) -> int:
+        """What others were given, less what they gave: over all shards, what is on its way."""
+        return 0 if self.exchange is None else sum(self.exchange.gave.values()) - sum(self.exchange.got.values())
+
 
 @dataclass(slots=True)
 class Budgets:

@@ -37,7 +37,7 @@ class _Sums:
     def add_budgets(self, others: Budgets) -> None:
         for key, other in others.of.items():
             mine = self.budgets.of.setdefault(key, Budget())
-            mine.lease += other.lease
+            mine.lease += other.lease + other.given
             mine.reserved += other.reserved
             mine.spent += other.spent
 
