@@ -378,7 +378,7 @@ class Granting:
                 self.budgets.release(key_of(campaign), cost)
             return []
         tally.offers += not held
-        send_ms = self._send(campaign, customer, due.at_ms)
+        send_ms = self.send_ms(campaign, customer, due.at_ms)
         offer_id = output_id("offer", key_of(campaign), customer_id, f"{number:016x}", spec.id)
         one = Open(offer_id, campaign.id, campaign.version, spec.id, send_ms, send_ms + spec.expires_ms, due.payment,
                    campaign.consent, 0 if held else cost, held)  # fmt: skip
@@ -425,7 +425,7 @@ class Granting:
         trusted = customer.registered_ms > 0 and tenure >= TRUSTED_DAYS and customer.states.of("lifecycle") == "loyal"
         return int(campaign.hold_ms * TRUSTED_HOLD) if trusted else campaign.hold_ms
 
-    def _send(self, campaign: Campaign, customer: Customer, at_ms: int) -> int:
+    def send_ms(self, campaign: Campaign, customer: Customer, at_ms: int) -> int:
         """When an offer goes out: now, at the customer's own hour or a time of day, never in quiet hours."""
         if campaign.send == "personal_hour":
             hour, share = customer.history.peak(customer.zone)

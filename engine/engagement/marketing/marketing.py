@@ -28,6 +28,7 @@ from engine.engagement.marketing.occasions import Find, Timer, timer_of
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
+from engine.engagement.marketing.rescheduling import reschedule
 from engine.ruleset.campaigns.model import Campaign, OfferSpec, Trigger
 from engine.ruleset.campaigns.suspecting import Found
 from engine.ruleset.row import Row
@@ -225,7 +226,7 @@ class Marketing:
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        text, newer = happening.text, happening.time_ms >= customer.told_ms
+        text, newer, before = happening.text, happening.time_ms >= customer.told_ms, customer.zone
         customer.told_ms = max(customer.told_ms, happening.time_ms)
         zone, birth = text("timezone") or "", text("birth_date") or ""
         said = {
@@ -238,9 +239,12 @@ class Marketing:
             if value and (newer or not getattr(customer, name)):  # what came late is older than what is known
                 setattr(customer, name, value)
         customer.referrer = customer.referrer or text("referrer_id") or ""  # the first counts: they are rewarded
-        if not happening.consent:
-            return []
-        return self.consented(customer_id, customer, happening.consent, happening.time_ms)
+        made: list[Made] = []
+        if happening.consent:
+            made = self.consented(customer_id, customer, happening.consent, happening.time_ms)
+        if customer.zone == before:
+            return made
+        return made + reschedule(self.granting, customer_id, customer, max(customer.clock_ms, happening.time_ms))
 
     def _erased(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """The customer leaves: offers are withdrawn, what is left is taken back, and of all that was known only
