@@ -10,7 +10,9 @@ A column in which all values are equal takes four bytes or a few more.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -113,31 +115,33 @@ def _pack_column(column: Sequence[int]) -> bytes:
     count, first = len(column), column[0]
     if column.count(first) == count:
         return bytes((_RARE,)) + _signed(first) + b"\0\0"
-    low, high, different = min(column), max(column), set(column)
+    counts = Counter(column)
+    low, high = min(counts), max(counts)
     most, places = (high - low).bit_length(), (count - 1).bit_length()
-    above = [value - low for value in column]
-    near, width = _near(above, most, places)
-    if len(different) <= _FEW_MAX:
-        common = max(sorted(different), key=column.count)
+    near, width = _near({value - low: times for value, times in counts.items()}, count, most, places)
+    if len(counts) <= _FEW_MAX:
+        common, times = counts.most_common(1)[0]
         far = max(_fold(high - common), _fold(low - common)).bit_length()
-        rare = (count - column.count(common)) * (places + far)
-        if len(different) * most + count * (len(different) - 1).bit_length() < min(near, rare):
-            return _few(column, sorted(different), most)
+        rare = (count - times) * (places + far)
+        if len(counts) * most + count * (len(counts) - 1).bit_length() < min(near, rare):
+            return _few(column, sorted(counts), most)
         if rare < near and far <= _WORD_BITS:
             others = [(place, _fold(value - common)) for place, value in enumerate(column) if value != common]
             return bytes((_RARE,)) + _signed(common) + _patches(others, places, far)
+    above = [value - low for value in column]
     mask = (1 << width) - 1
-    over = [(place, value >> width) for place, value in enumerate(above) if value > mask]
+    over = [(place, value >> width) for place, value in enumerate(above) if value > mask] if width < most else []
     lower = _pack_bits([value & mask for value in above] if over else above, width)
     return bytes((_NEAR,)) + _signed(low) + bytes((width,)) + lower + _patches(over, places, most - width)
 
 
-def _near(above: list[int], most: int, places: int) -> tuple[int, int]:
-    """Bits of the coding `near` at the best width, and that width."""
-    count, ordered = len(above), sorted(above)
+def _near(counts: dict[int, int], count: int, most: int, places: int) -> tuple[int, int]:
+    """Bits of the coding `near` at the best width, and that width, for numbers that occur so often."""
+    ordered = sorted(counts)
+    upto = [0, *accumulate(counts[value] for value in ordered)]
     best, at = count * most, most
     for width in range(most - 1, -1, -1):
-        over = count - bisect_left(ordered, 1 << width)
+        over = count - upto[bisect_left(ordered, 1 << width)]
         bits = count * width + over * (places + most - width)
         if bits < best:
             best, at = bits, width

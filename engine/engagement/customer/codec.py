@@ -138,11 +138,8 @@ def snapshot(customer: Customer, now_ms: int) -> bytes:
 
 def weighed(customer: Customer, now_ms: int) -> dict[str, bytes]:
     """The parts of a snapshot: what is no number, rows of the history, rows of the ledger."""
-    known = customer.ledger.payments
     customer.ledger.forget(now_ms)
-    history, paid, told = past.dump(
-        customer.history, lambda key, time_ms: key in known or (key > 0 and time_ms >= now_ms - HORIZON_MS)
-    )
+    history, paid, told = past.dump(customer.history, customer.ledger.payments, now_ms - HORIZON_MS)
     ledger, moved = ledgers.dump(customer.ledger, told)
     tables = {part: of(customer) for part, (of, _) in _TABLES.items()}
     counts = {name: _counters(counters) for name, counters in customer.counts.of.items()}

@@ -1,6 +1,6 @@
 """A customer's history as it is stored in a snapshot: rows of numbers, and the words they stand for."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,16 +14,16 @@ _PAID: Final = len(Paid._fields) + 1  # values of a fact that a payment settled
 Fact = tuple[Any, ...]
 
 
-def dump(history: History, keeps: Callable[[int, int], bool]) -> tuple[Any, bytes, list[Told]]:
-    """What is no number, rows, and the payments that something can still happen to, which is for `keeps` to say by
-    key and time: of others the key is gone. The journal is empty after it."""
+def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, bytes, list[Told]]:
+    """What is no number, rows, and the payments that something can still happen to, which are `known` elsewhere or
+    not older than `since_ms`: of others the key is gone. The journal is empty after it."""
     history.journal.clear()
     times, payments, minors, refunded, *texts = zip(*history.paid, strict=True) if history.paid else [()] * 7
     of = list(zip(*texts, strict=True))
     words = sorted(set(of))
     places = {word: place for place, word in enumerate(words)}
     seconds = [time_ms // _SECOND_MS for time_ms in times]
-    kept = list(map(keeps, payments, times))
+    kept = [key in known or (time_ms >= since_ms and key > 0) for key, time_ms in zip(payments, times, strict=True)]
     told = [
         Told(*one)
         for keep, one in zip(kept, zip(payments, seconds, minors, refunded, strict=True), strict=True)

@@ -7,13 +7,13 @@ again: a payment is what it differs by, a lot comes with its payment.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.engagement.ledger.keys import earned_number
+from engine.engagement.ledger.keys import earned_number, earned_numbers
 from engine.engagement.ledger.ledger import DONE, LOT, MOVED, PAYMENT, REDEEMED, SECOND_MS, Fact, Ledger, Payment
 from engine.engagement.ledger.lots import GRANT, KINDS, SPEND, LedgerError, Lot, Terms
 from engine.engagement.packing import Source, pack_tables, unpack_tables
@@ -184,7 +184,7 @@ def _lots(
     common = list(zip(campaign, version, kind, currency, policy, strict=True))
     names = sorted(set(common))
     spots, order = [places[one] for one in payment], {name: place for place, name in enumerate(names)}
-    follow = map(earned_number, campaign, version, payment)
+    follow = earned_numbers(list(zip(campaign, version, strict=True)), payment)
     granted, owed, frozen, moves, *held = zip(*map(_counts, objects), strict=True)
     accounts = [
         row.index(units) if units in row else _MIXED
@@ -230,12 +230,14 @@ def _load(ledger: Ledger, loose: Any, source: Source, told: Sequence[Told]) -> N
         if present:
             flag = bool(flags & _BLOCKED), (one.second + seen) * SECOND_MS, risk, bool(flags & _DISPUTED)
             ledger.payments[payment] = Payment(one.minor + settled, one.refunded + refunded, *flag)
-    place, numbers = 0, list[int]()
-    for further, name, number, *row in rows:
-        place += further
-        number, lot = _loaded(names[name], number, row, *known[place])
-        numbers.append(number)
-        ledger.put(number, lot)
+    kinds = [(campaign, version, KINDS.index(kind), *rest) for campaign, version, kind, *rest in names]
+    some = list(rows)
+    places = list(accumulate(row[0] for row in some))
+    of = [known[place][0] for place in places]
+    numbers = earned_numbers([kinds[row[1]][:2] for row in some], of)
+    for at, ((_, name, number, *row), place) in enumerate(zip(some, places, strict=True)):
+        numbers[at] = number or numbers[at]
+        ledger.put(numbers[at], _loaded(kinds[name], row, *known[place]))
     ledger.done, key = set(ledger.lots), 0
     for (more,) in keys:
         key += more
@@ -246,18 +248,16 @@ def _load(ledger: Ledger, loose: Any, source: Source, told: Sequence[Told]) -> N
     }
 
 
-def _loaded(name: Name, number: int, row: list[int], payment: int, seen: int) -> tuple[int, Lot]:
-    campaign, version, kind, currency, policy = name
+def _loaded(name: tuple[Any, ...], row: list[int], payment: int, seen: int) -> Lot:
     held, stands, ends, threshold, granted, owed, frozen, account, moves, *parts = row
-    available = seen + held
-    available_ms = available * SECOND_MS
+    available_ms = (seen + held) * SECOND_MS
     expires_ms = (available_ms // DAY_MS + stands) * DAY_MS + ends * SECOND_MS if stands != _NO_END else 0
-    times = available_ms, expires_ms
-    terms = Terms(campaign, version, KINDS.index(kind), currency, payment, *times, policy, threshold)
+    campaign, version, kind, currency, policy = name
+    terms = Terms(campaign, version, kind, currency, payment, available_ms, expires_ms, policy, threshold)
     if account == _MIXED:
         counts = [granted - sum(parts), *parts]
     else:
-        counts = [granted if place == account else 0 for place in range(len(_ACCOUNTS))]
+        counts = [0] * _MIXED
+        counts[account] = granted
     pending, active, spent, expired, taken = counts
-    lot = Lot(terms, granted, pending, active, spent, expired, taken, owed, bool(frozen), moves + account)
-    return number or earned_number(campaign, version, payment), lot
+    return Lot(terms, granted, pending, active, spent, expired, taken, owed, bool(frozen), moves + account)

@@ -4,6 +4,7 @@ A key is 48 bits of a hash. Of 300 keys of one customer two are the same with a 
 1.8e-7; the later of them is then taken for a repeat, and comes to nothing. Keys of different customers never meet.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -30,7 +31,16 @@ def lot_number(campaign: str, version: int, customer_id: str, occasion: str) -> 
 def earned_number(campaign: str, version: int, payment: int) -> int:
     """The number of the lot that a payment grants once: it follows from the key of the payment, so that a snapshot
     need not hold it."""
-    return narrow((_campaign(campaign, version) ^ payment) * _ODD & _MASK)
+    return ((_campaign(campaign, version) ^ payment) * _ODD & _MASK) >> _HASH_BITS - KEY_BITS or 1
+
+
+def earned_numbers(campaigns: Sequence[tuple[str, int]], payments: Sequence[int]) -> list[int]:
+    """Those of many payments, each with its campaign and version."""
+    seeds = {one: _campaign(*one) for one in set(campaigns)}
+    return [
+        ((seeds[one] ^ payment) * _ODD & _MASK) >> _HASH_BITS - KEY_BITS or 1
+        for one, payment in zip(campaigns, payments, strict=True)
+    ]
 
 
 def lot_hash(customer_id: str, number: int) -> int:
