@@ -32,7 +32,7 @@ class Name(NamedTuple):
 def value_of(name: str, customer: Customer, now_ms: int, population: Population) -> Value:
     """The value of `customer.NAME`; NaN is None."""
     found = NAMES[name].value(customer, now_ms, population)
-    return None if isinstance(found, float) and math.isnan(found) else found
+    return found if found == found else None
 
 
 def _points(ledger: Ledger, place: int) -> float:

@@ -114,7 +114,7 @@ class Ledger:
         entry = self._entry(payment, now)
         if entry.settled or payment in self.done or (entry.blocked and _old(entry, now)):
             return False
-        self._know(payment, replace(entry, seen_ms=_second(now)), settled=minor)
+        self._know(payment, entry, seen_ms=_second(now), settled=minor)
         return True
 
     def block(self, payment: int, now: int) -> None:

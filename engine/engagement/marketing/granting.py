@@ -129,11 +129,9 @@ class Granting:
         return self._known.get(key)
 
     def grant(self, customer_id: str, customer: Customer, due: Due) -> list[Made] | None:
-        """What a campaign gives a customer now, entries or an offer; an empty list where it would have but for the
-        holdout, which uses up the occasion as well; None where it does nothing."""
+        """What a campaign that is open gives a customer now, entries or an offer; an empty list where it would have but
+        for the holdout, which uses up the occasion as well; None where it does nothing."""
         campaign = self.campaigns[due.place]
-        if not self._open(campaign, customer, due):
-            return None
         occasion = _occasion(campaign, customer, due)
         if due.payment and campaign.occasion == "event":
             number = earned_number(campaign.id, campaign.version, due.payment)
@@ -234,17 +232,18 @@ class Granting:
         """Of a currency, the base currency's where it is not known."""
         return EXPONENTS.get(currency, self.rules.exponent)
 
-    def _open(self, campaign: Campaign, customer: Customer, due: Due) -> bool:
-        """Whether the campaign may do anything for this customer now."""
-        early = campaign.valid_from_ms is not None and due.at_ms < campaign.valid_from_ms
-        if early or (campaign.valid_to_ms is not None and due.at_ms >= campaign.valid_to_ms):
+    def opens(self, place: int, customer: Customer, at_ms: int, row: Row, payment: int = 0) -> bool:
+        """Whether a campaign may do anything for this customer now; of the payment whose hash that is."""
+        campaign = self.campaigns[place]
+        early = campaign.valid_from_ms is not None and at_ms < campaign.valid_from_ms
+        if early or (campaign.valid_to_ms is not None and at_ms >= campaign.valid_to_ms):
             return False
-        payment = customer.ledger.payments.get(due.payment)
-        if payment is not None and (payment.blocked or (payment.risk and _dear(payment, campaign))):
+        entry = customer.ledger.payments.get(payment)
+        if entry is not None and (entry.blocked or (entry.risk and _dear(entry, campaign))):
             return False
-        if campaign.consent and (not customer.consent.get(campaign.consent) or customer.muted(due.at_ms)):
+        if campaign.consent and (not customer.consent.get(campaign.consent) or customer.muted(at_ms)):
             return False
-        return self.conditions.holds(due.place, due.row)
+        return self.conditions.holds(place, row)
 
     def _reward(
         self,

@@ -5,7 +5,7 @@ budgets), and what it is told. Before an event is taken in, time comes up to it 
 the ledger's movements, transitions, campaigns whose timer is due, offers whose time to be sent has come.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -106,7 +106,12 @@ class Marketing:
                 made += self._entries(customer_id, customer, happened.moved, Cause(TIMER, rfc3339(happened.at_ms)))
                 made += self._transitions_of(customer_id, customer, happened.transitions, TIMER)
             if set_off:
-                due = [Due(place, at, TIMER, occasion, self._row(customer, at)) for place, occasion in set_off]
+                rows, opens = [self._row(customer, at) for _ in set_off], self.granting.opens
+                due = (
+                    Due(place, at, TIMER, occasion, row)
+                    for (place, occasion), row in zip(set_off, rows, strict=True)
+                    if opens(place, customer, at, row)
+                )
                 made += self._run(customer_id, customer, due)
             if customer.offers.of:
                 made += self._send(customer_id, customer, at)
@@ -149,7 +154,12 @@ class Marketing:
         if places:
             row = self._bound(happening.row(), customer, now)
             why = happening.event_id, happening.payment_id or happening.event_id
-            due = [Due(place, now, *why, row, happening.payment, happening.payment_id) for place in places]
+            about, opens = happening.payment, self.granting.opens
+            due = (
+                Due(place, now, *why, row, about, happening.payment_id)
+                for place in places
+                if opens(place, customer, now, row, about)
+            )
             made = made + self._run(customer_id, customer, due)
         if happening.type == "payment.settled":
             moved = customer.ledger.reclaim(happening.payment, now)
@@ -354,8 +364,9 @@ class Marketing:
 
     # How
 
-    def _run(self, customer_id: str, customer: Customer, due: list[Due]) -> list[Made]:
-        """Let campaigns do what they do, in the order of their rank, one of each group."""
+    def _run(self, customer_id: str, customer: Customer, due: Iterable[Due]) -> list[Made]:
+        """Let campaigns that are open do what they do, in the order of their rank, one of each group. Each of `due` is
+        looked at once those before it have done theirs."""
         made: list[Made] = []
         groups: set[str] = set()
         campaigns = self.granting.campaigns
@@ -379,8 +390,9 @@ class Marketing:
             made.append((one.at_ms, moved))
             row = self._row(customer, one.at_ms)
             occasion = f"{one.dimension}:{one.end}:{one.at_ms}"
-            places = self._transitions.get((one.dimension, one.start, one.end), ())
-            made += self._run(customer_id, customer, [Due(p, one.at_ms, event_id, occasion, row) for p in places])
+            places, opens = self._transitions.get((one.dimension, one.start, one.end), ()), self.granting.opens
+            due = (Due(p, one.at_ms, event_id, occasion, row) for p in places if opens(p, customer, one.at_ms, row))
+            made += self._run(customer_id, customer, due)
         return made
 
     def _send(self, customer_id: str, customer: Customer, at_ms: int) -> list[Made]:
