@@ -336,7 +336,8 @@ def test_rates_beyond_64_bits_are_exact_too() -> None:
 def test_controls_are_neither_rows_nor_rejects(name: str) -> None:
     extra = {"base": "EUR", "rates": {"USD": "1.1"}, "name": "l", "add": ["a"], "ruleset": "0123456789abcdef",
              "alert_id": "a", "resolution": "fraud", "errors": ["e"], "rule": "r", "entity": "card", "value": "v",
-             "mode": "follow", "customer_id": ...}  # fmt: skip
+             "mode": "follow", "customer_id": ..., "campaign_id": "c", "version": 1, "referral_id": "0123456789ab",
+             "cause_event_id": "e0", "sender": 0, "receiver": 1, "number": 1}  # fmt: skip
     decoded = Decoder().decode([GOOD, record(type=name, **extra), GOOD])
     assert (decoded.columns.n, decoded.rejects) == (2, [])
     assert [(placed.row, type(placed.event)) for placed in decoded.controls] == [(1, CONTROL_TYPES[name])]
