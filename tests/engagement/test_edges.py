@@ -131,3 +131,10 @@ def test_a_refund_in_another_currency_counts_at_the_rates_in_force() -> None:
     unknown = replace(yen, event_id="e10", minor=90_000, base_minor=0, currency="XAF", reference=10)
     shop.marketing.event(shop.customer_id, shop.customer, unknown)
     assert shop.points()[0] == 75
+
+
+def test_who_was_erased_has_no_tenure() -> None:
+    shop = Shop(EARN)
+    shop.pay("p1", START)
+    shop.tell("account.erased", START + DAY_MS)
+    assert value_of("tenure_days", shop.customer, START + DAY_MS, shop.marketing.population) is None

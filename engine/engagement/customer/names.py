@@ -92,6 +92,8 @@ def _disputed(customer: Customer, now_ms: int, population: Population) -> Value:
 
 
 def _tenure(customer: Customer, now_ms: int, population: Population) -> Value:
+    if not customer.registered_ms:  # nobody has been seen yet, or the account was erased
+        return None
     return float(local_day(now_ms, customer.zone) - local_day(customer.registered_ms, customer.zone))
 
 
