@@ -202,3 +202,25 @@ def test_a_refund_waits_for_the_end_of_the_cycle() -> None:
     assert tiers(shop) == ["silver"]
     shop.at(START + 400 * DAY_MS)
     assert tiers(shop) == ["silver", "basic"]
+
+
+def test_what_comes_back_after_the_horizon_changes_nothing_whether_it_was_forgotten_or_not() -> None:
+    """A value tier is due as soon as somebody looks: a payment that is over gives no cause to."""
+    told = []
+    for forgotten in (False, True):
+        shop, now = Shop(EARN), START + 200 * DAY_MS
+        shop.pay("p1", START)
+        shop.tell("points.redeemed", START + 20 * DAY_MS, number=100)
+        shop.at(now)
+        for rank in (
+            shop.marketing.population.recency,
+            shop.marketing.population.frequency,
+            shop.marketing.population.money,
+        ):
+            for _ in range(40):
+                rank.move(None, 0.0)
+        if forgotten:
+            shop.customer.ledger.forget(now)
+        assert (hash64("p1") in shop.customer.ledger.payments) == (not forgotten)
+        told.append(shop.tell("payment.refunded", now, payment_id="p1", amount=50))
+    assert told[0] == told[1] == []

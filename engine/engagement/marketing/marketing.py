@@ -19,6 +19,7 @@ from engine.engagement.customer.history import Paid
 from engine.engagement.customer.names import value_of
 from engine.engagement.customer.states import NEVER, Transition
 from engine.engagement.ledger.entries import Cause, entries
+from engine.engagement.ledger.ledger import HORIZON_MS
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Movement
 from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRAL, common, own_marks
 from engine.engagement.marketing.budgets import key_of
@@ -186,8 +187,8 @@ class Marketing:
     def _keeps(self, customer: Customer, payment: int, now: int) -> list[Transition]:
         """Something was taken back: the history keeps the share of a payment, at its own rate, that the ledger does."""
         entry, paid = customer.ledger.payments.get(payment), customer.history.of(payment)
-        if entry is None or paid is None or not entry.settled:
-            return []
+        if entry is None or paid is None or not entry.settled or paid.time_ms < now - HORIZON_MS:
+            return []  # nothing changes, and it may have been forgotten, when is a matter of chance
         if entry.lost:
             return customer.lose(payment, now, self.population)
         back = paid.minor * min(entry.refunded, entry.settled) // entry.settled
