@@ -57,6 +57,9 @@ HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
 WAKES: Final = 2
 """Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
 
+FORGET_MS: Final = 7 * 86_400_000
+"""Where nothing is stored, what is over of a ledger goes once a week: a ledger is looked through for it."""
+
 _PAYMENT, _REFERRER = STRING_INDEX["payment_id"], STRING_INDEX["referrer_id"]
 FOLLOWED: Final = frozenset(("payment.settled", "payment.refunded", "payment.chargeback", "label.assigned"))
 """Events after which a payment may stand otherwise than before."""
@@ -224,8 +227,9 @@ class Campaigning:
                 continue  # another counts
             customer.timer_ms = NEVER
             made += self._marketing.advance(customer_id, customer, timer.due_ms)
-            if not self._backed:
+            if not self._backed and timer.due_ms >= record.forgot_ms + FORGET_MS:
                 customer.ledger.forget(timer.due_ms)
+                record.forgot_ms = timer.due_ms
             self._note(record, self._marketing.due_ms)
             hour = self._hour(record, timer.due_ms)
             if hour <= up_to_ms:

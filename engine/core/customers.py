@@ -38,9 +38,10 @@ class Record:
         stored: how their stored value stands.
         touched: something has happened since their timer was set.
         due_ms, fit: when something is next due, if not, by these fitted lifetimes; 0 where that is not known.
+        forgot_ms: when what is over of the ledger was last dropped from memory.
     """
 
-    __slots__ = ("_value", "customer", "due_ms", "fit", "key", "known", "stored", "touched")
+    __slots__ = ("_value", "customer", "due_ms", "fit", "forgot_ms", "key", "known", "stored", "touched")
 
     def __init__(self, key: bytes, value: bytes | None = None) -> None:
         self.key = key
@@ -48,7 +49,7 @@ class Record:
         self._value = value or b""
         self.known = bool(value)
         self.touched = False
-        self.due_ms = 0
+        self.due_ms = self.forgot_ms = 0
         self.fit: BgNbd | None = None
 
     def read(self) -> None:

@@ -30,7 +30,7 @@ from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
 from engine.engagement.marketing.rescheduling import reschedule
-from engine.ruleset.campaigns.model import Campaign, OfferSpec, Trigger
+from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.campaigns.suspecting import Found
 from engine.ruleset.row import Row
 
@@ -66,7 +66,7 @@ class Marketing:
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
     _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
     _timers: list[Timed] = field(init=False, default_factory=list)
-    _finds: list[tuple[Find, Trigger, Campaign]] = field(init=False, default_factory=list)  # of each timer, in order
+    _finds: list[tuple[Find, Campaign, str]] = field(init=False, default_factory=list)  # of each timer; its consent
 
     def __post_init__(self) -> None:
         """Sort campaigns by what sets them off, those of the highest priority first."""
@@ -79,7 +79,7 @@ class Marketing:
             kind = timer_of(campaign)
             if kind is not None:
                 self._timers.append(Timed(place, campaign, kind))
-                self._finds.append((kind.next, campaign.trigger, campaign))
+                self._finds.append((kind.next, campaign, campaign.consent))
 
     # Time
 
@@ -122,9 +122,13 @@ class Marketing:
         return made
 
     def _instants(self, customer: Customer) -> list[int]:
-        """When the timer of each campaign that has one is next due, in their order; `NEVER` after the last."""
-        after_ms = customer.clock_ms
-        found = [find(trigger, campaign, customer, after_ms) for find, trigger, campaign in self._finds]
+        """When the timer of each campaign that has one is next due, in their order, `NEVER` after the last. One that
+        needs a consent that is not given does nothing until it is, which is looked at then."""
+        after_ms, consent = customer.clock_ms, customer.consent
+        found = [
+            find(campaign.trigger, campaign, customer, after_ms) if not purpose or consent.get(purpose) else NEVER
+            for find, campaign, purpose in self._finds
+        ]
         found.append(NEVER)
         return found
 
