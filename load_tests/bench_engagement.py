@@ -23,7 +23,7 @@ from typing import Any, Final
 from engine.core.customers import is_customer
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
-from engine.domain.ops import APPEND, DELETE, KEY_CUSTOMER, unpack
+from engine.domain.ops import APPEND, DELETE, KEY_CUSTOMER, REWRITE, rewritten, unpack
 from engine.resources import rules_directory
 from engine.ruleset.compiler import compile as compile_rules
 from engine.ruleset.files import read
@@ -74,6 +74,8 @@ class Store(dict[bytes, bytes]):
                 self.given["appended" if op.kind == APPEND else "written anew"] += len(op.value)
             if op.kind == DELETE:
                 self.pop(op.key, None)
+            elif op.kind == REWRITE:
+                self[op.key] = rewritten(self.get(op.key, b""), op.value) or self.get(op.key, b"")
             else:
                 self[op.key] = self.get(op.key, b"") + op.value if op.kind == APPEND else op.value
 

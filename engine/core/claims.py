@@ -97,6 +97,8 @@ class Claims:
         for key, value in zip(keys, values, strict=True):
             if key[:1] == KEY_CLAIM:
                 _, identity, code = KEY.unpack(key)
+                if len(value or b"") % RECORD.size:
+                    raise ValueError(f"state key {key.hex()}: not a readable log of claims")
                 claims = [Claim(*fields) for fields in RECORD.iter_unpack(value or b"")]
                 known: dict[int, Claim] = {}
                 for claim in claims:

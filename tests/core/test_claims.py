@@ -194,6 +194,14 @@ def test_a_log_that_is_mostly_over_is_written_anew() -> None:
     assert claims.flush() == []
 
 
+def test_a_log_that_is_cut_off_is_refused() -> None:
+    claims = Claims(backed=True)
+    claims.adopt(campaigns(RULES).live, 0, 1)
+    key = KEY.pack(KEY_CLAIM, 7, claims.identities.bounds[0][0].code)
+    with pytest.raises(ValueError, match=f"{key.hex()}: not a readable log of claims"):
+        claims.load([key], [bytes(RECORD.size + 1)], START)
+
+
 def test_claims_for_ever_stay_and_others_pass() -> None:
     records = [json.dumps(paid(0, START, "a", device_id="d", card_id="k", ip="10.0.0.1")).encode()]
     ruleset = campaigns(RULES)

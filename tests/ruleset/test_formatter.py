@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from engine.cli import main
 from engine.ruleset import RuleErrors, RuleSet, compile, formatter
 from engine.ruleset.build import FALSE
-from engine.ruleset.campaigns import bounds, gives, triggers
+from engine.ruleset.campaigns import abuse, bounds, gives, triggers
 from engine.ruleset.campaigns.read import KEYS as CAMPAIGN_KEYS
 from engine.ruleset.campaigns.tests_in_files import CASE_KEYS as CAMPAIGN_CASE_KEYS
 from engine.ruleset.cases import CASE_KEYS
@@ -181,6 +181,8 @@ def test_every_key_the_loader_knows_has_its_place() -> None:
         ("campaigns", "*", "on"): triggers.ON_KEYS,
         ("campaigns", "*", "then"): {*gives.REWARD_KEYS, *gives.OFFER_KEYS, *gives.CHOICE_KEYS},
         ("campaigns", "*", "then", "offers", "*"): gives.CHOSEN_KEYS, ("campaigns", "*", "caps", "*"): bounds.CAP_KEYS,
+        ("campaigns", "*", "abuse"): abuse.KEYS, ("campaigns", "*", "abuse", "new_account"): abuse.NEW_KEYS,
+        ("campaigns", "*", "abuse", "refund_cycling"): abuse.CYCLING_KEYS,
         ("campaigns", "*", "budget"): bounds.BUDGET_KEYS, ("campaigns", "*", "tests", "*"): CAMPAIGN_CASE_KEYS,
     }  # fmt: skip
     assert {path: set(keys) for path, keys in ORDERS.items()} == {path: set(keys) for path, keys in wanted.items()}
