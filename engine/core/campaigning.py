@@ -8,7 +8,6 @@ wakes. What is due is in the record, so that a timer too many changes nothing.
 import heapq
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -35,7 +34,7 @@ from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.keys import narrow
 from engine.engagement.ledger.ledger import REFUSED, judged
-from engine.engagement.marketing.abuse import LEGITIMATE, marks_of
+from engine.engagement.marketing.abuse import LEGITIMATE, MARK_FIELDS, marks_of
 from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
 from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
@@ -288,6 +287,7 @@ class Campaigning:
         some = self._concerning.rows(columns)
         concerned = self._concerning.seen(frame(some).batch()) if len(some) else {}
         places = {some.item(place): one for place, one in concerned.items()}
+        shown = columns.strings[MARK_FIELDS].T.tolist() if places and self._marking else []
         for row in sorted({*places, *doubts}) if doubts else places:
             event = columns.events[row]
             if row in doubts and event.payment_id:
@@ -298,8 +298,8 @@ class Campaigning:
             if row in places:
                 now = clock.item(row)
                 told = happening(columns, row, places[row], now + self._late)
-                if self._marking:
-                    seen = marks_of(partial(_hash_of, columns.strings, row))
+                if shown:
+                    seen = marks_of(shown[row])
                     self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)
                 made = self._take(event.customer_id, told, now)
                 if self.claims:
@@ -404,10 +404,6 @@ class Campaigning:
         made = self._take(event.customer_id, told, now)
         self.settle(now)
         return [output(one) for one in made]
-
-
-def _hash_of(strings: NDArray[np.uint64], row: int, place: int) -> int:
-    return strings.item(place, row)
 
 
 def _resolves(event: Control) -> bool:

@@ -130,7 +130,7 @@ def test_who_pays_the_same_payee_is_not_the_same_but_who_pays_the_other_is_suspe
 def test_of_each_kind_the_latest_are_remembered() -> None:
     suspected = Suspected()
     for value in range(5):
-        suspected.see(marks_of(lambda place, value=value: 1 << 40 + value))  # type: ignore[misc]
+        suspected.see(marks_of([1 << 40 + value] * len(MARKS)))
     assert len(suspected.marks) == len(MARKS) * MARKS_KEPT
     assert {mark >> 8 for mark in suspected.marks} == {8, 16}
     assert Suspected.load(suspected.dump()) == suspected

@@ -5,7 +5,7 @@ as fraud they are taken back. The customer's own money is never frozen. Findings
 reasons are one alert.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -38,7 +38,7 @@ MARKS: Final = (
 them paid the other: people who pay the same landlord are two people."""
 MARKS_KEPT: Final = 2
 """Of each kind, the latest."""
-_FIELDS: Final = tuple(STRING_INDEX[name] for _, name in MARKS)
+MARK_FIELDS: Final = [STRING_INDEX[name] for _, name in MARKS]
 _PAID: Final = len(MARKS) - 1
 _SELF: Final = len(MARKS)
 _KIND: Final = 7
@@ -147,10 +147,10 @@ def freeze(
     )
 
 
-def marks_of(strings: Callable[[int], int]) -> list[int]:
-    """What an event shows of who somebody is, as numbers of 32 bits; `strings` gives the hash of a text field. Of two
-    customers with ten of them each a mark is the same by chance with a probability of 2e-7."""
-    return [_mark(hashed, kind) for kind, place in enumerate(_FIELDS) if (hashed := strings(place))]
+def marks_of(hashes: Iterable[int]) -> list[int]:
+    """What an event shows of who somebody is, as numbers of 32 bits; the hashes are those of `MARK_FIELDS`, 0 where
+    missing. Of two customers with ten of them each a mark is the same by chance with a probability of 2e-7."""
+    return [_mark(hashed, kind) for kind, hashed in enumerate(hashes) if hashed]
 
 
 def own_marks(customer_id: str, suspected: Suspected) -> list[int]:
