@@ -75,6 +75,14 @@ def test_batches_restarts_and_what_is_in_memory_make_no_difference(ruleset: Rule
     assert run(ruleset, records, 29)[0] == expected
 
 
+def test_over_years_it_makes_no_difference_when_what_is_over_is_forgotten(ruleset: RuleSet) -> None:
+    """A payment is forgotten when its customer is next stored whole, half a year after it, which batches decide."""
+    records = history(0, 260, customers=4, step_ms=6 * DAY)
+    expected = run(ruleset, records, 10_000)[0]
+    for size, restart_every in ((40, 1), (5, 1_000)):
+        assert run(ruleset, records, size, restart_every=restart_every)[0] == expected
+
+
 @pytest.mark.parametrize("seed", range(10, 13))
 def test_entries_add_up_to_what_is_stored_and_budgets_hold_at_every_commit(ruleset: RuleSet, seed: int) -> None:
     store, entries = Store(), list[Reward]()

@@ -20,7 +20,7 @@ from engine.engagement.calendar import add_months, next_minute, period, quiet_un
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.ledger.keys import KEY_BITS, earned_number, lot_hash, lot_number
-from engine.engagement.ledger.ledger import Payment
+from engine.engagement.ledger.ledger import HORIZON_MS, Payment
 from engine.engagement.ledger.lots import (
     ACTIVATE,
     AWAITS,
@@ -239,7 +239,10 @@ class Granting:
         if early or (campaign.valid_to_ms is not None and at_ms >= campaign.valid_to_ms):
             return False
         entry = customer.ledger.payments.get(payment)
-        if entry is not None and (entry.blocked or (entry.risk and _dear(entry, campaign))):
+        if payment and customer.ledger.over(payment, at_ms):
+            return False
+        known = entry is not None and entry.seen_ms >= at_ms - HORIZON_MS  # older ones may have been forgotten
+        if entry is not None and known and (entry.blocked or (entry.risk and _dear(entry, campaign))):
             return False
         if campaign.consent and (not customer.consent.get(campaign.consent) or customer.muted(at_ms)):
             return False
