@@ -215,10 +215,14 @@ MEMBERSHIPS: Final = tuple(
 )  # fmt: skip
 
 
-def _by_start(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+Tables = Mapping[str, Mapping[str, list[tuple[Callable[[Facts, int], int], Row]]]]
+"""Rows by dimension and start, each after its `since`."""
+
+
+def _by_start(rows: Iterable[Row]) -> dict[str, list[tuple[Callable[[Facts, int], int], Row]]]:
+    found: dict[str, list[tuple[Callable[[Facts, int], int], Row]]] = {}
     for row in rows:
-        found.setdefault(row.start, []).append(row)
+        found.setdefault(row.start, []).append((row.since, row))
     return found
 
 
@@ -228,8 +232,8 @@ TABLES: Final[dict[str, tuple[Row, ...]]] = {
     "activity": ACTIVITY,
     "membership": MEMBERSHIPS,
 }
-_ROWS: Final = {name: _by_start(rows) for name, rows in TABLES.items()}
-_TIMED: Final = {name: _by_start(row for row in rows if not row.looked) for name, rows in TABLES.items()}
+_ROWS: Final[Tables] = {name: _by_start(rows) for name, rows in TABLES.items()}
+_TIMED: Final[Tables] = {name: _by_start(row for row in rows if not row.looked) for name, rows in TABLES.items()}
 FIRST: Final = {"lifecycle": "prospect", "value_tier": "low", "activity": "potential", "membership": "basic"}
 HOLD_MS: Final = {"lifecycle": DAY_MS, "value_tier": 7 * DAY_MS, "activity": 0, "membership": 0}
 """How long a state is held at least. Activity is its definition and nothing else; a membership is earned and kept."""
@@ -284,13 +288,13 @@ class States:
         """When time alone brings the next transition; `NEVER` where it brings none."""
         return min(self._next(dimension, facts, _TIMED)[0] for dimension in TABLES)
 
-    def _next(self, dimension: str, facts: Facts, tables: Mapping[str, dict[str, list[Row]]]) -> tuple[int, Row | None]:
+    def _next(self, dimension: str, facts: Facts, tables: Tables) -> tuple[int, Row | None]:
         """The first transition out of the state, earlier rows before later ones of the same instant."""
         state, since = self.now[dimension]
         held = since + HOLD_MS[dimension] if since else 0
         first, found = NEVER, None
-        for row in tables[dimension].get(state, ()):
-            instant = row.since(facts, since)
+        for find, row in tables[dimension].get(state, ()):
+            instant = find(facts, since)
             if instant < held:
                 instant = held
             if instant < first:
