@@ -4,7 +4,8 @@
 
 Customers have paid once a day for the first rounds; then each round is measured: a batch of 500 settlements, each of
 another customer, a batch of 500 log-ins, and one of authorisations, for which a campaign waits. Processor time of the
-stage alone, in microseconds an event; the median of the rounds. The collector is off while it is measured.
+stage alone, in microseconds an event; the median of the rounds. The collector is off while it is measured. Beside it
+stands what the time between two rounds brings: a day of a customer, in microseconds.
 
 With `--backed` a state store stands behind, as in service, in memory here. What that adds is said beside the stage:
 the time in which what the stage changed becomes operations, and how many bytes of operations customers' records make an
@@ -32,14 +33,15 @@ START: Final = 1_767_571_200_000
 DAY: Final = 86_400_000
 WARM: Final = 12
 BATCH: Final = 500
+WAKING: Final = "a day of a customer"
 KINDS: Final = ("account.login", "payment.authorised", "payment.settled")
 
 
 class Stage:
-    """Processor time of the engagement stage, and of storing what it changed, of the last batch."""
+    """Processor time of the engagement stage of the last batch, of what time brought before it, and of storing."""
 
     def __init__(self, partition: Partition) -> None:
-        self.seconds = self.storing = 0.0
+        self.seconds = self.storing = self.waking = 0.0
         self._last = 0.0
         partition.probe = self._probe
         self._flush = partition._engagement.flush
@@ -48,7 +50,9 @@ class Stage:
     def _probe(self, stage: str) -> None:
         now = time.thread_time()
         if stage == "begin":
-            self.seconds = 0.0
+            self.seconds = self.waking = 0.0
+        elif stage == "label":
+            self.waking += now - self._last
         elif stage == "engage":
             self.seconds += now - self._last
         self._last = now
@@ -107,6 +111,9 @@ class Bench:
         partition.evict()
         if measured:
             self.took.setdefault(kind, []).append(self._stage.seconds / BATCH * 1e6)
+            if kind == KINDS[0]:  # the first after the night
+                customers = len({json.loads(record)["customer_id"] for record in records})
+                self.took.setdefault(WAKING, []).append(self._stage.waking / customers * 1e6)
             if self._backed:
                 self.took.setdefault(f"{kind}, storing", []).append(self._stage.storing / BATCH * 1e6)
             if kind == "payment.settled":
@@ -130,7 +137,7 @@ def batch(kind: str, day: int, customers: int, first: int) -> list[bytes]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print: microseconds an event, but for `WAKING`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=30)
@@ -146,7 +153,7 @@ def main() -> None:
     stored = {how: round(number / settled, 1) for how, number in bench.given.items()}
     found = {kind: round(statistics.median(figures), 1) for kind, figures in bench.took.items()}
     for kind, microseconds in found.items():
-        print(f"{kind:28} {microseconds:6.1f} us an event")
+        print(f"{kind:28} {microseconds:6.1f} us")
     print("outputs a settlement:", made)
     if chosen.backed:
         print("bytes of records a settlement:", stored)
