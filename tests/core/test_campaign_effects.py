@@ -53,8 +53,9 @@ def test_tallies_are_what_was_put_out() -> None:
             granted[one.campaign_id] += Decimal(one.delta)
             grants[one.campaign_id] += 1
     offers = [msgspec.json.decode(one.data, type=Offer) for one in outputs if one.kind == "offer"]
-    told = {one.offer_id: one.campaign_id for one in offers if one.status == "issued" and not one.holdout}
-    issued = Counter(told.values())  # one that goes out at another time, for the customer has moved, is told again
+    again = {one.offer_id for one in offers if "; before: off_" in one.why}  # for another time: the customer has moved
+    first = [one for one in offers if one.status == "issued" and not one.holdout and one.offer_id not in again]
+    issued = Counter(one.campaign_id for one in first)
     for key, tally in effects(partition).tallies.items():
         name = key.split(":")[0]
         scale = 100 if tally.kind == "cashback" else 1
