@@ -1,7 +1,7 @@
 """What state costs: bytes in Redis by part, for ordinary customers through the real core and the shipped rules.
 
-Run `python load_tests/bench_memory.py [--customers N] [--rules DIR] [--live] [--out FILE]`. An ordinary customer makes 10
-payments in 30 days, each requested, authorised and settled, with one card, device, address and e-mail of his own, at
+Run `python load_tests/bench_memory.py [--customers N] [--rules DIR] [--live] [--out FILE]`. An ordinary customer makes
+10 payments in 30 days, each requested, authorised and settled, with one card, device, address and e-mail of his own, at
 merchants that all share. Prints, for each part of the state, keys, bytes of values, and bytes that Redis holds for
 them, which includes keys and the room that an appended value has to grow, divided by the number of customers.
 """

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,16 +150,11 @@ def redis() -> Any:
 
 
 def test_the_report_of_a_state_and_its_proof(
-    redis: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    redis: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The shipped campaigns over a generated history: the report says what the entries say; the ledger is proven."""
     (tmp_path / "events.ndjson").write_bytes(b"".join(generate(15_000)))
     out = tmp_path / "out"
-    rules = tmp_path / "rules"
-    shutil.copytree(Path(__file__).parents[2] / "rules", rules)
-    for file in (rules / "engagement").glob("*.yaml"):  # the starters are drafts
-        file.write_text(file.read_text().replace("    mode: draft\n", ""))
-    monkeypatch.setenv("STEWARD_RULES", str(rules))
     where = ["--redis", redis.url]
     assert main(["replay", str(tmp_path / "events.ndjson"), "--out", str(out), "--quiet", *where]) == 0
     entries = [json.loads(line) for line in (out / "rewards.ndjson").read_text().splitlines()]
