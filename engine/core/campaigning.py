@@ -7,6 +7,7 @@ wakes. What is due is in the record, so that a timer too many changes nothing.
 
 import heapq
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -111,6 +112,7 @@ class Campaigning:
         self._find = find
         self._shards, self._ruleset = 1, ""
         self._touched: dict[bytes, tuple[Record, str]] = {}
+        self.refused: Counter[str] = Counter()  # redemptions, by reason, until somebody takes them
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
@@ -125,13 +127,8 @@ class Campaigning:
         names = FOLLOWED.union(name for one in both for name in one.trigger.events)
         self._sharing = np.array([hash64(name) for name in names], np.uint64)
         self._marking = any(one.self_referral for one in ruleset.live)
-        self._marketing = Marketing(granting, self._population, len(ruleset.rows))
+        self._marketing = Marketing(granting, self._population, len(ruleset.rows), self.refused)
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
-
-    @property
-    def refused(self) -> int:
-        """Redemptions of more than there was, so far."""
-        return self._marketing.refused
 
     @property
     def choices(self) -> Bandits:

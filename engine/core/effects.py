@@ -64,6 +64,7 @@ class Effects:
         control: decisions of the control sample, which are among the approved.
         labels: what became known of payments: `fraud` and `legitimate` labels that were news, `repeated` ones and those
             of `unknown` payments, which have no effect, and decisions that `matured`.
+        refused: redemptions that came to nothing, by reason (`engine.engagement.marketing.refusing`).
         learning: the fraud model after the batch; None where there is none.
         models: snapshots of the fraud model, as bytes, that were published or found in the state: for the archive.
         touches: by home, what the batch does to entities at home in other shards; their rows are indexes of records.
@@ -83,6 +84,7 @@ class Effects:
     observed: dict[str, int] = field(default_factory=dict)
     control: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     learning: Learning | None = None
     models: list[bytes] = field(default_factory=list)
     explanations: dict[int, bytes] = field(default_factory=dict)

@@ -92,6 +92,12 @@ class Engagement:
         """What campaigns that choose have learned."""
         return self._campaigning.choices
 
+    def refused(self) -> dict[str, int]:
+        """Redemptions that were refused since the last call, by reason."""
+        counts = dict(self._campaigning.refused)
+        self._campaigning.refused.clear()
+        return counts
+
     def missing(self, columns: Columns, controls: Sequence[Placed], reach: int) -> list[bytes]:
         """State keys that a batch needs and memory does not hold, if the clock comes as far as `reach` with it. Loading
         them and the timers may show more (`load`)."""

@@ -291,6 +291,7 @@ class Partition:
         for home, touches in self._engagement.touches().items():
             effects.touches.setdefault(home, Touches()).extend(touches.rows, touches.ops)
         effects.labels, self._desk.counts = self._desk.counts, Counter()
+        effects.refused = self._engagement.refused()
         effects.learning = self.models.learning(self._clock.now)
         effects.models = self.models.untold()
         if self._backed:

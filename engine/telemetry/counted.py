@@ -30,6 +30,7 @@ class CountedEffects(Protocol):
     hits: dict[tuple[str, str], int]
     observed: dict[str, int]
     labels: dict[str, int]
+    refused: dict[str, int]
     ops: bytes
 
     @property

@@ -50,6 +50,7 @@ _EVENTS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_00
 _BYTES: Final = tuple(4**n for n in range(4, 13))
 _OUTCOMES: Final = ("approve", "review", "step_up", "decline")
 _ALERT_KINDS: Final = ("fraud", "operations", "abuse", "drift")
+_REFUSALS: Final = ("no_number", "not_whole", "not_positive", "not_enough", "no_coupon")
 _OTHER: Final = "other"
 RULE_SERIES_MAX: Final = 4_000
 """Rules and modes counted apart: twice the most rules of one rule set."""
@@ -108,6 +109,10 @@ class Metrics:
         )
         alerts = Counter("steward_alerts", "Alerts, by kind", ["kind"], registry=registry)
         self._alerts = {name: alerts.labels(name) for name in (*_ALERT_KINDS, _OTHER)}
+        refused = Counter(
+            "steward_redemptions_refused", "Refused redemptions, by reason", ["reason"], registry=registry
+        )
+        self._refused = {name: refused.labels(name) for name in (*_REFUSALS, _OTHER)}
         dead = Counter("steward_dead_letters", "Refused records, by reason", ["reason"], registry=registry)
         self._reasons = {name: dead.labels(name) for name in (*MEANINGS, _OTHER)}
         self._hits = Counter(
@@ -178,6 +183,8 @@ class Metrics:
         for decision, count in effects.outcomes.items():
             self._decisions.get(decision, self._decisions[_OTHER]).inc(count)
         self._control.inc(effects.control)
+        for reason, count in effects.refused.items():
+            self._refused.get(reason, self._refused[_OTHER]).inc(count)
         for (rule, mode), count in effects.hits.items():
             self._count_rule(rule, mode, count)
         for rule, count in effects.observed.items():

@@ -401,8 +401,8 @@ def test_more_points_than_there_are_cannot_be_redeemed_and_a_redemption_counts_o
     shop = Shop(EARN + "    hold: none\n")
     shop.pay("p1", START)
     shop.at(START + 1)
-    assert shop.tell("points.redeemed", START + HOUR, number=101) == []
+    assert of(shop.tell("points.redeemed", START + HOUR, number=101), Reward) == []
     for _ in range(2):
         shop.tell("points.redeemed", START + HOUR, number=60, reference="d1")
     shop.tell("points.redeemed", START + HOUR, number=0.5)
-    assert (shop.points(), shop.marketing.refused) == ((0, 40, 0), 2)
+    assert (shop.points(), shop.marketing.refused) == ((0, 40, 0), {"not_enough": 1, "not_whole": 1})

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from engine.domain.outputs import Offer, Reward
+from engine.domain.outputs import Alert, Offer, Reward
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.ledger.lots import CASHBACK, COUPON
 from engine.engagement.ledger.verify import verify
@@ -152,7 +152,8 @@ def test_a_coupon_is_spent_once_and_owed_once_the_payment_is_below_the_threshold
 def test_a_coupon_that_is_not_there_is_refused_and_an_unknown_one_passed_over() -> None:
     shop, lot = coupon()
     shop.tell("payment.refunded", START + 2 * HOUR, payment_id="p1", amount=30)  # void
-    assert shop.tell("offer.redeemed", START + 3 * HOUR, offer_id=lot, reference="a") == []
+    told = shop.tell("offer.redeemed", START + 3 * HOUR, offer_id=lot, reference="a")
+    assert (of(told, Reward), len(of(told, Alert))) == ([], 1)
     assert shop.tell("offer.redeemed", START + 4 * HOUR, offer_id="lot_0000000000000000", reference="b") == []
-    assert shop.marketing.refused == 1
+    assert shop.marketing.refused == {"no_coupon": 1}
     shop.customer.ledger.check()

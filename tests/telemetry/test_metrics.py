@@ -36,6 +36,7 @@ class Batch:
             dead_lettered=2,
             outcomes={"approve": 1, "decline": 1},
             control=1,
+            refused={"not_enough": 2, "never heard of": 1},
         )
     )
 
@@ -54,6 +55,8 @@ def test_a_batch_is_counted() -> None:
     assert sample(metrics, "steward_decisions_total", decision="decline") == 1
     assert sample(metrics, "steward_control_sample_total") == 1
     assert sample(metrics, "steward_alerts_total", kind="fraud") == 1
+    assert sample(metrics, "steward_redemptions_refused_total", reason="not_enough") == 2
+    assert sample(metrics, "steward_redemptions_refused_total", reason="other") == 1
     assert sample(metrics, "steward_dead_letters_total", reason=NOT_JSON) == 1
     assert sample(metrics, "steward_dead_letters_total", reason="other") == 1
     assert sample(metrics, "steward_outputs_total", kind="decision") == 2

@@ -58,7 +58,7 @@ class Suspected:
 
     Attributes:
         open: alerts by id, in the order in which they were raised.
-        cleared: until when a code freezes nothing.
+        cleared: until when a code freezes nothing, or of other alerts, is not told again.
         marks: what the customer was seen with (`marks_of`), the latest of each kind; only where a campaign asks.
     """
 
@@ -78,6 +78,13 @@ class Suspected:
     def of(self, found: Sequence[Found], now_ms: int) -> list[Found]:
         """Those of some findings that nobody has cleared."""
         return [one for one in found if self.cleared.get(one.code, 0) <= now_ms]
+
+    def first(self, code: str, now_ms: int, until_ms: int) -> bool:
+        """Whether a code is not told yet, and from now on it is until an instant."""
+        if self.cleared.get(code, 0) > now_ms:
+            return False
+        self.cleared = {one: until for one, until in self.cleared.items() if until > now_ms} | {code: until_ms}
+        return True
 
     def join(self, codes: tuple[str, ...], lot: int, day: int, ledger: Ledger) -> bool:
         """Put a lot to an open alert of that day and those reasons. False where a new one is to be raised. Of what is

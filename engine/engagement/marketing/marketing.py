@@ -5,6 +5,7 @@ budgets), and what it is told. Before an event is taken in, time comes up to it 
 the ledger's movements, transitions, campaigns whose timer is due, offers whose time to be sent has come.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -29,6 +30,7 @@ from engine.engagement.marketing.occasions import Find, Timer, timer_of
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
+from engine.engagement.marketing.refusing import NO_COUPON, NOT_ENOUGH, fault_of, refusal
 from engine.engagement.marketing.rescheduling import reschedule
 from engine.ruleset.campaigns.model import Campaign, OfferSpec
 from engine.ruleset.campaigns.suspecting import Found
@@ -54,14 +56,14 @@ class Marketing:
         granting: the campaigns in force.
         population: what the shard knows of all its customers.
         features: rows of the feature matrix, for conditions without an event.
-        refused: redemptions of more than there was, or of coupons that were not there, counted.
+        refused: redemptions that were refused, by reason, counted.
         due_ms: when something is next due to the customer who was brought up last, before anything else happens.
     """
 
     granting: Granting
     population: Population = field(default_factory=Population)
     features: int = 0
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     due_ms: int = 0
     _events: dict[str, list[int]] = field(init=False, default_factory=dict)
     _transitions: dict[tuple[str, str, str], list[int]] = field(init=False, default_factory=dict)
@@ -292,15 +294,18 @@ class Marketing:
         return self._withdraw(customer_id, customer, lost, now_ms, "consent was withdrawn")
 
     def _redeemed(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        points = happening.number
-        now = max(customer.clock_ms, happening.time_ms)
-        whole = int(points) if points == points and points == int(points) else 0
+        now, fault = max(customer.clock_ms, happening.time_ms), fault_of(happening.number)
         made = self._come(customer_id, customer, now)
+        whole = 0 if fault else int(happening.number)
         moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now)
         if moved is None:
-            self.refused += 1
-            return made
+            return made + self._refuse(customer_id, customer, happening, fault or NOT_ENOUGH, now)
         return made + self._entries(customer_id, customer, moved, _cause(happening, "redeemed"))
+
+    def _refuse(self, customer_id: str, customer: Customer, happening: Happening, why: str, now: int) -> list[Made]:
+        self.refused[why] += 1
+        alert = refusal(customer_id, customer, happening, why, now)
+        return [] if alert is None else [(now, alert)]
 
     def _come(self, customer_id: str, customer: Customer, now: int) -> list[Made]:
         """What becomes active or expires by the time that the customer's event says, ahead of the shard's clock: who
@@ -329,8 +334,7 @@ class Marketing:
         now = max(customer.clock_ms, happening.time_ms)
         found = use(self.granting, customer_id, customer, happening, now)
         if found is None:
-            self.refused += 1
-            return []
+            return self._refuse(customer_id, customer, happening, NO_COUPON, now)
         made = self._entries(customer_id, customer, found[0], _cause(happening, "redeemed"))
         return made + self._entries(customer_id, customer, found[1], _cause(happening, "refunded before it was used"))
 
