@@ -283,6 +283,10 @@ MONEY = "caps: [{times: 1}]\nbudget: {amount: '100', currency: EUR}"
     (file('{reward: coupon, value: "8.005", currency: EUR}'), "8.005 is more precise than EUR"),
     (file('{reward: coupon, value: "500%", most: 5, currency: EUR}'), "a share of a price is above 0 %"),
     (file(when="1 > 2"), "4:9: this never holds"),
+    (file(when="amount > 10 and amount < 5"), "4:9: this never holds: what it asks of amount leaves nothing"),
+    (file(when="currency == 'EUR' and not lat > 1 and currency == 'USD'"), "what it asks of currency leaves nothing"),
+    (file(when="amount > 1 and (lat > 2 or customer.payments > 5) and customer.payments < 3 and lat < 1"),
+     "what it asks of lat leaves nothing"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_refused(text: str, fault: str) -> None:
     assert any(fault in line for line in faults(text)), faults(text)

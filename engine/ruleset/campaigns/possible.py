@@ -3,6 +3,7 @@
 from typing import Final
 
 from engine.ruleset import ir
+from engine.ruleset.campaigns.contradictions import contradiction
 from engine.ruleset.campaigns.model import ALERT_RESOLVED, DIMENSIONS, MONEY, POINTS, REFERRER, TIER, Campaign
 from engine.ruleset.errors import suggest
 from engine.ruleset.reader import Reader, fail
@@ -35,6 +36,9 @@ def check(campaign: Campaign, reader: Reader) -> None:
         raise fail(reader.need("score_max"), "scores of payments are remembered in hundredths", "score_max: 0.55")
     if isinstance(campaign.when, ir.Const) and not campaign.when.value:
         raise fail(reader.need("when"), "this never holds", "enabled: false switches a campaign off")
+    asked = contradiction(campaign.when)
+    if asked is not None:
+        raise fail(reader.need("when"), f"this never holds: what it asks of {asked} leaves nothing")
 
 
 def _keys(campaign: Campaign, reader: Reader) -> None:
