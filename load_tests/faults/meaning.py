@@ -1,6 +1,8 @@
 """What a state means, where its bytes depend on how the log was cut into batches.
 
-All keys are compared byte by byte but those of watches and their timers, of cases and of cool-downs. A timer of a watch
+All keys are compared byte by byte but those of watches and their timers, of cases, of customers' records and of
+cool-downs. A record is a snapshot and a frame for each batch since: both are read, and written as one snapshot, without
+the hour at which the customer is woken, which is a hint as well. A timer of a watch
 is a hint to look at it: how many hints there are depends on batches, what the watch waits for does not. So of a watch
 the hits and the stretches that are covered are compared; and each watch that waits must have a timer no later than its
 first hit is due. Cases are kept batch by batch: those of a customer are compared with what has been told of each, and
@@ -15,13 +17,16 @@ import msgspec
 from engine.core.cases import Notice
 from engine.core.cases import unpack as unpack_cases
 from engine.core.clock import ShardClock
+from engine.core.customers import is_customer
 from engine.core.label_desk import HEAD_LABELS, HEAD_MATURING
 from engine.core.maturing import Stored, bucket_key
 from engine.core.observers import HEAD_COOLDOWNS, HEAD_TIMERS
 from engine.core.small_state import HEAD_CLOCK
 from engine.core.timers import unpack
 from engine.core.watches import Watch
-from engine.domain.ops import KEY_LABEL, KEY_MATURING, KEY_TIMER, KEY_WATCH
+from engine.domain.ops import KEY_CUSTOMER, KEY_LABEL, KEY_MATURING, KEY_TIMER, KEY_WATCH
+from engine.engagement.customer import codec
+from engine.engagement.customer.states import NEVER
 
 _decode: Final = msgspec.msgpack.Decoder(Watch).decode
 _hours: Final = msgspec.msgpack.Decoder(Stored).decode
@@ -32,9 +37,12 @@ def meaning(state: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The state as it is compared."""
     found = {}
     done_ms = int.from_bytes(state.get(HEAD_LABELS, _NEVER), "little", signed=True)
+    now_ms = ShardClock(0, 0, state.get(HEAD_CLOCK, b"")).now
     for key, value in state.items():
         if key[:1] == KEY_LABEL:
             found[key] = _told(value)
+        elif key[:1] == KEY_CUSTOMER and is_customer(key):
+            found[key] = _whole(value, now_ms)
         elif key[:1] == KEY_MATURING:
             waiting = _waiting(value, done_ms)
             if waiting:
@@ -46,13 +54,19 @@ def meaning(state: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         elif key[:1] != KEY_TIMER and key not in (HEAD_TIMERS, HEAD_MATURING, HEAD_COOLDOWNS):
             found[key] = value
     if HEAD_COOLDOWNS in state:
-        now_ms = ShardClock(0, 0, state.get(HEAD_CLOCK, b"")).now
         entries = msgspec.msgpack.decode(state[HEAD_COOLDOWNS])
         found[HEAD_COOLDOWNS] = msgspec.msgpack.encode([held for held in entries if held[2] + held[3] > now_ms])
     if HEAD_MATURING in state:
         hours = _hours(state[HEAD_MATURING]).buckets
         found[HEAD_MATURING] = msgspec.msgpack.encode([hour for hour in hours if bucket_key(hour) in found])
     return found
+
+
+def _whole(stored: bytes, now_ms: int) -> bytes:
+    """A customer's record as one snapshot."""
+    customer, _ = codec.load(stored)
+    customer.timer_ms = NEVER
+    return codec.snapshot(customer, max(now_ms, 0))
 
 
 def _told(stored: bytes) -> bytes:
