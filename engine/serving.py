@@ -93,6 +93,7 @@ def run_serve(settings: Settings, new_partition: Callable[[int], PartitionMachin
         if redis_url == "embedded":
             directory = settings.redis.embedded_directory
             redis_url = servers.enter_context(RedisServer(directory=directory, append_only=bool(directory))).start().url
+            logger.info("the embedded store is at %s", redis_url)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_Server(settings, redis_url, new_partition, library).run())
 

@@ -71,8 +71,10 @@ def run_worker(settings: Settings, new_partition: NewPartition, library: RuleLib
         if settings.redis.url == "embedded":
             directory = settings.redis.embedded_directory
             redis_url = servers.enter_context(RedisServer(directory=directory, append_only=bool(directory))).start().url
+            logger.info("the embedded store is at %s", redis_url)
         if settings.kafka.url == "embedded":
             bootstrap = servers.enter_context(EmbeddedKafka()).start().bootstrap
+            logger.info("the embedded broker is at kafka://%s; its log ends with this process", bootstrap)
         options = build_kafka_options(settings, bootstrap)
         if bootstrap:  # its log ends with this process, and so does the use of a lasting membership
             options = replace(options, **EMBEDDED)

@@ -1,11 +1,13 @@
 """Servers that go away, a worker that is told to stop, records that are not events, offsets that are not there."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
 
 from engine.adapters.embedded import EmbeddedKafka, RedisServer, embedded_redis_binary, installed_redis_binary
 from engine.adapters.redis_replies import RedisReplies
@@ -188,6 +190,22 @@ async def test_the_worker_runs_on_the_embedded_servers(tmp_path: Path) -> None:
         worker.wait_for("shard 1 starts")
         await deployment.produce(events(0, 2_000))
         await settled(deployment)
+        assert worker.terminate()[0] == 0
+
+
+async def test_a_worker_says_where_its_own_servers_are(tmp_path: Path) -> None:
+    with Deployment("own", tmp_path, "embedded", "embedded", STEWARD_KAFKA_PARTITIONS="2") as deployment:
+        worker = deployment.start()
+        worker.wait_for("shard 1 starts")
+        found = re.search(r"the embedded broker is at kafka://(127\.0\.0\.1:\d+);", worker.log)
+        assert found, worker.log
+        admin = AIOKafkaAdminClient(bootstrap_servers=found[1])
+        await admin.start()
+        assert "own.events" in await admin.list_topics()
+        await admin.close()
+        path = re.search(r"the embedded store is at unix://(/[^\s\"]+\.sock)", worker.log)
+        assert path, worker.log
+        assert await asyncio.to_thread(Path(path[1]).is_socket)
         assert worker.terminate()[0] == 0
 
 
