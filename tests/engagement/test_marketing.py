@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.outputs import Alert, Lifecycle, Offer, Reward
+from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS, instant, local, parse_day
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.customer import Customer
@@ -341,6 +342,49 @@ def test_a_birthday_is_paid_once_a_year_also_to_who_moves_around_the_world() -> 
     assert of(shop.at(START + 80 * DAY_MS), Reward) == []
     shop.at(START + 500 * DAY_MS)
     assert sum(int(e.delta) for e in of(shop.made, Reward) if e.bucket == "active") == 20
+
+
+ZONES = ("Pacific/Kiritimati", "Pacific/Auckland", "Europe/Berlin", "", "America/Los_Angeles", "Pacific/Honolulu")
+FIRST_OF_JUNE = START + 147 * DAY_MS  # 2026, 00:00 UTC
+
+
+def gifts(shop: Shop) -> list[int]:
+    """When each was granted."""
+    found = [(at, one) for at, one in shop.made if isinstance(one, Reward)]
+    return [at for at, one in found if one.bucket == "pending" and one.delta == "10"]
+
+
+def test_who_moves_east_over_their_birthday_gets_it_at_once() -> None:
+    shop, move = Shop(BIRTHDAY), FIRST_OF_JUNE - HOUR
+    shop.tell("account.registered", START, birth_date="1990-06-01", timezone="America/Los_Angeles")
+    shop.at(move)
+    assert gifts(shop) == []
+    shop.tell("account.updated", move, timezone="Pacific/Auckland")  # 1 June, 11:00
+    assert gifts(shop) == [move]
+    shop.tell("account.updated", move + HOUR, timezone="America/Los_Angeles")
+    shop.at(FIRST_OF_JUNE + 300 * DAY_MS)
+    assert len(gifts(shop)) == 1
+
+
+@pytest.mark.parametrize("fields", [{"birth_date": "1990-06-01"}, {"birth_date": "1990-06-02", "timezone": "UTC"}])
+def test_who_says_when_they_were_born_jumps_over_nothing(fields: dict[str, str]) -> None:
+    shop = Shop(BIRTHDAY)
+    if "timezone" in fields:
+        shop.tell("account.registered", START, **fields)
+    shop.tell("account.updated", FIRST_OF_JUNE, birth_date="1990-06-01", timezone="Pacific/Auckland")
+    assert gifts(shop) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-60, 60), st.sampled_from(ZONES)), max_size=12))
+def test_each_year_has_one_birthday_gift_wherever_its_customer_moves(moves: list[tuple[int, str]]) -> None:
+    shop = Shop(BIRTHDAY)
+    shop.tell("account.registered", START, birth_date="1990-06-01", timezone="Europe/Berlin")
+    for year in (0, 365):
+        for hour, zone in sorted(moves):
+            shop.tell("account.updated", FIRST_OF_JUNE + year * DAY_MS + hour * HOUR, timezone=zone)
+        shop.at(FIRST_OF_JUNE + (year + 100) * DAY_MS)
+    assert [rfc3339(at)[:4] for at in gifts(shop)] == ["2026", "2027"]
 
 
 def test_timers_and_transitions_set_campaigns_off() -> None:

@@ -26,7 +26,7 @@ from engine.engagement.marketing.abuse import LEGITIMATE, RESOLVED, SELF_REFERRA
 from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.granting import Due, Granting, offer_of, ranked
 from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
-from engine.engagement.marketing.occasions import Find, Timer, timer_of
+from engine.engagement.marketing.occasions import Find, Timer, passed_over, timer_of
 from engine.engagement.marketing.offers import Open
 from engine.engagement.marketing.redeeming import groundless, use
 from engine.engagement.marketing.referring import follow, share, standing
@@ -243,7 +243,8 @@ class Marketing:
         return made + self._withdraw(customer_id, customer, about, now, "the payment was fraud")
 
     def _account(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-        text, newer, before = happening.text, happening.time_ms >= customer.told_ms, customer.zone
+        text, newer = happening.text, happening.time_ms >= customer.told_ms
+        before, born = customer.zone, customer.birth
         customer.told_ms = max(customer.told_ms, happening.time_ms)
         zone, birth = text("timezone") or "", text("birth_date") or ""
         said = {
@@ -261,7 +262,17 @@ class Marketing:
             made = self.consented(customer_id, customer, happening.consent, happening.time_ms)
         if customer.zone == before:
             return made
+        made += self._jumped(customer_id, customer, before) if customer.birth == born else []
         return made + reschedule(self.granting, customer_id, customer, max(customer.clock_ms, happening.time_ms))
+
+    def _jumped(self, customer_id: str, customer: Customer, before: str) -> list[Made]:
+        """A birthday that a change of time zone has jumped over is kept at once."""
+        at, opens, due = customer.clock_ms, self.granting.opens, list[Due]()
+        for one in self._timers:
+            occasion = passed_over(one.campaign.trigger, customer, before, at)
+            if occasion is not None:
+                due.append(Due(one.place, at, TIMER, occasion, self._row(customer, at)))
+        return self._run(customer_id, customer, (one for one in due if opens(one.place, customer, at, one.row)))
 
     def _erased(self, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
         """The customer leaves: offers are withdrawn, what is left is taken back, and of all that was known only

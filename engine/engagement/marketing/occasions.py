@@ -7,7 +7,7 @@ next one after a time is the next one after any later time that it is still ahea
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.engagement.calendar import DAY_MS, next_birthday, next_minute, parse_day
+from engine.engagement.calendar import DAY_MS, local_date, next_birthday, next_minute, parse_day
 from engine.engagement.customer.customer import WINDOW_MS, Customer
 from engine.engagement.customer.states import NEVER
 from engine.ruleset.campaigns.model import Campaign, Trigger
@@ -70,6 +70,17 @@ def _birthday_of(trigger: Trigger, customer: Customer, at_ms: int) -> str:
     born = parse_day(customer.birth)
     assert born is not None
     return str(next_birthday(at_ms, born, trigger.minute, customer.zone)[1])
+
+
+def passed_over(trigger: Trigger, customer: Customer, before: str, now_ms: int) -> str | None:
+    """The occasion of a birthday that was ahead in the time zone `before` and is over in the customer's zone of now:
+    whoever moves east jumps over it. None where there is none, or the year that it was of is over there, too."""
+    born = parse_day(customer.birth) if trigger.timer == "birthday" else None
+    if born is None:
+        return None
+    year = next_birthday(now_ms + 1, born, trigger.minute, before)[1]
+    ahead = next_birthday(now_ms + 1, born, trigger.minute, customer.zone)[1]
+    return str(year) if ahead > year == local_date(now_ms, customer.zone).year else None
 
 
 def _since(moment: Callable[[Customer], int]) -> Timer:
