@@ -23,6 +23,7 @@ logger = logging.getLogger("steward")
 def warm_up(partition: PartitionMachine) -> None:
     """Run made-up events through a partition that is thrown away, and keep the collector off what is there then."""
     began = time.monotonic()
+    logger.info("loading kernels; the first start after an installation compiles them, which takes a minute or more")
     try_out(partition)
     keep_from_collector()
     logger.info("kernels ready after %.1f s", time.monotonic() - began)

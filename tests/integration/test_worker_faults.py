@@ -197,6 +197,7 @@ async def test_a_worker_says_where_its_own_servers_are(tmp_path: Path) -> None:
     with Deployment("own", tmp_path, "embedded", "embedded", STEWARD_KAFKA_PARTITIONS="2") as deployment:
         worker = deployment.start()
         worker.wait_for("shard 1 starts")
+        assert 0 < worker.log.find("loading kernels") < worker.log.find("kernels ready")
         found = re.search(r"the embedded broker is at kafka://(127\.0\.0\.1:\d+);", worker.log)
         assert found, worker.log
         admin = AIOKafkaAdminClient(bootstrap_servers=found[1])
