@@ -33,8 +33,9 @@ from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
 from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
+from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.keys import narrow
-from engine.engagement.ledger.ledger import REFUSED, judged
+from engine.engagement.ledger.payments import REFUSED
 from engine.engagement.marketing.abuse import LEGITIMATE, MARK_FIELDS, marks_of
 from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
 from engine.engagement.marketing.budgets import Budgets

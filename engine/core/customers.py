@@ -8,7 +8,7 @@ from engine.core.rewards import KEYS_KEPT, account_key
 from engine.domain.ops import APPEND, SET, Op, pack
 from engine.engagement.customer.codec import Stored, load, unread
 from engine.engagement.customer.customer import Customer
-from engine.engagement.ledger.ledger import Fact
+from engine.engagement.ledger.facts import Fact
 from engine.engagement.models.bgnbd import BgNbd
 
 RECORD: Final = b"e"

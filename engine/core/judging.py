@@ -19,7 +19,7 @@ from engine.core.models import Models, Scored
 from engine.core.snoozes import Snoozes
 from engine.core.warming import Warming
 from engine.domain.rates import Rates
-from engine.engagement.ledger.ledger import APPROVED, REFUSED
+from engine.engagement.ledger.payments import APPROVED, REFUSED
 from engine.features.columns import Columns
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState

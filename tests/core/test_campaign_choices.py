@@ -16,7 +16,8 @@ from engine.domain.outputs import Offer
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer
 from engine.engagement.customer.history import History, Paid
-from engine.engagement.ledger.ledger import REFUSED, judged
+from engine.engagement.ledger.facts import judged
+from engine.engagement.ledger.payments import REFUSED
 from engine.engagement.marketing.choosing import (
     CONTEXT,
     INPUTS,

@@ -8,7 +8,8 @@ import pytest
 
 from engine.core.customers import is_customer
 from engine.domain.ops import KEY_CUSTOMER
-from engine.engagement.ledger.ledger import APPROVED, REFUSED, Ledger
+from engine.engagement.ledger.ledger import Ledger
+from engine.engagement.ledger.payments import APPROVED, REFUSED
 from tests.core.campaign_world import START, campaigns, rewards, run
 from tests.core.rig import DAY, HOUR
 

@@ -13,8 +13,8 @@ from engine.engagement.customer import codec
 from engine.engagement.customer.codec import DamagedCustomer, Stored, load, unread
 from engine.engagement.customer.customer import Customer, Feedback, Population
 from engine.engagement.customer.history import Paid
+from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.keys import KEY_BITS, earned_number
-from engine.engagement.ledger.ledger import judged
 from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.marketing.choosing import Chosen
 from engine.engagement.marketing.offers import Open

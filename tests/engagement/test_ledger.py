@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.ledger import codec
-from engine.engagement.ledger.ledger import RECALL_MS, Fact, Ledger, purse
+from engine.engagement.ledger.books import purse
+from engine.engagement.ledger.facts import Fact
+from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import (
     CASHBACK,
     COUPON,
@@ -24,6 +26,7 @@ from engine.engagement.ledger.lots import (
     Movement,
     Terms,
 )
+from engine.engagement.ledger.redemption import RECALL_MS
 from engine.engagement.packing import Source
 
 DAY = 86_400_000

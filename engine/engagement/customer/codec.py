@@ -17,8 +17,9 @@ import msgspec
 from engine.engagement.customer import past
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger import codec as ledgers
-from engine.engagement.ledger.ledger import HORIZON_MS, JUDGED, Fact
+from engine.engagement.ledger.facts import JUDGED, Fact
 from engine.engagement.ledger.lots import LedgerError
+from engine.engagement.ledger.payments import HORIZON_MS
 from engine.engagement.marketing.abuse import Suspected
 from engine.engagement.marketing.choosing import Chosen
 from engine.engagement.marketing.counting import Counter

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from engine.engagement.calendar import local_month
 from engine.engagement.customer.habits import GAP_MS_MIN, Habits, Paid
-from engine.engagement.ledger.ledger import HORIZON_MS
+from engine.engagement.ledger.payments import HORIZON_MS
 
 PAID_MAX: Final = 200
 MONTHS_MAX: Final = 24

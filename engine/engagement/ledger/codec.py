@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from engine.engagement.ledger.facts import DONE, LOT, MOVED, PAYMENT, REDEEMED, Fact
 from engine.engagement.ledger.keys import earned_number, earned_numbers
-from engine.engagement.ledger.ledger import DONE, LOT, MOVED, PAYMENT, REDEEMED, SECOND_MS, Fact, Ledger, Payment
+from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import GRANT, KINDS, SPEND, LedgerError, Lot, Terms
+from engine.engagement.ledger.payments import SECOND_MS, Payment
 from engine.engagement.packing import Source, pack_tables, unpack_tables
 
 EARNED, SPENT = 0, -1

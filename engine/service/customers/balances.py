@@ -9,7 +9,8 @@ from typing import Final
 from engine.domain.currencies import EXPONENTS
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.codec import load
-from engine.engagement.ledger.ledger import Ledger, purse
+from engine.engagement.ledger.books import purse
+from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import CASHBACK, KINDS, POINTS
 from engine.engagement.ledger.verify import BUCKETS
 from engine.ports.store import StateStore
