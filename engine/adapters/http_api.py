@@ -82,6 +82,7 @@ def _add_desk(app: web.Application, desk: DeskHandlers) -> None:
         ("GET", "/v1/rules", "rules", desk.rules),
         ("POST", "/v1/rules/backtest", "backtest", desk.backtest),
         ("POST", "/v1/rules/{rule}/snooze", "snooze", desk.snooze),
+        ("POST", "/v1/alerts/{alert}/resolve", "resolve", desk.resolve),
         ("DELETE", "/v1/rules/{rule}/snooze", "wake", desk.wake),
         ("GET", "/v1/lists", "lists", desk.lists),
         ("GET", "/v1/lists/{name}", "list", desk.list_values),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import orjson
@@ -14,7 +14,7 @@ from engine.adapters.http_problem import Problem
 from engine.domain.durations import parse_duration
 from engine.domain.events import LIST_NAME
 from engine.domain.fields import ENTITY_FIELDS
-from engine.domain.limits import LIST_CHANGES_MAX, LIST_VALUE_CHARS_MAX, STRING_CHARS_MAX
+from engine.domain.limits import ID_CHARS_MAX, LIST_CHANGES_MAX, LIST_VALUE_CHARS_MAX, STRING_CHARS_MAX
 from engine.ports.desk import BacktestOrder, Desk, ListChange, NotThere, Unusable
 from engine.ports.log import LogUnavailable
 from engine.ports.store import StoreUnavailable
@@ -48,6 +48,14 @@ class SnoozeBody(msgspec.Struct, forbid_unknown_fields=True, rename={"duration":
     value: Annotated[str, Meta(min_length=1, max_length=STRING_CHARS_MAX)]
     duration: str | None = None
     until: str | None = None
+
+
+class ResolveBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/alerts/{id}/resolve`: what the alert turned out to be, and whose it is, as it says."""
+
+    resolution: Literal["fraud", "legitimate", "dismissed"]
+    customer_id: Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)]
+    payment_id: Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX)] | None = None
 
 
 class BacktestBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,6 +117,14 @@ class DeskHandlers:
         entity = _entity(request.query.get("entity", ""))
         return _accepted(await _answered(self._desk.snooze(_rule(request), entity, value, None)))
 
+    async def resolve(self, request: web.Request) -> web.Response:
+        """`POST /v1/alerts/{id}/resolve`."""
+        body = _decoded(ResolveBody, await read(request, CHANGE_BYTES_MAX))
+        if not (body.customer_id + (body.payment_id or "")).isprintable():
+            raise Problem(422, "unusable", "customer_id, payment_id: no control characters")
+        call = self._desk.resolve(_alert(request), body.resolution, body.customer_id, body.payment_id)
+        return _accepted(await _answered(call))
+
     async def backtest(self, request: web.Request) -> web.Response:
         """`POST /v1/rules/backtest`: the report of `steward rules backtest --json`."""
         body = _decoded(BacktestBody, await read(request, self._backtest_bytes_max))
@@ -163,6 +179,13 @@ def _name(request: web.Request) -> str:
 
 def _rule(request: web.Request) -> str:
     return request.match_info["rule"]
+
+
+def _alert(request: web.Request) -> str:
+    alert = request.match_info["alert"]
+    if re.fullmatch(r"[\w.:-]{1,128}", alert) is None:
+        raise Problem(404, "not-there", "no alert can have that id")
+    return alert
 
 
 def _entity(entity: str) -> str:

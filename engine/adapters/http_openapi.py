@@ -8,7 +8,7 @@ import msgspec
 
 from engine import __version__
 from engine.adapters import http_openapi_campaigns, http_openapi_customers, http_openapi_desk
-from engine.adapters.http_desk import BacktestBody, ListBody, SnoozeBody
+from engine.adapters.http_desk import BacktestBody, ListBody, ResolveBody, SnoozeBody
 from engine.domain.events import EVENT_TYPES
 from engine.domain.outputs import Decision
 
@@ -71,7 +71,7 @@ PROBLEMS: Final = {
 @cache
 def openapi() -> bytes:
     """The description as JSON."""
-    classes = [*EVENT_TYPES.values(), Decision, ListBody, SnoozeBody, BacktestBody]
+    classes = [*EVENT_TYPES.values(), Decision, ListBody, SnoozeBody, ResolveBody, BacktestBody]
     _, schemas = msgspec.json.schema_components(classes, ref_template=REF)
     events = [{"$ref": REF.format(name=cls.__name__)} for cls in EVENT_TYPES.values()]
     mapping = {name: REF.format(name=cls.__name__) for name, cls in EVENT_TYPES.items()}

@@ -68,7 +68,7 @@ SCHEMAS: Final[dict[str, Any]] = {
 def paths() -> dict[str, Any]:
     """The routes."""
     name = _parameter("name", "path")
-    rule = _parameter("rule", "path")
+    rule, alert = _parameter("rule", "path"), _parameter("alert", "path")
     page = [name, _parameter("after", "query"), _parameter("limit", "query", {"type": "integer", "maximum": 10_000})]
     whom = [rule, _parameter("entity", "query", required=True), _parameter("value", "query", required=True)]
     return {
@@ -85,6 +85,12 @@ def paths() -> dict[str, Any]:
                 "requestBody": _body("SnoozeBody"),
             },
             "delete": _route("wake", "End a snooze", "202", "Announced", (422,), whom),
+        },
+        "/v1/alerts/{alert}/resolve": {
+            "post": {
+                **_route("resolve", "Say what an alert turned out to be", "202", "Announced", (400, 422), [alert]),
+                "requestBody": _body("ResolveBody"),
+            }
         },
         "/v1/lists": {"get": _route("lists", "Every list", "200", "Lists")},
         "/v1/lists/{name}": {

@@ -74,6 +74,9 @@ class Desk(Protocol):
         Raises `NotThere`, `Unusable`.
         """
 
+    async def resolve(self, alert_id: str, resolution: str, customer_id: str, payment_id: str | None) -> list[str]:
+        """Announce what an alert turned out to be: `fraud`, `legitimate` or `dismissed`; ids of the events."""
+
     async def backtest(self, order: BacktestOrder) -> bytes:
         """The report as JSON. Raises `Unusable`, `engine.ports.sync.Busy` where one is running."""
 

@@ -119,6 +119,11 @@ class ShardDesk:
         event = {"type": "control.snooze", "rule": rule, "entity": entity, "value": value, "until": until_ms}
         return await self._announce([event])
 
+    async def resolve(self, alert_id: str, resolution: str, customer_id: str, payment_id: str | None) -> list[str]:
+        """See `Desk.resolve`. Every shard is told, as of all else; the customer's does something about it."""
+        event = {"type": "control.alert_resolved", "alert_id": alert_id, "resolution": resolution}
+        return await self._announce([{**event, "customer_id": customer_id, "payment_id": payment_id}])
+
     async def backtest(self, order: BacktestOrder) -> bytes:
         """See `Desk.backtest`. One at a time: it takes a processor of this machine for as long as it runs."""
         if self._testing:

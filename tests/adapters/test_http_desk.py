@@ -288,6 +288,7 @@ def test_only_analysts_and_admins_are_let_in():
             ("GET", "/v1/rules", None), ("GET", "/v1/lists", None), ("GET", "/v1/lists/blocked", None),
             ("POST", "/v1/lists/blocked", body), ("POST", "/v1/rules/backtest", {}),
             ("POST", "/v1/rules/big/snooze", {}), ("DELETE", "/v1/rules/big/snooze", None),
+            ("POST", "/v1/alerts/a/resolve", {}),
         ]:  # fmt: skip
             assert (await made.call(method, path, sent))[0] == 401
             assert (await made.call(method, path, sent, **{"X-API-Key": "g" * 8}))[0] == 403
@@ -414,3 +415,53 @@ def test_the_description_names_every_route_and_every_reference_in_it_exists():
         assert set(page) == set(document["components"]["schemas"]["ListPage"]["properties"])
 
     on_bench(run)
+
+
+FREEZES = """
+campaigns:
+  - id: gift
+    on: payment.settled
+    when: amount > 0
+    then: {reward: points, amount: 100}
+    hold: none
+    caps: [{times: 1, per: day}]
+    abuse: {accounts_per_device: 1, accounts_per_card: off, new_account: off}
+"""
+
+
+@pytest.mark.parametrize(("resolution", "left"), [("legitimate", 100), ("fraud", 0), ("dismissed", 100)])
+def test_an_alert_is_resolved_and_what_it_froze_goes_on(
+    resolution: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, "b.yaml", FREEZES)
+
+    async def body(made: Bench) -> None:
+        for number in (1, 2):
+            paid = {
+                "event_time": NOW_MS, "amount": 9, "currency": "EUR", "customer_id": f"c{number}",
+                "payment_id": f"p{number}", "device_id": "d",
+            }  # fmt: skip
+            for kind, status in (("payment.requested", 200), ("payment.settled", 202)):
+                event = {**paid, "event_id": f"{kind}{number}", "type": kind}
+                assert (await made.call("POST", "/v1/decisions", event))[0] == status
+        for _ in range(500):
+            found = [orjson.loads(output.data) for _, _, output in made.sink.sent if output.kind == "alert"]
+            if found:
+                break
+            await asyncio.sleep(0.01)
+        [alert] = found
+        assert (alert["kind"], alert["customer_id"]) == ("abuse", "c2")
+        path, said = f"/v1/alerts/{alert['alert_id']}/resolve", {"resolution": resolution, "customer_id": "c2"}
+        status, told = await made.call("POST", path, said)
+        assert status == 202
+        assert len(told["event_ids"]) == 1
+        await made.pay(9, "m")  # after the announcement
+        _, ledger = await made.call("GET", "/v1/customers/c2/ledger")
+        held = [(lot["frozen"], int(lot["pending"]) + int(lot["active"])) for lot in ledger["lots"]]
+        assert [one for one in held if one[1]] == [(resolution == "dismissed", left)] * (left > 0)
+        for part in ({"resolution": "perhaps"}, {"customer_id": "a\n"}, {"customer_id": ""}, {"payment_id": 3}):
+            wrong = {**said, **part}
+            assert (await made.call("POST", path, wrong))[0] in (400, 422)
+        assert (await made.call("POST", "/v1/alerts/%00/resolve", said))[0] == 404
+
+    on_bench(body)
