@@ -16,9 +16,10 @@ from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import LETTER, Alert, Lifecycle, Offer, Reward
 from engine.engagement.ledger.keys import narrow
-from engine.engagement.marketing.granting import ranked
+from engine.engagement.marketing.due import ranked
 from engine.engagement.marketing.happening import Happening, Letter, Made
-from engine.engagement.marketing.marketing import HANDLED, entry_id_of
+from engine.engagement.marketing.marketing import HANDLED
+from engine.engagement.marketing.transitions import entry_id_of
 from engine.features.columns import Columns, event_type
 from engine.ruleset.batch import Batch
 from engine.ruleset.campaigns.conditions import Conditions

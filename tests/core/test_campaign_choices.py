@@ -30,7 +30,7 @@ from engine.engagement.marketing.choosing import (
     vector,
 )
 from engine.engagement.marketing.effects import WINDOW_MS
-from engine.engagement.marketing.granting import _risky
+from engine.engagement.marketing.offering import _risky
 from engine.engagement.models.bandit import LinUcb
 from engine.ruleset.ruleset import RuleSet
 from tests.core.campaign_world import CAMPAIGNS, campaigns, history, run

@@ -2,8 +2,9 @@
 
 from engine.domain.ids import output_id
 from engine.engagement.customer.customer import Customer
-from engine.engagement.marketing.granting import Granting, offer_of
+from engine.engagement.marketing.granting import Granting
 from engine.engagement.marketing.happening import Made
+from engine.engagement.marketing.offering import offer_of, send_ms
 
 
 def reschedule(granting: Granting, customer_id: str, customer: Customer, now_ms: int) -> list[Made]:
@@ -15,13 +16,13 @@ def reschedule(granting: Granting, customer_id: str, customer: Customer, now_ms:
         spec = next((spec for spec in campaign.offers if spec.id == one.spec), None) if campaign is not None else None
         if campaign is None or spec is None:
             continue
-        send_ms = granting.send_ms(campaign, customer, now_ms)
-        if send_ms == one.send_ms:
+        at_ms = send_ms(campaign, customer, now_ms)
+        if at_ms == one.send_ms:
             continue
         new = one._replace(
-            offer_id=output_id("offer", one.offer_id, customer.zone, str(send_ms)),
-            send_ms=send_ms,
-            expires_ms=send_ms + one.expires_ms - one.send_ms,
+            offer_id=output_id("offer", one.offer_id, customer.zone, str(at_ms)),
+            send_ms=at_ms,
+            expires_ms=at_ms + one.expires_ms - one.send_ms,
         )
         customer.offers.take(one.offer_id)
         customer.offers.issue(new)

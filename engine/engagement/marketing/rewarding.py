@@ -1,0 +1,67 @@
+"""A campaign's reward: granted within its budget, frozen on suspicion, or withheld from those held out."""
+
+from engine.engagement.customer.customer import Customer
+from engine.engagement.ledger.entries import Cause, entries
+from engine.engagement.marketing.abuse import FROZEN
+from engine.engagement.marketing.accounting import count
+from engine.engagement.marketing.budgets import key_of
+from engine.engagement.marketing.due import Due, stays
+from engine.engagement.marketing.freezing import freeze
+from engine.engagement.marketing.granting import Granting
+from engine.engagement.marketing.happening import Made
+from engine.engagement.marketing.referring import share
+from engine.engagement.marketing.terms import terms_of
+from engine.ruleset.campaigns.model import Campaign
+
+
+def reward(
+    granting: Granting,
+    customer_id: str,
+    customer: Customer,
+    campaign: Campaign,
+    due: Due,
+    number: int,
+    occasion: str,
+    amount: float,
+    whole: int,
+) -> list[Made] | None:
+    """Grant a reward; None where the budget or the ledger does not let it be."""
+    reward = campaign.reward
+    assert reward is not None
+    cost = granting.cost(campaign, whole)
+    if not granting.budgets.reserve(campaign, cost):
+        return None
+    moved = customer.ledger.grant(number, terms_of(granting, customer, campaign, due), whole, due.at_ms)
+    if not moved:
+        granting.budgets.release(key_of(campaign), cost)
+        return None
+    if due.payment and campaign.occasion != "event":
+        customer.ledger.use(stays(number))  # the lot's own key goes with its payment, for which it stands
+    tally = count(granting, customer, campaign, due, amount, held=False)
+    tally.grants += 1
+    tally.granted += whole
+    granting.effects.give(key_of(campaign), whole, customer.exposures)
+    why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
+    found = granting.conditions.suspected(due.place, due.row) if campaign.abuse else []
+    frozen = freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
+    if frozen is None:
+        for letter in share(campaign, customer_id, customer, number, due.at_ms, due.event_id):
+            granting.letters.append(letter)
+            granting.origins[letter.event_id] = customer_id, customer, number
+            if letter.units:  # what whoever referred them gets is a cost of the same
+                granting.effects.give(key_of(campaign), letter.units, customer.exposures)
+    cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else why + FROZEN)
+    made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, granting.exponent_of(reward.currency)))
+    return made if frozen is None else made + frozen
+
+
+def withhold(
+    granting: Granting, customer: Customer, campaign: Campaign, due: Due, number: int, amount: float, whole: int
+) -> list[Made] | None:
+    """The customer is held out: all happens that would have, but for the reward."""
+    if not granting.budgets.allows(campaign, granting.cost(campaign, whole)):
+        return None
+    if not due.payment or campaign.occasion != "event":  # a payment settles once: it stands for its own key
+        customer.ledger.use(number)
+    count(granting, customer, campaign, due, amount, held=True)
+    return []
