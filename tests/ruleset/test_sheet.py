@@ -84,6 +84,13 @@ def test_the_halves_of_a_tree_are_the_whole(
         assert conditions.suspected(0, half) == conditions.suspected(0, whole)
 
 
+def test_a_part_that_reads_no_event_is_a_column_too() -> None:
+    ruleset = build("not (0 in lists.nums) and customer.payments >= 2", "1")
+    columns = columns_of([{"amount": 3.0, "currency": "EUR"}] * 3)
+    seen = Frame(columns, np.zeros((len(ruleset.rows), columns.n))).batch()
+    assert ruleset.conditions.may(0, seen).tolist() == [True] * 3
+
+
 def test_a_row_of_a_sheet_is_read_when_somebody_asks_for_more_than_columns() -> None:
     ruleset = build("customer.payments >= 1", "1")
     columns = columns_of([{"amount": 3.0, "currency": "EUR"}] * (ROWS_SCALAR_MAX + 1))

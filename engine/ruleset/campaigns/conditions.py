@@ -39,7 +39,7 @@ class Conditions:
 
     def may(self, place: int, batch: Batch) -> NDArray[np.bool_]:
         """Where a campaign's condition may hold, whoever the customer is: bool `(n,)`."""
-        return self._may[place](batch)
+        return np.broadcast_to(self._may[place](batch), batch.n)
 
     def sheet(self, batch: Batch) -> Sheet | None:
         """A batch whose rows need only be asked about campaigns that `may`; None for one so small that columns cost
