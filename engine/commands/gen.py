@@ -91,9 +91,8 @@ def _lift(args: argparse.Namespace) -> "Lift | None":
     everyone = loaded.campaigns.holdout
     if not campaign.holdout and not everyone:
         raise Unusable(f"steward gen: {args.campaign} holds nobody out, so that nothing would show; give it a holdout")
-    name = f"{campaign.id}:{campaign.version}"
     start_ms = campaign.valid_from_ms or 0
-    return Lift(args.lift, name, campaign.holdout, everyone, loaded.campaigns.salt, start_ms)
+    return Lift(args.lift, campaign.key, campaign.holdout, everyone, loaded.campaigns.salt, start_ms)
 
 
 def _opened(stack: ExitStack, path: Path | None, header: str) -> Callable[[str], object] | None:

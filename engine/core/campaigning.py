@@ -47,7 +47,7 @@ from engine.engagement.marketing.marketing import Marketing
 from engine.engagement.models.ranks import Ranks
 from engine.features.columns import Columns
 from engine.ruleset.campaigns.model import ALERT_RESOLVED as RESOLVED
-from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.campaigns.model import Campaign, campaign_key
 from engine.ruleset.ruleset import Frame, RuleSet
 
 HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
@@ -337,7 +337,7 @@ class Campaigning:
             return made
         while letters:
             letter = letters.pop(0)
-            campaign = self._marketing.granting.of(f"{letter.campaign_id}:{letter.version}")
+            campaign = self._marketing.granting.of(campaign_key(letter.campaign_id, letter.version))
             record = self._customers.at_hand(customer_key(letter.customer_id or ""))
             if record is not None and record.known:
                 made += self._told(record.key, letter, campaign, now)

@@ -9,6 +9,7 @@ from engine.domain.events import ControlBudget
 from engine.domain.ids import output_id
 from engine.domain.outputs import LETTER
 from engine.engagement.marketing.budgets import Transfer
+from engine.ruleset.campaigns.model import campaign_key
 
 
 def budget_letter(told: Transfer, time_ms: int) -> ControlBudget:
@@ -32,7 +33,7 @@ def budget_letter(told: Transfer, time_ms: int) -> ControlBudget:
 
 def transfer_of(event: ControlBudget) -> Transfer:
     """What such a letter says."""
-    key = f"{event.campaign_id}:{event.version}"
+    key = campaign_key(event.campaign_id, event.version)
     return Transfer(
         key, event.sender, event.receiver, event.generation, event.number, event.wanted, event.given
     )  # fmt: skip

@@ -330,8 +330,10 @@ class ControlReward(Control, tag="control.reward", kw_only=True, frozen=True):
     refunded_minor: Annotated[Count, Meta(description="Of the payment, all that is gone of it so far.")] = 0
     marks: Annotated[
         list[Annotated[int, Meta(ge=0, lt=2**32)]],
-        Meta(description="Stand for what the referred customer was seen with; a referrer who shares it is suspected.",
-             max_length=16),
+        Meta(
+            description="Stand for what the referred customer was seen with; a referrer who shares it is suspected.",
+            max_length=16,
+        ),
     ] = []
     cause_event_id: Annotated[str, _text("The event of the referred customer that led to it.", ID_CHARS_MAX)]
 

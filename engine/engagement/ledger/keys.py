@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 from engine.domain.ids import output_id
+from engine.ruleset.campaigns.model import campaign_key
 
 KEY_BITS: Final = 48
 _HASH_BITS: Final = 64
@@ -55,7 +56,7 @@ def lot_id(customer_id: str, number: int) -> str:
 
 @lru_cache(maxsize=_SEEDS_KEPT)
 def _campaign(campaign: str, version: int) -> int:
-    return _seed(f"{campaign}:{version}")
+    return _seed(campaign_key(campaign, version))
 
 
 @lru_cache(maxsize=_SEEDS_KEPT)

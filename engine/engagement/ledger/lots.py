@@ -14,6 +14,8 @@ out of whatever becomes active next, which is to spend it.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.ruleset.campaigns.model import campaign_key
+
 KINDS: Final = ("points", "cashback", "coupon", "tier")
 POINTS, CASHBACK, COUPON, TIER = range(len(KINDS))
 
@@ -69,6 +71,11 @@ class Terms(NamedTuple):
     expires_ms: int = 0
     policy: str = PRO_RATA
     threshold: int = 0
+
+    @property
+    def key(self) -> str:
+        """Of the campaign, by which budgets and tallies know it."""
+        return campaign_key(self.campaign, self.version)
 
     @property
     def reversal(self) -> str:

@@ -17,7 +17,7 @@ from engine.engagement.ledger.lots import (
     REVERSE_PENDING,
     Movement,
 )
-from engine.engagement.marketing.budgets import Budgets, key_of
+from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.due import Due
 from engine.engagement.marketing.effects import Tally
 from engine.engagement.marketing.granting import Granting
@@ -56,7 +56,7 @@ def settle(granting: Granting, customer: Customer, moved: Sequence[Movement]) ->
         if change is None and movement.op not in _TAKES:
             continue
         terms = customer.ledger.lots[movement.lot].terms
-        key = f"{terms.campaign}:{terms.version}"
+        key = terms.key
         if change is not None:
             campaign = granting.of(key)
             if campaign is not None:
@@ -71,7 +71,7 @@ def settle(granting: Granting, customer: Customer, moved: Sequence[Movement]) ->
 
 def used(granting: Granting, customer: Customer, offer: Open, minor: int) -> None:
     """A customer took an offer up: what is promised for it is spent, and so much is what it cost."""
-    key = f"{offer.campaign}:{offer.version}"
+    key = offer.key
     granting.budgets.spend(key, offer.minor)
     granting.effects.tally(key).used += minor
     granting.effects.give(key, minor, customer.exposures)
@@ -80,7 +80,7 @@ def used(granting: Granting, customer: Customer, offer: Open, minor: int) -> Non
 
 def count(granting: Granting, customer: Customer, campaign: Campaign, due: Due, amount: float, *, held: bool) -> Tally:
     """An occasion is used up: it counts for caps and, where somebody is held out, as an exposure."""
-    key = key_of(campaign)
+    key = campaign.key
     tally = granting.effects.tally(key)
     tally.held += held
     tally.reach += not held and campaign.id not in customer.counts.of

@@ -101,25 +101,25 @@ class Budgets:
         for campaign in campaigns:
             if campaign.budget is not None:
                 whole, rest = divmod(campaign.budget.minor, shards)
-                budget = self.of.setdefault(key_of(campaign), Budget())
+                budget = self.of.setdefault(campaign.key, Budget())
                 part = whole + (shard < rest)
                 budget.lease += part - budget.part
                 budget.part = part
 
     def know(self, campaign: Campaign) -> None:
         """See that a campaign that is in force in another shard has its part here."""
-        if campaign.budget is not None and key_of(campaign) not in self.of:
+        if campaign.budget is not None and campaign.key not in self.of:
             self.adopt([campaign], self.shard, self.shards)
 
     def allows(self, campaign: Campaign, minor: int) -> bool:
         """Whether so much could be promised."""
-        return campaign.budget is None or minor <= self.of[key_of(campaign)].left
+        return campaign.budget is None or minor <= self.of[campaign.key].left
 
     def reserve(self, campaign: Campaign, minor: int) -> bool:
         """Promise so much. False, and nothing is promised, where it is not there."""
         if campaign.budget is None:
             return True
-        key = key_of(campaign)
+        key = campaign.key
         budget = self.of[key]
         allowed = minor <= budget.left
         if allowed:
@@ -225,8 +225,3 @@ class Budgets:
 
 GENERATION: Final = ""
 """Stands among campaigns as stored, none of which is called so."""
-
-
-def key_of(campaign: Campaign) -> str:
-    """What budgets and business keys know a campaign by."""
-    return campaign.key

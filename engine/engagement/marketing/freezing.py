@@ -34,7 +34,7 @@ def resolved(programme: Programme, customer_id: str, customer: Customer, happeni
     moved = customer.suspected.resolve(alert_id, legitimate, customer.ledger, now)
     for number in lots:  # what was frozen was not shared
         lot = customer.ledger.lots.get(number)
-        campaign = None if lot is None else programme.granting.of(f"{lot.terms.campaign}:{lot.terms.version}")
+        campaign = None if lot is None else programme.granting.of(lot.terms.key)
         if campaign is not None:
             programme.granting.letters += share(campaign, customer_id, customer, number, now, happening.event_id)
     why = "released: nothing was wrong" if legitimate else "taken back: it was abuse"

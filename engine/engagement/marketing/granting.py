@@ -10,7 +10,7 @@ from engine.domain.currencies import EXPONENTS
 from engine.domain.draws import drawn
 from engine.domain.events import ControlReward
 from engine.engagement.customer.customer import Customer
-from engine.engagement.marketing.budgets import Budgets, key_of
+from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.effects import Effects
 from engine.engagement.marketing.identities import Identities
@@ -54,7 +54,7 @@ class Granting:
 
     def __post_init__(self) -> None:
         """Know campaigns by what lots and offers name."""
-        self._known = {key_of(campaign): campaign for campaign in self.campaigns}
+        self._known = {campaign.key: campaign for campaign in self.campaigns}
         names = {name for campaign in self.campaigns for name in read_of_customer(campaign)}
         self.early = tuple(sorted(names.intersection(CHANGED_BY_GRANTS)))
         for key, campaign in self._known.items():
@@ -76,7 +76,7 @@ class Granting:
         """Whether a customer is held out, of the campaign or of all: by a salted hash, for ever the same."""
         salt, everywhere, here = self.rules.salt, self.rules.holdout, campaign.holdout
         return (everywhere > 0 and drawn(salt, "all", customer_id) < everywhere) or (
-            here > 0 and drawn(salt, key_of(campaign), customer_id) < here
+            here > 0 and drawn(salt, campaign.key, customer_id) < here
         )
 
     def cost(self, campaign: Campaign, units: int) -> int:

@@ -9,7 +9,6 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import next_minute, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.marketing.accounting import count
-from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.choosing import RISK_MS, Chosen, context_of
 from engine.engagement.marketing.due import Due
 from engine.engagement.marketing.granting import Granting
@@ -33,17 +32,16 @@ def offer(
     tally = count(granting, customer, campaign, due, 1.0, held=held)
     if spec is None:
         if not held:
-            granting.budgets.release(key_of(campaign), cost)
+            granting.budgets.release(campaign.key, cost)
         return []
     tally.offers += not held
     at_ms = send_ms(campaign, customer, due.at_ms)
-    offer_id = output_id("offer", key_of(campaign), customer_id, f"{number:016x}", spec.id)
+    offer_id = output_id("offer", campaign.key, customer_id, f"{number:016x}", spec.id)
     one = Open(offer_id, campaign.id, campaign.version, spec.id, at_ms, at_ms + spec.expires_ms, due.payment,
                campaign.consent, 0 if held else cost, held)  # fmt: skip
     for old in customer.offers.issue(one) if not held else ():
-        granting.budgets.release(f"{old.campaign}:{old.version}", old.minor)
-    why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
-    return [(due.at_ms, offer_of(one, spec, customer_id, "issued", propensity, held, why))]
+        granting.budgets.release(old.key, old.minor)
+    return [(due.at_ms, offer_of(one, spec, customer_id, "issued", propensity, held, campaign.why))]
 
 
 def _choose(
@@ -52,7 +50,7 @@ def _choose(
     """The first offer, or what a bandit chooses, None for none; and the probability with which it was chosen."""
     if campaign.choose != BANDIT:
         return campaign.offers[0], None
-    key, context = key_of(campaign), context_of(due.row.customer)
+    key, context = campaign.key, context_of(due.row.customer)
     draw = drawn(granting.rules.salt, "choice", key, customer_id, f"{number:016x}")
     explore = customer.consent.get(campaign.consent or MARKETING, False) and not _risky(customer, due.at_ms)
     choice = granting.bandits.choose(key, context, draw, explore=explore)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from engine.ruleset.campaigns.model import campaign_key
+
 OPEN_MAX: Final = 32
 """Offers of one customer that are open at a time; the oldest are forgotten, they have been sent long since."""
 NEVER: Final = 2**62
@@ -30,6 +32,11 @@ class Open(NamedTuple):
     purpose: str
     minor: int
     sent: bool
+
+    @property
+    def key(self) -> str:
+        """Of the campaign, by which budgets and tallies know it."""
+        return campaign_key(self.campaign, self.version)
 
 
 @dataclass(slots=True)

@@ -68,7 +68,7 @@ def _use(
     if one is None:
         spent = _coupon(customer_id, customer, name, happening.reference, now)
         return None if spent is None else (spent, [])
-    campaign = granting.of(f"{one.campaign}:{one.version}")
+    campaign = granting.of(one.key)
     spec = next((spec for spec in campaign.offers if spec.id == one.spec), None) if campaign is not None else None
     if spec is None or campaign is None:
         used(granting, customer, one, 0)
@@ -99,8 +99,8 @@ def groundless(granting: Granting, customer: Customer, payment: int) -> list[Ope
     found = [one for one in customer.offers.of.values() if one.payment == payment]
     void = {
         key
-        for key in {f"{one.campaign}:{one.version}" for one in found}
+        for key in {one.key for one in found}
         if (campaign := granting.of(key)) is not None and campaign.reversal == VOID
     }
-    left = [one for one in found if not one.sent or f"{one.campaign}:{one.version}" in void]
+    left = [one for one in found if not one.sent or one.key in void]
     return sorted(left, key=lambda one: (one.send_ms, one.offer_id))

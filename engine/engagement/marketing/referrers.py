@@ -9,7 +9,6 @@ from engine.engagement.ledger.keys import lot_number
 from engine.engagement.ledger.lots import Movement
 from engine.engagement.marketing.abuse import SELF_REFERRAL, common, own_marks
 from engine.engagement.marketing.accounting import book
-from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.due import Due
 from engine.engagement.marketing.freezing import freeze
 from engine.engagement.marketing.granting import Granting
@@ -30,7 +29,7 @@ def told(
     moved = referrer.ledger.hear(payment, told.settled_minor, told.refunded_minor, at_ms) if payment else []
     made = book(programme.granting, referrer_id, referrer, moved, refund)
     if told.units and campaign is not None:
-        why = f"for a referral: {campaign.description or campaign.id} ({key_of(campaign)})"
+        why = f"for a referral: {campaign.why}"
         moved = _refer(programme.granting, referrer, told, campaign, at_ms)
         made += book(programme.granting, referrer_id, referrer, moved, Cause(told.cause_event_id, occasion, why))
         made += _self_referral(programme, referrer_id, referrer, told, campaign, moved, at_ms) if moved else []
@@ -60,7 +59,7 @@ def _refer(
     due = Due(0, at_ms, told.cause_event_id, occasion, row_of_nothing(0, at_ms), payment)
     moved = ledger.grant(number, terms_of(granting, referrer, campaign, due), told.units, at_ms)
     referrer.counts.count(counter, caps, amount, at_ms, referrer.zone)
-    tally = granting.effects.tally(key_of(campaign))
+    tally = granting.effects.tally(campaign.key)
     tally.grants += 1
     tally.granted += told.units
     return [*moved, *ledger.reclaim(payment, at_ms)]

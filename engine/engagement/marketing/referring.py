@@ -12,7 +12,7 @@ from engine.domain.ids import output_id
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.keys import lot_number
 from engine.engagement.marketing.abuse import own_marks
-from engine.ruleset.campaigns.model import REFERRER, Campaign
+from engine.ruleset.campaigns.model import REFERRER, Campaign, campaign_key
 
 Standing = tuple[int, int]
 """Of a payment: minor units that have settled, and that are gone again. Fraud that never settled is gone: 1 of 1."""
@@ -78,7 +78,7 @@ def _letter(
     settled, refunded = standing(customer, payment)
     referral = lot_number(campaign, version, customer_id, REFERRER)
     share_id = f"{_shared(campaign, version, customer_id, payment):012x}" if payment else None
-    says = f"{campaign}:{version}", f"{referral:012x}", str(units), str(settled), str(refunded)
+    says = campaign_key(campaign, version), f"{referral:012x}", str(units), str(settled), str(refunded)
     return ControlReward(
         event_id=output_id("letter", "reward", *says),
         event_time=at_ms,

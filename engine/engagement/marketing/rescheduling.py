@@ -12,7 +12,7 @@ def reschedule(granting: Granting, customer_id: str, customer: Customer, now_ms:
     reserved for them stays so, and they stand for as long as before."""
     made: list[Made] = []
     for one in customer.offers.unsent():
-        campaign = granting.of(f"{one.campaign}:{one.version}")
+        campaign = granting.of(one.key)
         spec = next((spec for spec in campaign.offers if spec.id == one.spec), None) if campaign is not None else None
         if campaign is None or spec is None:
             continue

@@ -4,7 +4,6 @@ from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.marketing.abuse import FROZEN
 from engine.engagement.marketing.accounting import count
-from engine.engagement.marketing.budgets import key_of
 from engine.engagement.marketing.due import Due, stays
 from engine.engagement.marketing.freezing import freeze
 from engine.engagement.marketing.granting import Granting
@@ -33,15 +32,14 @@ def reward(
         return None
     moved = customer.ledger.grant(number, terms_of(granting, customer, campaign, due), whole, due.at_ms)
     if not moved:
-        granting.budgets.release(key_of(campaign), cost)
+        granting.budgets.release(campaign.key, cost)
         return None
     if due.payment and campaign.occasion != "event":
         customer.ledger.use(stays(number))  # the lot's own key goes with its payment, for which it stands
     tally = count(granting, customer, campaign, due, amount, held=False)
     tally.grants += 1
     tally.granted += whole
-    granting.effects.give(key_of(campaign), whole, customer.exposures)
-    why = f"{campaign.description or campaign.id} ({key_of(campaign)})"
+    granting.effects.give(campaign.key, whole, customer.exposures)
     found = granting.conditions.suspected(due.place, due.row) if campaign.abuse else []
     frozen = freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
     if frozen is None:
@@ -49,8 +47,8 @@ def reward(
             granting.letters.append(letter)
             granting.origins[letter.event_id] = customer_id, customer, number
             if letter.units:  # what whoever referred them gets is a cost of the same
-                granting.effects.give(key_of(campaign), letter.units, customer.exposures)
-    cause = Cause(due.event_id, due.payment_id or occasion, why if frozen is None else why + FROZEN)
+                granting.effects.give(campaign.key, letter.units, customer.exposures)
+    cause = Cause(due.event_id, due.payment_id or occasion, campaign.why if frozen is None else campaign.why + FROZEN)
     made: list[Made] = list(entries(customer.ledger, customer_id, moved, cause, granting.exponent_of(reward.currency)))
     return made if frozen is None else made + frozen
 

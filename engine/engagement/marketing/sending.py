@@ -12,7 +12,7 @@ def send(granting: Granting, customer_id: str, customer: Customer, at_ms: int) -
     """Look once more at offers whose time has come: those whose ground is gone are withdrawn, the rest go out."""
     made: list[Made] = []
     for one in customer.offers.over(at_ms):
-        granting.budgets.release(f"{one.campaign}:{one.version}", one.minor)
+        granting.budgets.release(one.key, one.minor)
     for one in customer.offers.due(at_ms):
         if one.purpose and (not customer.consent.get(one.purpose) or customer.muted(at_ms)):
             made += withdraw(granting, customer_id, customer, [one], at_ms, "no consent at the time to send")
@@ -30,8 +30,8 @@ def withdraw(
     made: list[Made] = []
     for one in some:
         customer.offers.take(one.offer_id)
-        granting.budgets.release(f"{one.campaign}:{one.version}", one.minor)
-        campaign = granting.of(f"{one.campaign}:{one.version}")
+        granting.budgets.release(one.key, one.minor)
+        campaign = granting.of(one.key)
         specs = campaign.offers if campaign is not None else ()
         gone = OfferSpec(one.spec, one.spec, "", "", 0)  # its campaign is not in force any more
         spec = next((spec for spec in specs if spec.id == one.spec), gone)

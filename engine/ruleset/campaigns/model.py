@@ -179,6 +179,11 @@ class CampaignCase:
     frozen: bool = False
 
 
+def campaign_key(campaign_id: str, version: int) -> str:
+    """By what budgets, tallies and business keys know a campaign."""
+    return f"{campaign_id}:{version}"
+
+
 @dataclass(frozen=True, slots=True)
 class Campaign:
     """A campaign.
@@ -244,7 +249,12 @@ class Campaign:
 
     def __post_init__(self) -> None:
         """Its name and version, by which budgets and business keys know it."""
-        object.__setattr__(self, "key", f"{self.id}:{self.version}")
+        object.__setattr__(self, "key", campaign_key(self.id, self.version))
+
+    @property
+    def why(self) -> str:
+        """What entries and offers of it say."""
+        return f"{self.description or self.id} ({self.key})"
 
     def runs_at(self, time_ms: int) -> bool:
         """Whether it is valid at an event time."""

@@ -14,7 +14,7 @@ from engine.domain.currencies import EXPONENTS
 from engine.domain.money import format_minor
 from engine.domain.rates import Rates
 from engine.domain.times import rfc3339
-from engine.engagement.marketing.budgets import Budget, Budgets, key_of
+from engine.engagement.marketing.budgets import Budget, Budgets
 from engine.engagement.marketing.effects import Effects, Tally
 from engine.engagement.models.effect import Interval, Lift, roi
 from engine.ports.store import StateStore
@@ -60,7 +60,7 @@ class StoredResults:
     async def results(self, point_value: float) -> dict[str, Any]:
         """See `CampaignResults.results`."""
         sums, ruleset = await self._sums()
-        known = {key_of(campaign): campaign for campaign in ruleset.live}
+        known = {campaign.key: campaign for campaign in ruleset.live}
         keys = sorted({*known, *sums.effects.of, *sums.effects.tallies, *sums.budgets.of})
         return {
             "ruleset": ruleset.hash,
