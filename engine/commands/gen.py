@@ -17,9 +17,12 @@ SUMMARY: Final = "write a labelled stream of payments with injected fraud, NDJSO
 FILES: Final = {
     "labels": ("payment_id,label,pattern of every payment", "payment_id,label,pattern\n"),
     "incidents": ("kind,subject,start,end of outages and silences", "kind,subject,start,end\n"),
+    "abusers": ("customer_id,kind,ring of the accounts of --abuse", "customer_id,kind,ring\n"),
     "rates": ("the exchange rates of the amounts, as STEWARD_RATES reads them", ""),
 }
 """Files beside the stream: what goes into each, and its first line."""
+TOLD: Final = ("labels", "incidents", "abusers")
+"""Those that the stream tells as it goes."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lift", type=float, metavar="N", help="customers whom --campaign reached buy for so much more: 0.05 is 5 %%"
     )
+    parser.add_argument(
+        "--abuse", type=float, metavar="SHARE", help="of payments that are of accounts after rewards: 0.02 is 2 %% (0)"
+    )
     parser.add_argument("--campaign", metavar="ID", help="of --rules: its holdout, version and start say who and when")
     parser.add_argument(
         "--rules", type=directory, metavar="DIR", help="rules directory of --campaign (the shipped one)"
@@ -52,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
     from engine.generator.world import rates
 
     names = ("seed", "customers", "rate", "fraud_rate", "late_share", "duplicate_share", "incident_rate", "drift_day",
-             "world")  # fmt: skip
+             "world", "abuse")  # fmt: skip
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.abusers is not None and not args.abuse:
+        raise Unusable("steward gen: --abusers tells of those whom --abuse plants; give that, such as --abuse 0.02")
     try:
         chosen = Settings(**given, lift=_lift(args))
     except ValueError as error:
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         files = {name: _opened(stack, getattr(args, name), header) for name, (_, header) in FILES.items()}
         if files["rates"] is not None:
             files["rates"](json.dumps(rates()) + "\n")
-        stream = generate(args.events, chosen, labels=files["labels"], incidents=files["incidents"])
+        stream = generate(args.events, chosen, **{name: files[name] for name in TOLD})
         sys.stdout.buffer.writelines(stream)
         sys.stdout.buffer.flush()
     return 0

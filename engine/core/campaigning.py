@@ -6,66 +6,44 @@ wakes. What is due is in the record, so that a timer too many changes nothing.
 """
 
 import heapq
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.campaign_state import CampaignState
 from engine.core.claims import Claims
 from engine.core.clock import UNSET, ShardClock
-from engine.core.customers import Customers, Record, customer_key, is_customer
+from engine.core.correspondence import Correspondence
+from engine.core.customers import WAKES, Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
-from engine.core.happenings import Concerning, happening, output
-from engine.core.instants import parse_time
-from engine.core.letters import budget_letter, transfer_of
+from engine.core.happenings import Concerning, closing, happening, output, resolves
 from engine.core.lifetimes import Lifetimes
+from engine.core.records_needed import RecordsNeeded
 from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
 from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward, Event
 from engine.domain.fields import STRING_INDEX
-from engine.domain.hashing import hash64
-from engine.domain.ops import KEY_HEAD, SET, Op, pack
 from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
-from engine.engagement.customer.customer import Population
 from engine.engagement.customer.states import NEVER
 from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.keys import narrow
-from engine.engagement.ledger.payments import REFUSED
 from engine.engagement.marketing.abuse import LEGITIMATE, MARK_FIELDS, marks_of
-from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
-from engine.engagement.marketing.budgets import Budgets
 from engine.engagement.marketing.choosing import Bandits
-from engine.engagement.marketing.effects import Effects
 from engine.engagement.marketing.granting import Granting, Rules
-from engine.engagement.marketing.happening import Happening, Made, row_of_nothing
+from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.marketing import Marketing
-from engine.engagement.models.ranks import Ranks
 from engine.features.columns import Columns
-from engine.ruleset.campaigns.model import ALERT_RESOLVED as RESOLVED
-from engine.ruleset.campaigns.model import Campaign, campaign_key
 from engine.ruleset.ruleset import Frame, RuleSet
-
-HEAD_POPULATION: Final = KEY_HEAD + b"population"  # ranks of customers, deflated
-HEAD_BUDGETS: Final = KEY_HEAD + b"budgets"
-HEAD_BANDITS: Final = KEY_HEAD + b"bandits"  # what campaigns that choose have learned
-HEAD_EFFECTS: Final = KEY_HEAD + b"effects"  # what campaigns gave, and did
-
-WAKES: Final = 2
-"""Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
 
 FORGET_MS: Final = 7 * 86_400_000
 """Where nothing is stored, what is over of a ledger goes once a week: a ledger is looked through for it."""
 
-_PAYMENT, _REFERRER = STRING_INDEX["payment_id"], STRING_INDEX["referrer_id"]
-FOLLOWED: Final = frozenset(("payment.settled", "payment.refunded", "payment.chargeback", "label.assigned"))
-"""Events after which a payment may stand otherwise than before."""
+_PAYMENT: Final = STRING_INDEX["payment_id"]
 _ACCOUNT: Final = ("account.registered", "account.updated")
-RANKS: Final = ("recency", "frequency", "money")
 
 Parts = list[tuple[int, Output]]
 
@@ -101,35 +79,28 @@ class Campaigning:
         self._backed = backed
         self._customers = Customers(backed=backed)
         self.claims = Claims(backed=backed)
-        self._budgets, self._effects = budgets_of(head), effects_of(head, rules.exponent)
-        self._bandits = bandits_of(head, rules.exponent)
-        self._population = population_of(head, rules.exponent)
-        self._saved = self._small()
+        self._state = state = CampaignState(head, rules.exponent)
+        self._budgets, self._effects = state.budgets, state.effects
+        self._bandits, self._population = state.bandits, state.population
         self._lifetimes = Lifetimes(head, self._population, trainer or Inline(), backed=backed)
-        self._reach = UNSET
-        self._asked: dict[bytes, None] = {}  # keys of customers whose referrers may be told
-        self._sharing = np.empty(0, np.uint64)  # types of event of which whoever referred the customer may be told
-        self._moved = False  # a budget, by another shard
-        self._find = find
-        self._shards, self._ruleset = 1, ""
-        self._touched: dict[bytes, tuple[Record, str]] = {}
+        self._needed = RecordsNeeded(self._customers, timers)
+        self._letters = Correspondence(self._customers, self._budgets, lateness_ms, find)
+        self._touched = self._letters.touched
         self.refused: Counter[str] = Counter()  # redemptions, by reason, until somebody takes them
 
     def adopt(self, ruleset: RuleSet, shard: int, shards: int) -> None:
         """Another rule set is in force: budgets, counters and what was granted stay."""
         self._budgets.adopt(ruleset.live, shard, shards)
-        self._shards, self._ruleset = shards, ruleset.hash
         self.claims.adopt(ruleset.live, shard, shards)
         granting = Granting(
             ruleset.live, ruleset.live_conditions, self._rules, self._budgets, self._effects, self._bandits,
             identities=self.claims.identities,
         )  # fmt: skip
-        both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
-        names = FOLLOWED.union(name for one in both for name in one.trigger.events)
-        self._sharing = np.array([hash64(name) for name in names], np.uint64)
         self._marking = any(one.self_referral for one in ruleset.live)
         self._marketing = Marketing(granting, self._population, len(ruleset.rows), self.refused)
+        self._letters.adopt(self._marketing, shards, ruleset.hash)
         self._concerning = Concerning(ruleset.live, ruleset.live_conditions)
+        self._needed.adopt(ruleset, self._concerning)
 
     @property
     def choices(self) -> Bandits:
@@ -140,20 +111,9 @@ class Campaigning:
 
     def missing(self, columns: Columns, controls: Sequence[Control], reach: int) -> list[bytes]:
         """Keys of records that a batch needs, if the clock comes as far as `reach` with it."""
-        self._reach, self._asked = reach, {}
         if not self._backed:
             return []
-        events, rows = columns.events, self._concerning.rows(columns)
-        keys = [customer_key(events[row].customer_id) for row in rows.tolist()]
-        named = rows[columns.strings[_REFERRER, rows] != 0].tolist()
-        keys += [customer_key(events[row].referrer_id) for row in named]
-        told = rows[np.isin(columns.string("type")[rows], self._sharing)].tolist()
-        mine = [customer_key(events[row].customer_id) for row in told]
-        looked_at = [customer_key(event.customer_id or "") for event in controls if _resolves(event)]
-        self._asked = dict.fromkeys(mine + looked_at)
-        keys += looked_at
-        keys += [customer_key(event.customer_id or "") for event in controls if isinstance(event, ControlReward)]
-        return self.claims.missing(columns, self._had) + self._missing([*keys, *self._waking()])
+        return self.claims.missing(columns, self._had) + self._needed.missing(columns, controls, reach)
 
     def _had(self, place: int, event: Event) -> bool:
         """Whether a customer at hand has had all that a campaign ever gives them, so that nothing else matters."""
@@ -169,19 +129,7 @@ class Campaigning:
         for key, value in zip(keys, values, strict=True):
             if is_customer(key):
                 self._customers.load(key, value)
-        return self._missing(self._waking()) if self._backed else []
-
-    def _missing(self, keys: list[bytes]) -> list[bytes]:
-        """Those that memory does not hold; of those it holds, of whoever referred them, where they may be told."""
-        for key in list(self._asked):
-            record = self._customers.at_hand(key)
-            if record is not None:
-                record.read()
-                keys += [customer_key(record.customer.referrer)] if record.customer.referrer else []
-        return self._customers.missing(keys)
-
-    def _waking(self) -> list[bytes]:
-        return [timer.owner for timer in self._timers.due(self._reach) if timer.kind == WAKES]
+        return self._needed.further() if self._backed else []
 
     def evict(self, customers_max: int) -> None:
         """Bound what is held in memory."""
@@ -191,23 +139,10 @@ class Campaigning:
         """Packed operations that store what a batch changed."""
         changed = self._customers.changed
         ops = self._customers.flush(max(self._clock.now, 0)) + self._lifetimes.ops()
-        changed, self._moved = changed or self._moved, False
+        changed, self._letters.moved = changed or self._letters.moved, False
         if not (changed and self._backed):
             return ops
-        for key, value in self._small().items():
-            if value != self._saved[key]:
-                self._saved[key] = value
-                ops.append(pack(Op(SET, key, value)))
-        return ops
-
-    def _small(self) -> dict[bytes, bytes]:
-        """What is known of all customers, as stored."""
-        return {
-            HEAD_POPULATION: packed_population(self._population),
-            HEAD_BUDGETS: msgspec.msgpack.encode(self._budgets.dump()),
-            HEAD_EFFECTS: msgspec.msgpack.encode(self._effects.dump()),
-            HEAD_BANDITS: msgspec.msgpack.encode(self._bandits.dump()),
-        }
+        return ops + self._state.ops()
 
     # Time
 
@@ -233,7 +168,7 @@ class Campaigning:
                 heapq.heappush(due, Timer(hour, WAKES, timer.owner, timer.payload))
             elif hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, timer.owner, timer.payload), now)
-        made += self._post(up_to_ms)
+        made += self._letters.post(up_to_ms)
         return [output(one) for one in made]
 
     def _note(self, record: Record, due_ms: int) -> None:
@@ -260,7 +195,7 @@ class Campaigning:
             hour = self._hour(record, now)
             if hour < NEVER:
                 self._timers.schedule(Timer(hour, WAKES, record.key, customer_id.encode()), now)
-        self._touched = {}
+        self._touched.clear()
 
     # Events
 
@@ -319,7 +254,7 @@ class Campaigning:
         before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
         fresh, waits = not customer.registered_ms, customer.measured
         made += self._marketing.event(customer_id, customer, told)
-        made += self._post(now)
+        made += self._letters.post(now)
         self._lifetimes.note(record.key, customer.history)
         fresh = fresh or waits != customer.measured
         if not (made or fresh) and before == (customer.zone, customer.birth, customer.consent):
@@ -330,114 +265,26 @@ class Campaigning:
         self._touched[record.key] = record, customer_id
         return made
 
-    def _post(self, now: int) -> list[Made]:
-        """What others are to be told just now: referrers whom this shard knows are told at once, the rest goes out."""
-        letters, made = self._marketing.granting.letters, list[Made]()
-        if not (letters or self._budgets.short):
-            return made
-        while letters:
-            letter = letters.pop(0)
-            campaign = self._marketing.granting.of(campaign_key(letter.campaign_id, letter.version))
-            record = self._customers.at_hand(customer_key(letter.customer_id or ""))
-            if record is not None and record.known:
-                made += self._told(record.key, letter, campaign, now)
-            elif self._shards > 1:
-                named = msgspec.structs.replace(letter, ruleset=self._ruleset) if letter.units else letter
-                made.append((parse_time(letter.event_time), named))
-        self._marketing.granting.origins.clear()
-        return made + [(now, budget_letter(one, now)) for one in self._budgets.requests(now)]
-
-    def _told(self, key: bytes, letter: ControlReward, campaign: Campaign | None, now: int) -> list[Made]:
-        """A referrer is told, after time has come up to it; nothing where they were erased, or never did anything."""
-        record, referrer_id = self._customers.change(key), letter.customer_id or ""
-        customer = record.customer
-        if not customer.registered_ms:
-            return []
-        made = self._marketing.advance(referrer_id, customer, now)
-        at_ms = max(customer.clock_ms, min(parse_time(letter.event_time), now + self._late))
-        made += self._marketing.told(referrer_id, customer, letter, campaign, at_ms)
-        record.touched = True
-        self._touched[record.key] = record, referrer_id
-        return made
-
     def control(self, event: Control, now: int) -> list[Output]:
         """Take in a control event that is about campaigns or customers; the clock stands at `now`."""
         if isinstance(event, ControlBudget):
-            self._moved = True
-            time_ms = parse_time(event.event_time) if now == UNSET else now
-            answer = self._budgets.take(transfer_of(event))
-            return [] if answer is None else [output((time_ms, budget_letter(answer, time_ms)))]
-        return self._rewarded(event, now) if isinstance(event, ControlReward) else self.resolved(event, now)
-
-    def _rewarded(self, event: ControlReward, now: int) -> list[Output]:
-        """Another shard tells a referrer, where the referrer is known here."""
-        record = self._customers.at_hand(customer_key(event.customer_id or ""))
-        if record is None or not record.known or now == UNSET:
-            return []
-        found = self._find(event.ruleset) if event.ruleset is not None else None
-        names = event.campaign_id, event.version
-        campaign = next((one for one in found.live if (one.id, one.version) == names), None) if found else None
-        made = self._told(record.key, event, campaign, now) + self._post(now)
+            made = self._letters.budget(event, now)
+        elif isinstance(event, ControlReward):
+            made = self._letters.reward(event, now)
+        else:
+            made = self._resolved(event, now) if resolves(event) else []
         self.settle(now)
         return [output(one) for one in made]
 
-    def resolved(self, event: Control, now: int) -> list[Output]:
+    def _resolved(self, event: ControlAlertResolved, now: int) -> list[Made]:
         """Somebody closed an alert. One that froze rewards releases them or takes them back; of another that was found
         to be wrong the customer's campaigns are told. Where the customer is known here."""
-        if not _resolves(event) or now == UNSET:
-            return []
-        assert isinstance(event, ControlAlertResolved) and event.customer_id is not None
-        record = self._customers.at_hand(customer_key(event.customer_id))
-        if record is None or not record.known:
+        record = self._customers.at_hand(customer_key(event.customer_id or ""))
+        if record is None or not record.known or now == UNSET:
             return []
         record.read()
         froze = event.alert_id in record.customer.suspected.open
         if not froze and event.resolution != LEGITIMATE:
             return []
-        time_ms = min(parse_time(event.event_time), now + self._late)
-        row = row_of_nothing(self._marketing.features, time_ms)
-        text = {"alert_id": event.alert_id, "resolution": event.resolution}.get
-        told = Happening(event.event_id, LOOKED_AT if froze else RESOLVED, time_ms, lambda: row, text,
-                         payment_id=event.payment_id or event.alert_id)  # fmt: skip
-        made = self._take(event.customer_id, told, now)
-        self.settle(now)
-        return [output(one) for one in made]
-
-
-def _resolves(event: Control) -> bool:
-    """Whether it was found out if somebody was suspected rightly, and it says who."""
-    return isinstance(event, ControlAlertResolved) and event.resolution != "dismissed" and bool(event.customer_id)
-
-
-def population_of(head: Mapping[bytes, bytes], exponent: int) -> Population:
-    """What the shard knows of all its customers; `exponent` is that of the base currency."""
-    population = Population.under(exponent)
-    if HEAD_POPULATION in head:
-        parts = msgspec.msgpack.decode(zlib.decompress(head[HEAD_POPULATION]))
-        for name, stored in zip(RANKS, parts, strict=True):
-            setattr(population, name, Ranks(stored))
-    return population
-
-
-def packed_population(population: Population) -> bytes:
-    """As stored."""
-    return zlib.compress(msgspec.msgpack.encode([getattr(population, name).dump() for name in RANKS]), 1)
-
-
-def budgets_of(head: Mapping[bytes, bytes]) -> Budgets:
-    """The shard's part of budgets, and what is left."""
-    return Budgets.load(msgspec.msgpack.decode(head[HEAD_BUDGETS])) if HEAD_BUDGETS in head else Budgets()
-
-
-def bandits_of(head: Mapping[bytes, bytes], exponent: int) -> Bandits:
-    """What campaigns that choose have learned in the shard."""
-    return Bandits(exponent, msgspec.msgpack.decode(head[HEAD_BANDITS]) if HEAD_BANDITS in head else None)
-
-
-def effects_of(head: Mapping[bytes, bytes], exponent: int) -> Effects:
-    """What campaigns gave and did in the shard; `exponent` is that of the base currency."""
-    found = head.get(HEAD_EFFECTS)
-    return Effects(exponent) if found is None else Effects.load(msgspec.msgpack.decode(found), exponent)
-
-
-__all__ = ["REFUSED", "WAKES", "Campaigning"]
+        told = closing(event, froze, self._marketing.features, now + self._late)
+        return self._take(event.customer_id or "", told, now)

@@ -14,6 +14,9 @@ from engine.engagement.models.bgnbd import BgNbd
 RECORD: Final = b"e"
 """Ends the state key of a customer's record; the key without it is that of the built-in base earn's account."""
 
+WAKES: Final = 2
+"""Kind of the timers that wake customers. The kind is stored: numbers are never used again for something else."""
+
 
 @lru_cache(maxsize=KEYS_KEPT)
 def customer_key(customer_id: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.campaigning import REFUSED, Campaigning
+from engine.core.campaigning import Campaigning
 from engine.core.clock import UNSET, ShardClock
 from engine.core.customers import is_customer
 from engine.core.effects import Output
@@ -25,6 +25,7 @@ from engine.domain.events import ControlTick
 from engine.domain.ops import KEY_CUSTOMER, KEY_HEAD, SET, Op, pack
 from engine.domain.rates import Rates
 from engine.domain.trainer import Trainer
+from engine.engagement.ledger.payments import REFUSED
 from engine.engagement.marketing.choosing import Bandits
 from engine.engagement.marketing.granting import Rules
 from engine.features.columns import Columns

@@ -3,27 +3,29 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.effects import Output
-from engine.domain.events import Control, ControlBudget, ControlReward
+from engine.core.instants import parse_time
+from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward
 from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
 from engine.domain.ids import output_id
 from engine.domain.outputs import LETTER, Alert, Lifecycle, Offer, Reward
 from engine.engagement.ledger.keys import narrow
+from engine.engagement.marketing.abuse import RESOLVED as LOOKED_AT
 from engine.engagement.marketing.due import ranked
-from engine.engagement.marketing.happening import Happening, Letter, Made
+from engine.engagement.marketing.happening import Happening, Letter, Made, row_of_nothing
 from engine.engagement.marketing.marketing import HANDLED
 from engine.engagement.marketing.transitions import entry_id_of
 from engine.features.columns import Columns, event_type
 from engine.ruleset.batch import Batch
 from engine.ruleset.campaigns.conditions import Conditions
-from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.campaigns.model import ALERT_RESOLVED, Campaign
 from engine.ruleset.row import Row
 
 _ODD: Final = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
@@ -132,6 +134,27 @@ def happening(columns: Columns, row: int, seen: Seen, latest_ms: int) -> Happeni
         reference=_reference(columns, row, kind),
         consent=event.consent,
     )
+
+
+def resolves(event: Control) -> TypeGuard[ControlAlertResolved]:
+    """Whether it was found out if somebody was suspected rightly, and it says who."""
+    return isinstance(event, ControlAlertResolved) and event.resolution != "dismissed" and bool(event.customer_id)
+
+
+def closing(event: ControlAlertResolved, froze: bool, features: int, latest_ms: int) -> Happening:
+    """An alert that was closed, as campaigns are told it.
+
+    Args:
+        event: says so.
+        froze: the alert had frozen rewards.
+        features: how many there are.
+        latest_ms: a time after that is not believed.
+    """
+    time_ms = min(parse_time(event.event_time), latest_ms)
+    row = row_of_nothing(features, time_ms)
+    text = {"alert_id": event.alert_id, "resolution": event.resolution}.get
+    return Happening(event.event_id, LOOKED_AT if froze else ALERT_RESOLVED, time_ms, lambda: row, text,
+                     payment_id=event.payment_id or event.alert_id)  # fmt: skip
 
 
 def _reference(columns: Columns, row: int, kind: str) -> int:

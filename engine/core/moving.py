@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from engine.core.campaigning import WAKES
 from engine.core.clock import ShardClock
+from engine.core.customers import WAKES
 from engine.core.following import WATCH_ENDS
 from engine.core.stretches import STRETCH_MS
 from engine.core.timers import NO_TIMER, Timer, Timers, unpack

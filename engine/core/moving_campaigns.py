@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from engine.core.campaigning import (
+from engine.core.campaign_state import (
     HEAD_BUDGETS,
     HEAD_EFFECTS,
     HEAD_POPULATION,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from engine.generator.abuse import SHARE_MAX as ABUSE_MAX
+from engine.generator.abuse import Abuse
 from engine.generator.draw import Draw
 from engine.generator.fraud import PAYMENTS_PER_STORY, tell_one
 from engine.generator.incidents import Incidents
@@ -40,6 +42,8 @@ class Settings:
             that of the same settings without it.
         world: `payments`, or `engagement`: customers who come back at their own pace, lapse, refer, spend points.
         lift: an effect of a campaign that is planted; of the world `engagement` alone.
+        abuse: about this share of payments is of rings after rewards (`engine.generator.abuse`); of that world alone.
+            The events of the others are those of the same settings without it.
     """
 
     seed: int = 0
@@ -54,6 +58,7 @@ class Settings:
     drift_day: float | None = None
     world: str = WORLDS[0]
     lift: Lift | None = None
+    abuse: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises `ValueError` on a setting out of its range."""
@@ -69,6 +74,7 @@ class Settings:
             ("incident_rate", self.incident_rate, 0.0, 24.0),
             ("drift_day", self.drift_day or 0.0, 0.0, 36_500.0),
             ("lift", 0.0 if self.lift is None else self.lift.share, -0.9, 10.0),
+            ("abuse", self.abuse, 0.0, ABUSE_MAX),
         )
         for name, value, low, high in checks:
             if not low <= value <= high:
@@ -77,6 +83,8 @@ class Settings:
             raise ValueError(f"world must be one of {', '.join(WORLDS)}, not {self.world}")
         if self.world == "payments" and self.lift is not None:
             raise ValueError("a lift needs the world of engagement")
+        if self.world == "payments" and self.abuse:
+            raise ValueError("abuse of rewards needs the world of engagement")
         if self.world == "engagement" and self.customers > REGULARS_MAX:
             raise ValueError(f"customers must be at most {REGULARS_MAX} in the world of engagement")
 
@@ -87,6 +95,7 @@ def generate(
     *,
     labels: Callable[[str], object] | None = None,
     incidents: Callable[[str], object] | None = None,
+    abusers: Callable[[str], object] | None = None,
 ) -> Iterator[bytes]:
     """Yield `events` events as NDJSON lines, each with its newline, in the order they are sent.
 
@@ -96,12 +105,14 @@ def generate(
     `labels` is called with the lines of the truth, `payment_id,label,pattern` and a newline, as the first event of
     each payment is sent (`label` is `fraud` or `legitimate`; a file's `write` will do). `pattern` names the kind of
     fraud, or what went wrong with the settlement of a legitimate payment. `incidents` is called with a line,
-    `kind,subject,start,end` and a newline, as an outage or a silence begins. Raises `ValueError` where `events` is
+    `kind,subject,start,end` and a newline, as an outage or a silence begins. `abusers` is called with the lines
+    `customer_id,kind,ring` and a newline of all accounts of a ring as it begins to act; `ring` is the id of its first
+    account. Raises `ValueError` where `events` is
     negative or 2**32 and more.
     """
     if not 0 <= events < EVENTS_MAX:
         raise ValueError(f"events must be from 0 to {EVENTS_MAX - 1}, not {events}")
-    return _lines(events, settings or Settings(), labels, incidents)
+    return _lines(events, settings or Settings(), labels, incidents, abusers)
 
 
 def _lines(
@@ -109,6 +120,7 @@ def _lines(
     settings: Settings,
     labels: Callable[[str], object] | None,
     incidents: Callable[[str], object] | None,
+    abusers: Callable[[str], object] | None,
 ) -> Iterator[bytes]:
     sent = reported = 0
     batch: list[bytes] = []
@@ -118,7 +130,11 @@ def _lines(
         batch.append(line.encode("ascii"))
         truths.append(truth)
 
-    for now_ms, simulation in _attempts(settings):
+    for now_ms, simulation, abuse in _attempts(settings):
+        if abusers is not None:
+            for truth in abuse.begun:
+                abusers(truth)
+        abuse.begun.clear()
         if incidents is not None:
             begun = simulation.incidents.begun(now_ms)
             for incident in begun[reported:]:
@@ -138,7 +154,7 @@ def _lines(
             return
 
 
-def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
+def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation, Abuse]]:
     """Let time pass for ever: yields each time at which everything queued up to then is final."""
     seed = settings.seed
     draw = Draw(seed << 64 | 3)
@@ -153,8 +169,10 @@ def _attempts(settings: Settings) -> Iterator[tuple[int, Simulation]]:
     )
     if settings.drift_day is not None:
         simulation.drift_ms = settings.start_ms + int(settings.drift_day * DAY_MS)
-    clocks = _strangers(settings, simulation) if settings.world == "payments" else _regulars(settings, simulation)
-    return ((now_ms, simulation) for now_ms in clocks)
+    abuse = Abuse.beside(simulation, seed, settings.abuse)
+    regular = settings.world == "engagement"
+    clocks = _regulars(settings, simulation, abuse) if regular else _strangers(settings, simulation)
+    return ((now_ms, simulation, abuse) for now_ms in clocks)
 
 
 def _fraud_chance(settings: Settings, sessions: float) -> float:
@@ -187,7 +205,7 @@ def _strangers(settings: Settings, simulation: Simulation) -> Iterator[int]:
             session(simulation, now_ms, who)
 
 
-def _regulars(settings: Settings, simulation: Simulation) -> Iterator[int]:
+def _regulars(settings: Settings, simulation: Simulation, abuse: Abuse) -> Iterator[int]:
     """The world of engagement: everybody comes back when it is time."""
     fraud_chance = _fraud_chance(settings, 1.0)
 
@@ -196,6 +214,7 @@ def _regulars(settings: Settings, simulation: Simulation) -> Iterator[int]:
             tell_one(simulation, now_ms)
         if simulation.draw.chance(0.0005):
             simulation.world.opening(simulation.draw)
+        abuse.look(now_ms)
 
     pace_ms, reach = gap_ms(settings.customers, settings.rate), Reach(settings.lift)
     regulars = Regulars(simulation, meanwhile, settings.seed, settings.customers, pace_ms, reach)

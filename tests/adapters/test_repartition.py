@@ -16,7 +16,7 @@ from engine.adapters.memory_store import MemoryStore
 from engine.adapters.redis_generation import RedisGeneration
 from engine.bootstrap import unix_ms
 from engine.core.adoption import HEAD_WARMING
-from engine.core.campaigning import HEAD_BUDGETS
+from engine.core.campaign_state import HEAD_BUDGETS
 from engine.core.claims import KEY
 from engine.core.label_desk import HEAD_MATURING
 from engine.core.learning import HEAD_LEARNED

@@ -14,7 +14,7 @@ from engine.adapters.clocks import SystemClock
 from engine.adapters.embedded import RedisServer, installed_redis_binary
 from engine.adapters.memory_store import MemoryStore
 from engine.cli import main
-from engine.core.campaigning import HEAD_BUDGETS, HEAD_EFFECTS
+from engine.core.campaign_state import HEAD_BUDGETS, HEAD_EFFECTS
 from engine.core.settings import CoreSettings
 from engine.core.small_state import HEAD_RATES
 from engine.domain.ops import SET, Op, pack

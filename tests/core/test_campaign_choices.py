@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.core.campaigning import bandits_of
+from engine.core.campaign_state import bandits_of
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.outputs import Offer

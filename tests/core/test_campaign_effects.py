@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from engine.core.campaigning import HEAD_EFFECTS, effects_of
+from engine.core.campaign_state import HEAD_EFFECTS, effects_of
 from engine.core.customers import is_customer
 from engine.core.partition import Partition
 from engine.core.settings import CampaignSettings, CoreSettings

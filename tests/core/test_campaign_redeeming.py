@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.core.campaigning import HEAD_BUDGETS, budgets_of
+from engine.core.campaign_state import HEAD_BUDGETS, budgets_of
 from engine.core.customers import customer_key
 from engine.core.effects import Output
 from engine.engagement.ledger.verify import verify

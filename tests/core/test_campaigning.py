@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.campaigning import HEAD_BUDGETS, WAKES
-from engine.core.customers import customer_key, is_customer
+from engine.core.campaign_state import HEAD_BUDGETS
+from engine.core.customers import WAKES, customer_key, is_customer
 from engine.core.engagement import HEAD_ENGAGED
 from engine.core.partition import Partition
 from engine.core.settings import CampaignSettings, CoreSettings

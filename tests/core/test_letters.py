@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.campaigning import HEAD_BUDGETS, budgets_of
+from engine.core.campaign_state import HEAD_BUDGETS, budgets_of
 from engine.core.customers import customer_key
 from engine.engagement.customer.codec import load
 from engine.ruleset.ruleset import RuleSet

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.campaigning import HEAD_BUDGETS
+from engine.core.campaign_state import HEAD_BUDGETS
 from engine.core.engagement import HEAD_ENGAGED, NEW
 from engine.core.letters import budget_letter, transfer_of
 from engine.core.moving_campaigns import joined

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.core.campaigning import budgets_of
+from engine.core.campaign_state import budgets_of
 from engine.service.partitioners import murmur2
 from tests.core.campaign_world import START
 from tests.core.rig import HOUR, MINUTE

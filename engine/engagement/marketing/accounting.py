@@ -18,12 +18,11 @@ from engine.engagement.ledger.lots import (
     Movement,
 )
 from engine.engagement.marketing.budgets import Budgets
-from engine.engagement.marketing.due import Due
+from engine.engagement.marketing.due import Gift
 from engine.engagement.marketing.effects import Tally
 from engine.engagement.marketing.granting import Granting
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.offers import Open
-from engine.ruleset.campaigns.model import Campaign
 
 _TAKES: Final = frozenset((REVERSE_PENDING, REVERSE_ACTIVE, OWE))
 _SETTLES: Final = {ACTIVATE: Budgets.spend, REVERSE_PENDING: Budgets.release}
@@ -78,8 +77,9 @@ def used(granting: Granting, customer: Customer, offer: Open, minor: int) -> Non
     customer.choices.cost(key, minor)
 
 
-def count(granting: Granting, customer: Customer, campaign: Campaign, due: Due, amount: float, *, held: bool) -> Tally:
+def count(granting: Granting, gift: Gift, amount: float, *, held: bool) -> Tally:
     """An occasion is used up: it counts for caps and, where somebody is held out, as an exposure."""
+    campaign, due, customer = gift.campaign, gift.due, gift.customer
     key = campaign.key
     tally = granting.effects.tally(key)
     tally.held += held

@@ -30,6 +30,23 @@ class Due(NamedTuple):
     payment_id: str = ""
 
 
+class Gift(NamedTuple):
+    """What a campaign is about to give, and to whom.
+
+    Attributes:
+        campaign, due: the campaign, and what set it off.
+        number: its business key; occasion: what it is given once for.
+        customer_id, customer: who gets it.
+    """
+
+    campaign: Campaign
+    due: Due
+    number: int
+    occasion: str
+    customer_id: str
+    customer: Customer
+
+
 def ranked(campaigns: Sequence[Campaign]) -> list[int]:
     """The places of campaigns in the order in which one event sets them off: by priority, then as in the files."""
     return sorted(range(len(campaigns)), key=lambda place: (-campaigns[place].priority, place))

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.keys import earned_number, lot_hash, lot_number
-from engine.engagement.marketing.due import Due, occasion_of, stays
+from engine.engagement.marketing.due import Due, Gift, occasion_of, stays
 from engine.engagement.marketing.granting import Granting
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offering import offer
 from engine.engagement.marketing.rewarding import reward, withhold
 from engine.ruleset.campaigns.conditions import units
-from engine.ruleset.campaigns.model import Campaign
 
 
 def run(granting: Granting, customer_id: str, customer: Customer, due: Iterable[Due]) -> list[Made]:
@@ -46,51 +45,31 @@ def grant(granting: Granting, customer_id: str, customer: Customer, due: Due) ->
     if number in customer.ledger.done or stays(number) in customer.ledger.done:
         return None
     room = customer.counts.room(campaign.id, campaign.caps, due.at_ms, customer.zone)
-    if due.place in granting.identities.bounds:
-        return _claim(granting, customer_id, customer, campaign, due, number, occasion, room)
-    return _give(granting, customer_id, customer, campaign, due, number, occasion, room)
+    gift = Gift(campaign, due, number, occasion, customer_id, customer)
+    return (_claim if due.place in granting.identities.bounds else _give)(granting, gift, room)
 
 
-def _claim(
-    granting: Granting,
-    customer_id: str,
-    customer: Customer,
-    campaign: Campaign,
-    due: Due,
-    number: int,
-    occasion: str,
-    room: float,
-) -> list[Made] | None:
+def _claim(granting: Granting, gift: Gift, room: float) -> list[Made] | None:
     """Give, within what is left to whoever has the device, card or what else a cap is by; and claim it."""
-    claim, strings, caps = lot_hash(customer_id, number), due.row.strings, granting.identities
-    room = min(room, caps.room(due.place, claim, strings, due.at_ms, customer.zone)) if room > 0 else room
-    made = _give(granting, customer_id, customer, campaign, due, number, occasion, room)
+    due, caps = gift.due, granting.identities
+    claim, strings = lot_hash(gift.customer_id, gift.number), due.row.strings
+    room = min(room, caps.room(due.place, claim, strings, due.at_ms, gift.customer.zone)) if room > 0 else room
+    made = _give(granting, gift, room)
     if made is not None:
-        amount = granting.conditions.amount(due.place, due.row) if campaign.reward is not None else 1.0
+        amount = granting.conditions.amount(due.place, due.row) if gift.campaign.reward is not None else 1.0
         caps.take(due.place, claim, strings, min(amount, room), due.at_ms)
     return made
 
 
-def _give(
-    granting: Granting,
-    customer_id: str,
-    customer: Customer,
-    campaign: Campaign,
-    due: Due,
-    number: int,
-    occasion: str,
-    room: float,
-) -> list[Made] | None:
+def _give(granting: Granting, gift: Gift, room: float) -> list[Made] | None:
     """Give what there is room for, unless the customer is held out."""
     if room <= 0:
         return None
+    campaign, due = gift.campaign, gift.due
     if campaign.reward is None:
-        held = granting.held(campaign, customer_id)
-        return offer(granting, customer_id, customer, campaign, due, number, held)
+        return offer(granting, gift, granting.held(campaign, gift.customer_id))
     amount = min(granting.conditions.amount(due.place, due.row), room)
     whole = units(campaign.reward, amount, granting.exponent_of(campaign.reward.currency))
-    if whole <= 0 or customer.ledger.over(due.payment, due.at_ms):
+    if whole <= 0 or gift.customer.ledger.over(due.payment, due.at_ms):
         return None
-    if granting.held(campaign, customer_id):
-        return withhold(granting, customer, campaign, due, number, amount, whole)
-    return reward(granting, customer_id, customer, campaign, due, number, occasion, amount, whole)
+    return (withhold if granting.held(campaign, gift.customer_id) else reward)(granting, gift, amount, whole)

@@ -10,7 +10,7 @@ from engine.engagement.calendar import next_minute, quiet_until
 from engine.engagement.customer.customer import Customer
 from engine.engagement.marketing.accounting import count
 from engine.engagement.marketing.choosing import RISK_MS, Chosen, context_of
-from engine.engagement.marketing.due import Due
+from engine.engagement.marketing.due import Gift
 from engine.engagement.marketing.granting import Granting
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.offers import Open
@@ -20,16 +20,16 @@ MARKETING: Final = "marketing"
 """The purpose that campaigns without one of their own need to learn from a customer by trial."""
 
 
-def offer(
-    granting: Granting, customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, held: bool
-) -> list[Made] | None:
-    """Issue an offer, the first or the one that is chosen; None where the budget does not let it be."""
+def offer(granting: Granting, gift: Gift, held: bool) -> list[Made] | None:
+    """Issue an offer, the first or the one that is chosen; None where the budget does not let it be. Of those who
+    are `held` out it is only noted that they would have had it."""
+    campaign, due, number, _, customer_id, customer = gift
     cost = granting.worth(campaign)
     if not (granting.budgets.allows if held else granting.budgets.reserve)(campaign, cost):
         return None
-    spec, propensity = _choose(granting, customer_id, customer, campaign, due, number, held)
+    spec, propensity = _choose(granting, gift, held)
     customer.ledger.use(number)
-    tally = count(granting, customer, campaign, due, 1.0, held=held)
+    tally = count(granting, gift, 1.0, held=held)
     if spec is None:
         if not held:
             granting.budgets.release(campaign.key, cost)
@@ -44,10 +44,9 @@ def offer(
     return [(due.at_ms, offer_of(one, spec, customer_id, "issued", propensity, held, campaign.why))]
 
 
-def _choose(
-    granting: Granting, customer_id: str, customer: Customer, campaign: Campaign, due: Due, number: int, held: bool
-) -> tuple[OfferSpec | None, float | None]:
+def _choose(granting: Granting, gift: Gift, held: bool) -> tuple[OfferSpec | None, float | None]:
     """The first offer, or what a bandit chooses, None for none; and the probability with which it was chosen."""
+    campaign, due, number, _, customer_id, customer = gift
     if campaign.choose != BANDIT:
         return campaign.offers[0], None
     key, context = campaign.key, context_of(due.row.customer)

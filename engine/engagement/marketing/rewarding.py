@@ -1,30 +1,19 @@
 """A campaign's reward: granted within its budget, frozen on suspicion, or withheld from those held out."""
 
-from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.entries import Cause, entries
 from engine.engagement.marketing.abuse import FROZEN
 from engine.engagement.marketing.accounting import count
-from engine.engagement.marketing.due import Due, stays
+from engine.engagement.marketing.due import Gift, stays
 from engine.engagement.marketing.freezing import freeze
 from engine.engagement.marketing.granting import Granting
 from engine.engagement.marketing.happening import Made
 from engine.engagement.marketing.referring import share
 from engine.engagement.marketing.terms import terms_of
-from engine.ruleset.campaigns.model import Campaign
 
 
-def reward(
-    granting: Granting,
-    customer_id: str,
-    customer: Customer,
-    campaign: Campaign,
-    due: Due,
-    number: int,
-    occasion: str,
-    amount: float,
-    whole: int,
-) -> list[Made] | None:
-    """Grant a reward; None where the budget or the ledger does not let it be."""
+def reward(granting: Granting, gift: Gift, amount: float, whole: int) -> list[Made] | None:
+    """Grant a reward of so much, in whole units; None where the budget or the ledger does not let it be."""
+    campaign, due, number, occasion, customer_id, customer = gift
     reward = campaign.reward
     assert reward is not None
     cost = granting.cost(campaign, whole)
@@ -36,7 +25,7 @@ def reward(
         return None
     if due.payment and campaign.occasion != "event":
         customer.ledger.use(stays(number))  # the lot's own key goes with its payment, for which it stands
-    tally = count(granting, customer, campaign, due, amount, held=False)
+    tally = count(granting, gift, amount, held=False)
     tally.grants += 1
     tally.granted += whole
     granting.effects.give(campaign.key, whole, customer.exposures)
@@ -53,13 +42,12 @@ def reward(
     return made if frozen is None else made + frozen
 
 
-def withhold(
-    granting: Granting, customer: Customer, campaign: Campaign, due: Due, number: int, amount: float, whole: int
-) -> list[Made] | None:
+def withhold(granting: Granting, gift: Gift, amount: float, whole: int) -> list[Made] | None:
     """The customer is held out: all happens that would have, but for the reward."""
+    campaign = gift.campaign
     if not granting.budgets.allows(campaign, granting.cost(campaign, whole)):
         return None
-    if not due.payment or campaign.occasion != "event":  # a payment settles once: it stands for its own key
-        customer.ledger.use(number)
-    count(granting, customer, campaign, due, amount, held=True)
+    if not gift.due.payment or campaign.occasion != "event":  # a payment settles once: it stands for its own key
+        gift.customer.ledger.use(gift.number)
+    count(granting, gift, amount, held=True)
     return []

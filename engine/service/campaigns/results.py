@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.core.adoption import HEAD_RULESET
-from engine.core.campaigning import HEAD_BUDGETS, HEAD_EFFECTS, budgets_of, effects_of
+from engine.core.campaign_state import HEAD_BUDGETS, HEAD_EFFECTS, budgets_of, effects_of
 from engine.core.settings import CoreSettings
 from engine.core.small_state import HEAD_RATES, rates_of
 from engine.domain.currencies import EXPONENTS

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.adoption import in_force
-from engine.core.campaigning import population_of
+from engine.core.campaign_state import population_of
 from engine.core.lifetimes import models_of
 from engine.core.settings import CoreSettings
 from engine.domain.currencies import EXPONENTS

@@ -10,7 +10,7 @@ import msgspec
 
 from engine.adapters.fan_out import FanOut
 from engine.adapters.memory_log import MemoryRecord
-from engine.core.campaigning import HEAD_BUDGETS, budgets_of
+from engine.core.campaign_state import HEAD_BUDGETS, budgets_of
 from engine.core.decode import Decoded
 from engine.core.effects import Effects
 from engine.core.partition import Partition
