@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from engine.core.directives import Directive
 from engine.core.document import RECORD_BYTES_MAX, Refused
 from engine.core.instants import parse_time
+from engine.core.lexer import hash_bytes
 from engine.core.rejects import Placed, Reject, reject
-from engine.core.scan import FLAGGED, INEXACT, hash_bytes, scan
+from engine.core.scan import FLAGGED, INEXACT, scan
 from engine.core.scan_values import convert_base
 from engine.core.strict import Row, read
 from engine.domain import reasons

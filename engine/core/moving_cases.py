@@ -13,13 +13,9 @@ from numpy.typing import NDArray
 
 from engine.core.cases import Notice, block, unpack
 from engine.core.clock import UNSET
-from engine.core.label_desk import HEAD_LABELS, HEAD_MATURING
-from engine.core.maturing import Stored, bucket_key
-
-__all__ = ["HEAD_LABELS", "HEAD_MATURING", "buckets", "divided", "done", "head_of", "key_of", "waiting"]
+from engine.core.maturing import Stored
 
 _stored: Final = msgspec.msgpack.Decoder(Stored)
-key_of = bucket_key
 
 
 def buckets(stored: bytes) -> list[int]:

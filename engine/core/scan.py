@@ -35,8 +35,6 @@ from engine.domain.fields import BOOL_INDEX, NUMBER_INDEX, STRING_FIELDS, STRING
 from engine.features.columns import Columns
 from engine.features.jit import njit
 
-__all__ = ["CLEAN", "FLAGGED", "INEXACT", "hash_bytes", "scan"]
-
 CLEAN: Final = 0
 FLAGGED: Final = 1
 INEXACT: Final = 2

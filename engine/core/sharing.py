@@ -10,10 +10,7 @@ from collections.abc import Iterable
 from engine.features import layout as layouts
 from engine.features.definition import FeatureLimits, is_shared
 from engine.features.plan import Plan
-from engine.features.sharing import UnknownTouches
 from engine.ruleset.ruleset import RuleSet
-
-__all__ = ["LayoutsDiffer", "UnknownTouches", "extended", "seen_names"]
 
 
 class LayoutsDiffer(Exception):

@@ -77,7 +77,7 @@ class PartitionMachine(Protocol):
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> list[bytes]:
         """Take the values of `missing`, in the same order. Returns what is missing now, as those values show.
 
-        Raises `engine.core.sharing.UnknownTouches`: another layout has been agreed on since; and
+        Raises `engine.features.sharing.UnknownTouches`: another layout has been agreed on since; and
         `engine.core.admission.TornState`: what is stored is not all of one moment.
         """
 

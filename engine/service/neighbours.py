@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine.core.effects import Effects
-from engine.core.sharing import UnknownTouches
+from engine.features.sharing import UnknownTouches
 from engine.ports.clock import Clock
 from engine.ports.log import LogRecord
 from engine.ports.store import Commit, Delivery, DeliveryGap, Head, StateStore

@@ -13,8 +13,9 @@ from engine.core import moving_campaigns
 from engine.core.adoption import HEAD_LAYOUT, HEAD_RULESET
 from engine.core.clock import ShardClock
 from engine.core.cooldowns import Cooldowns
+from engine.core.label_desk import HEAD_LABELS, HEAD_MATURING
 from engine.core.lists import HEAD_LIST
-from engine.core.moving_cases import HEAD_LABELS, HEAD_MATURING, done
+from engine.core.moving_cases import done
 from engine.core.observers import HEAD_COOLDOWNS, HEAD_TIMERS
 from engine.core.small_state import HEAD_CLOCK, HEAD_RATES
 from engine.core.snoozes import HEAD_SNOOZES

@@ -6,7 +6,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.moving_cases import HEAD_LABELS, HEAD_MATURING, buckets, divided, done, key_of, waiting
+from engine.core.label_desk import HEAD_LABELS, HEAD_MATURING
+from engine.core.maturing import bucket_key
+from engine.core.moving_cases import buckets, divided, done, waiting
 from engine.ports.generation import Generation
 from engine.ports.store import Head
 from engine.service.filling import Filling
@@ -45,14 +47,14 @@ class WaitingCases:
         for hour in sorted(set().union(*hours.values())):
             found: dict[int, list[bytes]] = {}
             for shard in (shard for shard, waits in hours.items() if hour in waits):
-                (bucket,) = await past.store.load(shard, [key_of(hour)])
+                (bucket,) = await past.store.load(shard, [bucket_key(hour)])
                 home = partial(self._home, homes[shard])
                 parts = divided(bucket or b"", self._done(shard), home, range(self._after))
                 for new, part in parts.items():
                     found.setdefault(new, []).append(part)
             for new, of_hour in found.items():
                 self.hours.setdefault(new, set()).add(hour)
-                await filling.put(new, key_of(hour), b"".join(of_hour))
+                await filling.put(new, bucket_key(hour), b"".join(of_hour))
 
     def _home(self, among: Sequence[int], identities: NDArray[np.uint64]) -> NDArray[np.int64]:
         routes = self._routes.find(identities)

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from engine.core.moving_cases import HEAD_MATURING
+from engine.core.label_desk import HEAD_MATURING
 from engine.core.moving_cases import head_of as head_of_cases
 from engine.core.observers import HEAD_TIMERS
 from engine.features import layout as layouts

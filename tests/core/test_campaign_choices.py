@@ -15,7 +15,8 @@ from engine.core.settings import CoreSettings
 from engine.domain.outputs import Offer
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer
-from engine.engagement.customer.history import History, Paid
+from engine.engagement.customer.habits import Paid
+from engine.engagement.customer.history import History
 from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.payments import REFUSED
 from engine.engagement.marketing.choosing import (

@@ -195,7 +195,7 @@ PROGRAM = """
 import hashlib, sys
 from tests.core.test_decode import REFUSED, record
 from engine.core.decode import Decoder
-from engine.core.scan import hash_bytes
+from engine.core.lexer import hash_bytes
 from tests.core.test_decode_paths import RATES, digest_of
 records = [value for _, value in REFUSED if value is None or len(value) < 100_000]
 records += [record(amount=i / 100, currency="USD", lat=i / 7, metadata={"a": i, "b": "c"}, email_hash=hashlib.sha256(

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.instants import TimeError, parse_time
-from engine.core.lexer import KEYS_MAX, WORK, may_hold_card, string_end, value_end
-from engine.core.scan import hash_bytes
+from engine.core.lexer import KEYS_MAX, WORK, hash_bytes, may_hold_card, string_end, value_end
 from engine.core.scan_values import parse_amount, parse_number, parse_time_ms
 from engine.domain import pan
 from engine.domain.hashing import hash64

@@ -10,7 +10,7 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.customer import Customer, Population
-from engine.engagement.customer.history import Paid
+from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.names import NAMES
 from engine.engagement.ledger.keys import lot_id
 from engine.engagement.ledger.lots import CASHBACK, POINTS, Terms

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from engine.engagement import calendar
 from engine.engagement.calendar import DAY_MS, local
 from engine.engagement.customer.customer import MUTE_MS, WINDOW_MS, Customer, Population
-from engine.engagement.customer.history import GAP_MS_MIN, PAID_MAX, History, Paid
+from engine.engagement.customer.habits import GAP_MS_MIN, Paid
+from engine.engagement.customer.history import PAID_MAX, History
 from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.models.bgnbd import BgNbd
 

@@ -12,7 +12,7 @@ from engine.engagement.calendar import DAY_MS, add_months
 from engine.engagement.customer import codec
 from engine.engagement.customer.codec import DamagedCustomer, Stored, load, unread
 from engine.engagement.customer.customer import Customer, Feedback, Population
-from engine.engagement.customer.history import Paid
+from engine.engagement.customer.habits import Paid
 from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.keys import KEY_BITS, earned_number
 from engine.engagement.ledger.lots import POINTS, Terms

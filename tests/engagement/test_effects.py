@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.calendar import DAY_MS
-from engine.engagement.customer.history import History, Paid
+from engine.engagement.customer.habits import Paid
+from engine.engagement.customer.history import History
 from engine.engagement.marketing.effects import WINDOW_MS, Closed, Effects, Exposures
 
 START = 1_767_225_600_000

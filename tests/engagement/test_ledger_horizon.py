@@ -3,8 +3,9 @@
 import pytest
 
 from engine.engagement.customer.names import value_of
-from engine.engagement.ledger.ledger import HORIZON_MS, Ledger
+from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import POINTS, Terms
+from engine.engagement.ledger.payments import HORIZON_MS
 from tests.engagement.test_marketing import EARN, HOUR, START, Shop
 
 DAY = 86_400_000

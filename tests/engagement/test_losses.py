@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from engine.domain.hashing import hash64
 from engine.domain.outputs import Lifecycle
 from engine.engagement.calendar import DAY_MS
-from engine.engagement.customer.history import PAID_MAX, History, Paid
+from engine.engagement.customer.habits import Paid
+from engine.engagement.customer.history import PAID_MAX, History
 from engine.engagement.customer.names import value_of
 from tests.engagement.test_marketing import EARN, START, Shop, of
 

@@ -6,7 +6,7 @@ import pytest
 from engine.engagement import calendar
 from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer, Population
-from engine.engagement.customer.history import Paid
+from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.names import NAMES, value_of
 from engine.engagement.customer.states import TABLES
 from engine.engagement.ledger.lots import POINTS, Terms

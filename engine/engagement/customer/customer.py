@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from engine.engagement.calendar import DAY_MS, add_months, local_month, month_begins, parse_day
-from engine.engagement.customer.history import YEAR, History, Paid
+from engine.engagement.customer.habits import Paid
+from engine.engagement.customer.history import YEAR, History
 from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 from engine.engagement.calendar import local_month
-from engine.engagement.customer.habits import GAP_MS_MIN, Habits, Paid
+from engine.engagement.customer.habits import Habits, Paid
 from engine.engagement.ledger.payments import HORIZON_MS
 
 PAID_MAX: Final = 200
@@ -260,6 +260,3 @@ def _less(counts: dict[str, int], name: str) -> None:
         counts[name] -= 1
     else:
         counts.pop(name, None)
-
-
-__all__ = ["CATEGORIES_MAX", "GAP_MS_MIN", "MONTHS_MAX", "PAID_MAX", "YEAR", "History", "Month", "Paid"]

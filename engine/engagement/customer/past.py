@@ -4,7 +4,8 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
-from engine.engagement.customer.history import History, Month, Paid
+from engine.engagement.customer.habits import Paid
+from engine.engagement.customer.history import History, Month
 from engine.engagement.ledger.codec import Told
 from engine.engagement.packing import Source, pack_tables, unpack_tables
 

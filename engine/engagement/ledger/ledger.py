@@ -9,7 +9,7 @@ Each change is noted in `journal` as a fact, and `engine.engagement.ledger.codec
 
 from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.forgetting import Forgetting
-from engine.engagement.ledger.payments import HORIZON_MS, REFUSED, Payment, is_old, second_of
+from engine.engagement.ledger.payments import REFUSED, is_old, second_of
 from engine.engagement.ledger.redemption import Redemption
 from engine.engagement.ledger.refunds import Refunds
 
@@ -35,6 +35,3 @@ class Ledger(Redemption, Refunds, Forgetting):
     def suspect(self, payment: int, risk: int, now: int) -> None:
         """A payment was not simply approved: how risky it looked, 1 to 100."""
         self._note(*judged(payment, risk, now))
-
-
-__all__ = ["HORIZON_MS", "Ledger", "Payment"]

@@ -4,7 +4,7 @@ In force, payment not refused or too risky, consent, silence after a bad answer,
 """
 
 from engine.engagement.customer.customer import Customer
-from engine.engagement.ledger.ledger import HORIZON_MS, Payment
+from engine.engagement.ledger.payments import HORIZON_MS, Payment
 from engine.engagement.marketing.granting import Granting
 from engine.ruleset.campaigns.model import Campaign
 from engine.ruleset.row import Row

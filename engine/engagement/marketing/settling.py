@@ -6,9 +6,9 @@ The ledger and the history follow it; what it earned is taken back with it, offe
 from typing import Final
 
 from engine.engagement.customer.customer import Customer
-from engine.engagement.customer.history import Paid
+from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.states import Transition
-from engine.engagement.ledger.ledger import HORIZON_MS
+from engine.engagement.ledger.payments import HORIZON_MS
 from engine.engagement.marketing.accounting import book, cause_of
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme

@@ -10,7 +10,7 @@ from engine.domain.money import format_minor
 from engine.domain.times import DAY_MS, rfc3339
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.customer import Customer, Population
-from engine.engagement.customer.history import Paid
+from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.names import NAMES, value_of
 from engine.engagement.ledger.entries import decimal
 from engine.engagement.ledger.keys import lot_id, narrow
