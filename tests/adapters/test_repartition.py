@@ -28,6 +28,7 @@ from engine.ports.copies import Piece
 from engine.ports.generation import EMPTY, IN_SERVICE, OUT_OF_SERVICE, Generation
 from engine.ports.log import LogBounds
 from engine.ports.store import Commit, Delivery, StoreMisconfigured
+from engine.ruleset import RuleSet
 from engine.service.move_ends import drop_old, undo
 from engine.service.move_note import NotReady
 from engine.service.owners import Stray
@@ -91,6 +92,19 @@ async def begin(generation: Generation, partitions: int) -> Deployment:
     return Deployment(generation.store, partitions)
 
 
+async def halves(
+    generations: Generations, events: list[dict[str, Any]], before: int, after: int, ruleset: RuleSet
+) -> tuple[Deployment, Deployment]:
+    """Half of the events, the move, the other half."""
+    await generations["old"].store.start()
+    first = Deployment(generations["old"].store, before, ruleset)
+    await first.play(events[: EVENTS // 2])
+    await move(generations["old"], generations["new"], Past(first), after)
+    second = Deployment(generations["new"].store, after, ruleset)
+    await second.play(events[EVENTS // 2 :])
+    return first, second
+
+
 async def straight(events: list[dict[str, Any]], partitions: int) -> Deployment:
     """The same events with that number from the beginning."""
     deployment = Deployment(MemoryStore(), partitions)
@@ -135,12 +149,7 @@ def test_customers_with_campaigns_go_on_where_they_move(backend: Backend, before
 
     async def body(generations: Generations) -> None:
         events = stream(before, EVENTS)
-        await generations["old"].store.start()
-        first = Deployment(generations["old"].store, before, CAMPAIGNS)
-        await first.play(events[: EVENTS // 2])
-        await move(generations["old"], generations["new"], Past(first), after)
-        second = Deployment(generations["new"].store, after, CAMPAIGNS)
-        await second.play(events[EVENTS // 2 :])
+        first, second = await halves(generations, events, before, after, CAMPAIGNS)
         straight = Deployment(MemoryStore(), after, CAMPAIGNS)
         await straight.play(events)
         for deployment in (second, straight):
@@ -164,12 +173,7 @@ def test_customers_with_campaigns_go_on_where_they_move(backend: Backend, before
 def test_what_was_claimed_before_a_move_is_claimed_after_it(backend: Backend, before: int, after: int) -> None:
     async def body(generations: Generations) -> None:
         events = stream(before, EVENTS)
-        await generations["old"].store.start()
-        first = Deployment(generations["old"].store, before, CLAIMING)
-        await first.play(events[: EVENTS // 2])
-        await move(generations["old"], generations["new"], Past(first), after)
-        second = Deployment(generations["new"].store, after, CLAIMING)
-        await second.play(events[EVENTS // 2 :])
+        first, second = await halves(generations, events, before, after, CLAIMING)
         given = [_merchants(deployment, events) for deployment in (first, second)]
         assert set(given[0]) == {"m0", "m1", "m2"}, "each merchant's gift was given before the move"
         assert max(given[0].values()) <= before

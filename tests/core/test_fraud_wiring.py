@@ -1,6 +1,5 @@
 """The fraud model at work in a partition: the same scores in any batches, through restarts and changes of the rules."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -8,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from engine.adapters.memory_store import MemoryStore
 from engine.core.casebook import PERIOD_MS
 from engine.core.controls import stretches
-from engine.core.effects import Effects
 from engine.core.label_desk import LabelSettings
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.ops import KEY_HEAD, KEY_LABEL, KEY_MATURING, unpack
 from engine.domain.times import DAY_MS
 from engine.generator import Settings, generate
-from engine.ports.store import Commit
 from engine.ruleset import RuleSet, compile
 from engine.scoring.fraud_model import LearnerSettings
+from tests.core.cutting import bodies, cut, switched
 from tests.core.rig import HOUR, MINUTE
+from tests.core.stored import Store, step
 
 MODELS = """
 models:
@@ -77,30 +75,16 @@ def history(switches: Sequence[tuple[int, RuleSet]], events: int = 2_400) -> lis
             }  # fmt: skip
             found.append(json.dumps(label).encode())
         found.append(value)
-    for place, ruleset in sorted(switches, key=lambda one: -one[0]):
-        at = json.loads(found[place])["event_time"]
-        switch = {"type": "control.rules", "event_id": f"s{place}", "event_time": at, "ruleset": ruleset.hash}
-        found.insert(place, json.dumps(switch).encode())
-    return found
+    return switched(found, switches)
 
 
-async def run(first: RuleSet, records: Sequence[bytes], batch: int, drop: int) -> tuple[list[bytes], Counter[str]]:
-    """Decisions and counts of a run in batches of `batch`, the memory dropped after every `drop` of them."""
-    store, decisions, counts, offset = MemoryStore(), [], Counter[str](), -1
-    partition = Partition(first, CORE, rulesets=SETS.get)
-    for number, (start, end) in enumerate(stretches(records, batch)):
-        decoded = partition.decode(records[start:end])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, await store.load(0, keys))
-        effects = partition.apply(decoded, lambda index: {"offset": index})
-        await store.commit(Commit(0, offset, end, effects.ops))
-        offset = end
-        decisions += [output.data for output in effects.outputs if output.kind == "decision"]
-        counts.update(effects.labels)
-        if number % drop == 0:
-            partition.restore((await store.open(0)).state)
-    return decisions, counts
+def run(first: RuleSet, records: Sequence[bytes], batch: int, drop: int) -> tuple[list[bytes], Counter[str]]:
+    """Decisions and counts of a run; see `cut`."""
+    effects = cut(Partition(first, CORE, rulesets=SETS.get), Store(), records, batch, drop)
+    counts = Counter[str]()
+    for one in effects:
+        counts.update(one.labels)
+    return bodies(effects, "decision"), counts
 
 
 @pytest.mark.parametrize(
@@ -116,16 +100,16 @@ def test_a_shard_scores_the_same_however_it_is_cut_and_restarted(
     first: RuleSet, switches: tuple[tuple[int, RuleSet], ...]
 ) -> None:
     records = history(switches)
-    expected = asyncio.run(run(first, records, len(records), 1_000))
+    expected = run(first, records, len(records), 1_000)
     scored = [json.loads(decision) for decision in expected[0]]
     assert sum(decision["scores"]["fraud"] is not None for decision in scored) > 50
     assert expected[1]["matured"] > 200 and expected[1]["fraud"] > 50
     for batch, drop in ((7, 20), (100, 1)):
-        assert asyncio.run(run(first, records, batch, drop)) == expected
+        assert run(first, records, batch, drop) == expected
 
 
 def test_decisions_name_the_model_and_say_that_it_is_not_ready() -> None:
-    decisions, _ = asyncio.run(run(ONE, history(()), 500, 1_000))
+    decisions, _ = run(ONE, history(()), 500, 1_000)
     found = [json.loads(decision) for decision in decisions]
     assert found[0]["model"] == "tails1-m500-i2+log1-none"
     assert "fraud_not_ready" in found[0]["degraded"] and found[0]["scores"]["fraud"] is None
@@ -141,39 +125,22 @@ def test_decisions_name_the_model_and_say_that_it_is_not_ready() -> None:
 
 def test_other_rules_keep_the_model_and_other_inputs_begin_another() -> None:
     place = 1_500
-    kept, _ = asyncio.run(run(ONE, history(((place, OTHER_RULES),)), 500, 1_000))
-    anew, _ = asyncio.run(run(ONE, history(((place, OTHER_INPUTS),)), 500, 1_000))
+    kept, _ = run(ONE, history(((place, OTHER_RULES),)), 500, 1_000)
+    anew, _ = run(ONE, history(((place, OTHER_INPUTS),)), 500, 1_000)
     after = [[json.loads(one) for one in found if json.loads(one)["ruleset"] != ONE.hash] for found in (kept, anew)]
     assert after[0][0]["scores"]["fraud"] is not None and after[1][0]["scores"]["fraud"] is None
 
 
 def test_a_damaged_model_is_put_aside_and_somebody_is_told() -> None:
-    async def story() -> tuple[Effects, Effects]:
-        store, records = MemoryStore(), history(())
-        partition = Partition(ONE, CORE)
-        offset, told = -1, []
-        for start, end in [
-            *stretches(records[:-2], 300),
-            (len(records) - 2, len(records) - 1),
-            (len(records) - 1, len(records)),
-        ]:
-            if end >= len(records) - 1:
-                head = (await store.open(0)).state
-                if end == len(records) - 1:
-                    assert KEY_HEAD + b"fraud/before" in head
-                    head[KEY_HEAD + b"fraud/snapshot"] = head[KEY_HEAD + b"fraud/snapshot"][:-9] + b"\0" * 9
-                partition.restore(head)
-            decoded = partition.decode(records[start:end])
-            keys = partition.missing(decoded)
-            while keys:
-                keys = partition.load(keys, await store.load(0, keys))
-            effects = partition.apply(decoded, lambda index: {"offset": index})
-            await store.commit(Commit(0, offset, end, effects.ops))
-            offset = end
-            told.append(effects)
-        return told[-2], told[-1]
-
-    damaged, mended = asyncio.run(story())
+    partition, store, records = Partition(ONE, CORE), Store(), history(())
+    cut(partition, store, records[:-2], 300, 1_000)
+    head = store.head()
+    assert KEY_HEAD + b"fraud/before" in head
+    head[KEY_HEAD + b"fraud/snapshot"] = head[KEY_HEAD + b"fraud/snapshot"][:-9] + b"\0" * 9
+    partition.restore(head)
+    damaged = step(partition, store, records[-2:-1], len(records) - 2)
+    partition.restore(store.head())
+    mended = step(partition, store, records[-1:], len(records) - 1)
     alerts = [json.loads(output.data) for output in damaged.outputs if output.kind == "alert"]
     assert [alert["reasons"][0]["code"] for alert in alerts if alert["kind"] == "operations"] == ["MODEL_FAULT"]
     assert damaged.learning is not None and damaged.learning.problems == 1

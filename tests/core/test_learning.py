@@ -1,6 +1,5 @@
 """The stored state of a detector: small commits, and exactly the detector of an undisturbed run."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,17 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.adapters.memory_store import MemoryStore
-from engine.core.controls import stretches
 from engine.core.learning import HEAD_ANOMALY, HEAD_LEARNED, RANK_MEMORY, Learner
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.domain.ops import unpack
 from engine.generator.stream import generate
-from engine.ports.store import Commit
 from engine.ruleset import RuleSet, compile
 from engine.scoring.half_space_trees import HalfSpaceTrees
 from engine.scoring.rank import Rank
+from tests.core.cutting import bodies, cut, switched
 from tests.core.stored import Store
 
 INPUTS = 3
@@ -132,33 +129,12 @@ def test_damaged_inputs_are_refused() -> None:
         learner(Store({HEAD_LEARNED: b"\0" * 8 * (INPUTS + 1)}))
 
 
-def history(switches: Sequence[tuple[int, RuleSet]]) -> list[bytes]:
-    records = list(generate(240))
-    for place, ruleset in reversed(switches):
-        at = json.loads(records[place])["event_time"]
-        switch = {"type": "control.rules", "event_id": f"s{place}", "event_time": at, "ruleset": ruleset.hash}
-        records.insert(place, json.dumps(switch).encode())
-    return records
-
-
-async def run(records: Sequence[bytes], batch: int, drop: int) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """Outputs and head of a run in batches of `batch`, the memory dropped after every `drop` of them."""
-    store, outputs, offset = MemoryStore(), [], -1
-    core = CoreSettings(snapshot_every=EVERY)
-    partition = Partition(ONE, core, rulesets=SETS.get)
-    for number, (start, end) in enumerate(stretches(records, batch)):
-        decoded = partition.decode(records[start:end])
-        keys = partition.missing(decoded)
-        while keys:
-            keys = partition.load(keys, await store.load(0, keys))
-        effects = partition.apply(decoded, lambda index: {"offset": index})
-        await store.commit(Commit(0, offset, end, effects.ops))
-        offset = end
-        outputs += [output.data for output in effects.outputs if output.kind == "decision"]
-        if number % drop == 0:
-            partition.restore((await store.open(0)).state)
-    head = (await store.open(0)).state
-    return outputs, {key: head[key] for key in (HEAD_ANOMALY, HEAD_LEARNED) if key in head}
+def run(records: Sequence[bytes], batch: int, drop: int) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """Decisions of a run and what its head holds of the detector; see `cut`."""
+    store = Store()
+    partition = Partition(ONE, CoreSettings(snapshot_every=EVERY), rulesets=SETS.get)
+    decisions = bodies(cut(partition, store, records, batch, drop), "decision")
+    return decisions, {key: store[key] for key in (HEAD_ANOMALY, HEAD_LEARNED) if key in store}
 
 
 @pytest.mark.parametrize(
@@ -167,8 +143,8 @@ async def run(records: Sequence[bytes], batch: int, drop: int) -> tuple[list[byt
 def test_a_shard_scores_and_stores_the_same_however_it_is_cut_and_restarted(
     switches: tuple[tuple[int, RuleSet], ...],
 ) -> None:
-    records = history(switches)
-    expected = asyncio.run(run(records, len(records), 1_000))
+    records = switched(list(generate(240)), switches)
+    expected = run(records, len(records), 1_000)
     assert any(json.loads(output)["scores"]["anomaly"] is not None for output in expected[0])
     for batch, drop in ((1, 1), (7, 2), (50, 1), (33, 3)):
-        assert asyncio.run(run(records, batch, drop)) == expected
+        assert run(records, batch, drop) == expected

@@ -17,18 +17,9 @@ from engine.service.replies import is_control
 from tests.core.campaign_world import START, campaigns, rewards
 from tests.core.neighbours import Shards
 from tests.core.rig import DAY, HOUR, MINUTE
+from tests.support.referral import referral
 
-RULES = """
-campaigns:
-  - id: referral
-    on: payment.settled
-    when: customer.referred and customer.payments >= 2
-    then: {reward: points, amount: 300, both: true}
-    occasion: customer
-    hold: 2d
-    caps: [{times: 1}, {by: referrer, times: 3, per: month}]
-    budget: {points: 30000}
-"""
+RULES = referral(budget=30_000, by_referrer=3)
 NAMES = ["r0", "r1", *(f"f{number}" for number in range(12))]
 
 

@@ -13,18 +13,9 @@ from engine.engagement.marketing.abuse import MARKS, MARKS_KEPT, Suspected, mark
 from tests.core.campaign_world import START, campaigns, rewards, run
 from tests.core.neighbours import Shards
 from tests.core.rig import DAY, HOUR
+from tests.support.referral import referral
 
-RULES = """
-campaigns:
-  - id: referral
-    on: payment.settled
-    when: customer.referred and customer.payments >= 2
-    then: {reward: points, amount: 300, both: true}
-    occasion: customer
-    hold: 2d
-    caps: [{times: 1}, {by: referrer, times: 2, per: month}]
-    budget: {points: 3000}
-"""
+RULES = referral(budget=3_000, by_referrer=2)
 
 
 def stream(friends: int, referrer: str = "r") -> list[bytes]:

@@ -12,18 +12,9 @@ from engine.service.partitioners import murmur2
 from tests.core.campaign_world import START
 from tests.core.rig import HOUR, MINUTE
 from tests.support.deployment import STEWARD, Deployment
+from tests.support.referral import referral
 
-RULES = """
-campaigns:
-  - id: referral
-    on: payment.settled
-    when: customer.referred and customer.payments >= 2
-    then: {reward: points, amount: 300, both: true}
-    occasion: customer
-    hold: 2d
-    caps: [{times: 1}]
-    budget: {points: 9600}
-"""
+RULES = referral(budget=9_600)
 FRIENDS = 12
 
 
