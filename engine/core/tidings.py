@@ -12,7 +12,7 @@ from engine.domain.hashing import hash64
 from engine.features.columns import Columns
 
 _LABEL: Final = np.uint64(hash64("label.assigned"))
-_CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
+CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
 _NOTHING: Final = np.array([hash64(name) for name in ("payment.declined", "payment.failed", "payment.cancelled")])
 _VALUES: Final = {hash64("fraud"): cases.FRAUD, hash64("legitimate"): cases.LEGITIMATE}
 _ROW: Final = {name: STRING_INDEX[name] for name in ("type", "label", "payment_id")}
@@ -25,7 +25,7 @@ def tidings(columns: Columns, fraud_codes: frozenset[str]) -> tuple[list[int], N
         The rows that say something, in order; and of each what, as the value of a notice (`engine.core.cases`).
     """
     kind = columns.strings[_ROW["type"]]
-    said = (kind == _LABEL) | (kind == _CHARGEBACK)
+    said = (kind == _LABEL) | (kind == CHARGEBACK)
     for nothing in _NOTHING:
         said |= kind == nothing
     rows, values = [], []
@@ -33,7 +33,7 @@ def tidings(columns: Columns, fraud_codes: frozenset[str]) -> tuple[list[int], N
         value = cases.VOID
         if kind[row] == _LABEL:
             value = _VALUES.get(columns.strings.item(_ROW["label"], row), cases.VOID)
-        elif kind[row] == _CHARGEBACK:
+        elif kind[row] == CHARGEBACK:
             if not is_fraud(columns.events[row].reason_code, fraud_codes):
                 continue
             value = cases.FRAUD

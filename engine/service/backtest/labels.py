@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core import cases
 from engine.core.decode import hash_text
+from engine.core.tidings import CHARGEBACK, tidings
 from engine.domain import chargebacks
-from engine.domain.hashing import hash64
 from engine.features.columns import Columns
 
 LEGITIMATE: Final = 0
@@ -17,8 +18,7 @@ FRAUD: Final = 1
 UNKNOWN: Final = 2
 NAMES: Final = ("legitimate", "fraud", "unknown")
 
-_ASSIGNED: Final = np.uint64(hash64("label.assigned"))
-_CHARGEBACK: Final = np.uint64(hash64("payment.chargeback"))
+_SAID: Final = {cases.LEGITIMATE: LEGITIMATE, cases.FRAUD: FRAUD}
 _ROWS_MAX: Final = 100_000_000
 
 
@@ -45,15 +45,15 @@ class Labels:
 
     def observe(self, columns: Columns) -> None:
         """Take the labels and chargebacks among accepted events, in log order."""
-        types, payments = columns.string("type"), columns.string("payment_id")
-        for row in np.flatnonzero(types == _ASSIGNED).tolist():
-            label = self._assigned[int(payments[row])] = NAMES.index(columns.events[row].label)
-            if label == FRAUD:
-                self.frauds.append((int(payments[row]), int(columns.time_ms[row])))
-        for row in np.flatnonzero(types == _CHARGEBACK).tolist():
-            if (columns.events[row].reason_code or "").strip().upper() in self._reasons:
-                self._charged[int(payments[row])] = FRAUD
-                self.frauds.append((int(payments[row]), int(columns.time_ms[row])))
+        rows, said = tidings(columns, self._reasons)
+        payments, charged = columns.string("payment_id"), columns.string("type") == CHARGEBACK
+        for row, value in zip(rows, said.tolist(), strict=True):
+            if value not in _SAID:
+                continue  # the payment came to nothing
+            payment = payments.item(row)
+            (self._charged if charged[row] else self._assigned)[payment] = _SAID[value]
+            if value == cases.FRAUD:
+                self.frauds.append((payment, columns.time_ms.item(row)))
 
     def read(self, lines: Iterable[str]) -> None:
         """Take a file of `payment_id,label` (further columns are passed over; a header is recognised).
