@@ -179,7 +179,11 @@ def _rule(rule: Rule) -> Iterator[str]:
         yield f"unless {rule.unless.text}"
     if rule.follow is not None:
         within = format_duration(rule.follow.within_ms)
-        yield f"unless followed by {', '.join(rule.follow.types)} of the same {rule.follow.same} within {within}"
+        usual = (
+            f", or {rule.follow.usual:g} times its usual longest silence if that is longer" if rule.follow.usual else ""
+        )
+        types = ", ".join(rule.follow.types)
+        yield f"unless followed by {types} of the same {rule.follow.same} within {within}{usual}"
     yield "```"
     yield ""
     says = f"`{rule.reason}` · {rule.owner} · "

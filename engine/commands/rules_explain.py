@@ -176,7 +176,10 @@ def _observation(observed: "Observed", index: int, rule: "Rule") -> str:
     if rule.follow is not None:
         types = " or ".join(rule.follow.types)
         within = format_duration(rule.follow.within_ms)
-        return f"hit: {alert}, unless {types} with the same {rule.follow.same} follows within {within}"
+        usual = (
+            f", or {rule.follow.usual:g} times its usual longest silence if that is longer" if rule.follow.usual else ""
+        )
+        return f"hit: {alert}, unless {types} with the same {rule.follow.same} follows within {within}{usual}"
     if rule.id in observed.alerts:
         return f"hit: {alert}"
     return "hit, no alert: in shadow, snoozed, or soon after another one"

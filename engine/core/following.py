@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from engine.core.effects import Effects, Output
 from engine.core.seen import raised
 from engine.core.timers import NO_TIMER, Timer, Timers
-from engine.core.watches import Armed, Watches, hashes, owner, runs
-from engine.ruleset.model import Rule
+from engine.core.watches import Armed, Watch, Watches, hashes, owner, runs
+from engine.ruleset.model import Follow, Rule
 
 WATCH_ENDS: Final = 1
 """Kind of the timers that end a watch. The kind is stored: numbers are never used again for something else."""
@@ -34,13 +34,15 @@ class Follower:
     """A rule with `unless_followed_by` over a batch: rows, in order, of its hits and of what follows them.
 
     Attributes:
-        identity: hash of the rule's id; within_ms: as the rule has it.
+        identity: hash of the rule's id; within_ms: after so long a watch ends, or is looked at where it learns what is
+            usual (`Follow.look_ms`); learns: which of both.
         rows, values, time_ms, arms: of each such event; `arms` where its hit is to be watched.
         hit: the hit of a row, for a watch that ends at a time.
     """
 
     identity: int
     within_ms: int
+    learns: bool
     rows: NDArray[np.intp]
     values: NDArray[np.uint64]
     time_ms: NDArray[np.int64]
@@ -159,17 +161,18 @@ class Following:
         rule, value = hashes(timer.owner)
         watch, known = self._watches.get(rule, value), self._known.get(rule)
         follow = known.follow if known is not None else None
-        within = follow.within_ms if follow is not None else 0
+        within = follow.look_ms if follow is not None else 0
         found: list[Output] = []
         for hit in watch.expired(timer.due_ms):
-            if known is not None and follow is not None:
+            if known is not None and follow is not None and _is_over(watch, hit, follow):
                 found += raised(known, hit, hit.due_ms, effects)
         if watch.timer_ms == timer.due_ms:
             watch.timer_ms = NO_TIMER
         if watch.armed and watch.armed[0].due_ms < watch.timer_ms:
             watch.timer_ms = watch.armed[0].due_ms
             self._set(Timer(watch.timer_ms, WATCH_ENDS, timer.owner), timer.due_ms, end, timers)
-        watch.forget(now - within)
+        # Hits that are due later may yet ask what came after them, where longer silences are usual.
+        watch.forget((timer.due_ms if watch.usual else now) - within)
         self._watches.touch(rule, value, within + self._late)
         return found
 
@@ -194,6 +197,8 @@ class Following:
         ):
             watch = get(rule, value)
             watch.cover(first_ms - within, last_ms)
+            if follower.learns:
+                watch.heard(first_ms, last_ms, within)
             if watch.covered[0][1] <= now - within:  # as `forget` asks, for calls add up
                 watch.forget(now - within)
             if arms >= 0 and watch.takes(last_ms):
@@ -210,3 +215,8 @@ class Following:
             heappush(timers, timer)
         else:
             self._timers.schedule(timer, after)
+
+
+def _is_over(watch: Watch, hit: Armed, follow: Follow) -> bool:
+    """Whether nothing has followed a hit in its time. One that may have longer is armed again."""
+    return not follow.usual or watch.bear(hit, follow)

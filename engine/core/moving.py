@@ -1,9 +1,10 @@
 """What observers keep of a shard, taken to shards of another number: watches with their timers, clock, cool-downs.
 
 A watch is kept by rule and value, and hits of several customers can wait in it. Each hit goes where its customer goes;
-the stretches that are covered go wherever an event of that value may come from. Their timers are not carried: they are
-made anew from the hits, so that one whose clock is now ahead fires just after it, as a late one does. Timers that wake
-customers go where their customer goes; one whose clock is now ahead fires at the next full hour.
+the stretches that are covered go wherever an event of that value may come from. What is usual of a value is not:
+each of another number of shards hears another part of its events. Their timers are not carried: they are made anew from
+the hits, so that one whose clock is now ahead fires just after it, as a late one does. Timers that wake customers go
+where their customer goes; one whose clock is now ahead fires at the next full hour.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,8 @@ class Watching:
     ) -> None:
         """Take in a stored watch. `owner`: new shard of a customer; `everyone`: the shards its customers can be in."""
         watch = _watches.decode(packed)
+        if not (watch.armed or watch.covered):
+            return
         for shard in everyone:
             self._at(shard, key, expires_ms, watch.covered)
         for hit in watch.armed:

@@ -153,11 +153,10 @@ class Observers:
             rows = np.flatnonzero((hits | followed[place]) & (values != 0) & believed)
             if len(rows):
                 time_ms = columns.time_ms[rows]
-                arms = hits[rows] & (time_ms + follow.within_ms > clock[rows])
+                arms = hits[rows] & (time_ms + follow.look_ms > clock[rows])
                 hit = partial(seen.armed, place)
-                found.append(
-                    Follower(self._identities[place], follow.within_ms, rows, values[rows], time_ms, arms, hit)
-                )
+                of = self._identities[place], follow.look_ms, follow.usual > 0.0
+                found.append(Follower(*of, rows, values[rows], time_ms, arms, hit))
         return found
 
     def _raise(
@@ -187,7 +186,7 @@ class Observers:
         """Packed operations that store what the batch changed."""
         now = self._clock.now
         within = {
-            identity: now - rule.follow.within_ms for identity, rule in self._known.items() if rule.follow is not None
+            identity: now - rule.follow.look_ms for identity, rule in self._known.items() if rule.follow is not None
         }
         self._watches.sweep(within)
         ops = [self._watches.flush(), self._timers.flush(now)]

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.timers import NO_TIMER
+from engine.core.usual import KEEP_MS, NEVER, Usual
 from engine.domain.ops import DELETE, KEY_WATCH, SET, Op, pack
+from engine.ruleset.model import Follow
 
 SLACK_MS: Final = 30 * 86_400_000
 """A stored watch outlives what it waits for by so much of the store's own time: an outage or a lag of a month."""
@@ -55,11 +57,13 @@ class Watch(msgspec.Struct, array_like=True, gc=False):
         armed: hits that nothing has followed, by time.
         covered: stretches `(from, before)` in which a hit has been followed, apart and in order.
         timer_ms: due time of the earliest timer that stands for the watch, no later than any hit's; `NO_TIMER`.
+        usual: the silences of the value, where the rule learns them.
     """
 
     armed: list[Armed] = []
     covered: list[tuple[int, int]] = []
     timer_ms: int = NO_TIMER
+    usual: Usual | None = None
 
     def cover(self, low: int, high: int) -> None:
         """Hits in `[low, high)` have been followed."""
@@ -75,6 +79,33 @@ class Watch(msgspec.Struct, array_like=True, gc=False):
             else:
                 low, high = min(low, begin), max(high, end)
         self.covered = sorted([*apart, (low, high)])
+
+    def heard(self, first_ms: int, last_ms: int, look_ms: int) -> None:
+        """Events have come, from `first_ms` to `last_ms`: of a value whose silences are learned. Hits that were given
+        longer than `look_ms` have been followed, too."""
+        if self.armed:
+            self.armed = [hit for hit in self.armed if not hit.time_ms < last_ms or hit.due_ms < first_ms]
+        if self.usual is None:
+            self.usual = Usual()
+        self.usual.heard(first_ms, last_ms, look_ms)
+
+    def bear(self, hit: Armed, follow: Follow) -> bool:
+        """Nothing has followed a hit, no longer armed, by its due time, in a rule that learns silences: whether that
+        is to be told. Where longer silences are usual, it is armed again instead."""
+        usual = self.usual = self.usual or Usual()
+        if usual.since_ms == hit.time_ms:
+            return True  # it was given longer, and that is over
+        next_ms = min((low + follow.look_ms for low, _ in self.covered if low > hit.time_ms), default=NEVER)
+        usual_ms = usual.look(hit.time_ms, next_ms, follow.look_ms)
+        if usual_ms is None:
+            return False
+        due_ms = hit.time_ms + max(follow.within_ms, int(follow.usual * usual_ms))
+        if due_ms <= hit.due_ms:
+            return True
+        if next_ms > due_ms:
+            hit.due_ms = due_ms
+            self.arm(hit)
+        return False
 
     def takes(self, time_ms: int) -> bool:
         """Whether a hit at this time is news: not followed already, and no other hit has the same time."""
@@ -207,9 +238,10 @@ class Watches:
         for (rule, value), keep_ms in dirty.items():
             watch = self._held[rule][value]
             key = watch_key(rule, value)
-            if watch is None or not (watch.armed or watch.covered or watch.timer_ms != NO_TIMER):
+            if watch is None or not (watch.armed or watch.covered or watch.usual or watch.timer_ms != NO_TIMER):
                 ops.append(pack(Op(DELETE, key, b"")))
             else:
+                keep_ms = max(keep_ms, KEEP_MS) if watch.usual else keep_ms
                 hours = (keep_ms + (SLACK_MS if watch.armed else _HOUR_MS)) // _HOUR_MS + 1
                 ops.append(pack(Op(SET, key, msgspec.msgpack.encode(watch), hours)))
         return b"".join(ops)
@@ -232,7 +264,8 @@ class Watches:
 
 def _wanted(watch: Watch, horizon_ms: int) -> bool:
     watch.forget(horizon_ms)
-    return bool(watch.armed or watch.covered)
+    known = watch.usual is not None and watch.usual.days and watch.usual.days[-1][0] > horizon_ms - KEEP_MS
+    return bool(watch.armed or watch.covered or known)
 
 
 def watch_key(rule: int, value: int) -> bytes:

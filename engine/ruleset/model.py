@@ -103,11 +103,20 @@ class Follow:
         types: event types that will do; (`ANY`,) for every type.
         same: the string field in which the later event equals the one that hit.
         within_ms: event time it has.
+        usual: where it has more than that if the value has been silent for so long before: so many times its usual
+            longest silence (`engine.core.usual`); 0 where `within_ms` is all.
     """
 
     types: tuple[str, ...]
     same: str
     within_ms: int
+    usual: float = 0.0
+
+    @property
+    def look_ms(self) -> int:
+        """Event time after a hit at which a watch looks whether something has come: silences from here on are learned,
+        where they are, so that `usual` times them is more than `within_ms`."""
+        return int(self.within_ms / self.usual) if self.usual else self.within_ms
 
 
 @dataclass(frozen=True, slots=True)

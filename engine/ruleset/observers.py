@@ -15,13 +15,15 @@ from engine.ruleset.types import EVENT_TYPES, FIELD_KINDS, Kind
 from engine.ruleset.yaml_loader import Mapping
 
 ALERT_KEYS: Final = ("alert", "severity", "reason", "title", "action", "by", "every")
-FOLLOW_KEYS: Final = ("types", "same", "within")
+FOLLOW_KEYS: Final = ("types", "same", "within", "usual")
 ONLY_OBSERVERS: Final = ("on", "unless_followed_by")
 EXAMPLE_TYPE: Final = "payment.requested"
 EVERY_MS_DEFAULT: Final = 900_000
 DURATION_MS_MIN: Final = 1_000
 DURATION_MS_MAX: Final = 90 * 86_400_000  # as the longest window of a feature
 BY_MAX: Final = 4
+USUAL_MIN: Final = 1
+USUAL_MAX: Final = 100
 
 
 def is_observer(then: Mapping) -> bool:
@@ -87,7 +89,8 @@ def _follow(reader: Reader, on: tuple[str, ...]) -> Follow:
     if same not in texts:
         raise fail(found.need("same"), f"'{same}' is not a text field of an event", suggest(same, texts))
     found.need("within")
-    return Follow(_types(found, "types") or on, same, _duration(found, "within"))
+    usual = found.number("usual", 0.0, USUAL_MIN, USUAL_MAX)
+    return Follow(_types(found, "types") or on, same, _duration(found, "within"), usual)
 
 
 def _types(reader: Reader, key: str) -> tuple[str, ...]:

@@ -130,6 +130,13 @@ def _follow() -> Schema:
         "types": _types("The events that call the alert off; those of `on` by default."),
         "same": {"enum": texts, "description": "The field in which both events are the same."},
         "within": duration("Event time within which one of them has to come."),
+        "usual": {
+            "type": "number",
+            "minimum": observers.USUAL_MIN,
+            "maximum": observers.USUAL_MAX,
+            "description": "It has longer than `within` where the value is usually silent for longer: so many times "
+            "its usual longest silence, learned from its events.",
+        },
     }
     found = closed({key: keys[key] for key in observers.FOLLOW_KEYS}, "same", "within")
     return {**found, "description": "The alert is raised where no such event follows a hit in time."}

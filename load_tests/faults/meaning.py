@@ -49,8 +49,8 @@ def meaning(state: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
                 found[key] = waiting
         elif key[:1] == KEY_WATCH:
             watch = _decode(value)
-            if watch.armed or watch.covered:
-                found[key] = msgspec.msgpack.encode([watch.armed, watch.covered])
+            if watch.armed or watch.covered or watch.usual:
+                found[key] = msgspec.msgpack.encode([watch.armed, watch.covered, watch.usual])
         elif key[:1] != KEY_TIMER and key not in (HEAD_TIMERS, HEAD_MATURING, HEAD_COOLDOWNS):
             found[key] = value
     if HEAD_COOLDOWNS in state:

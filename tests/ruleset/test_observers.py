@@ -87,7 +87,7 @@ rules:
     unless_followed_by: {types: [payment.settled, payment.cancelled], same: payment_id, within: 3d}
     then: {alert: abuse}
     mode: shadow
-  - {id: silent, on: [any], when: not missing(source), unless_followed_by: {same: source, within: 15m}, then: {alert: fraud}}
+  - {id: silent, on: [any], when: not missing(source), unless_followed_by: {same: source, within: 15m, usual: 4}, then: {alert: fraud}}
   - {id: some, when: amount > 5, then: {alert: fraud}, mode: "canary: 30%"}
 """  # noqa: E501
 
@@ -103,7 +103,8 @@ def test_what_an_observer_is() -> None:
     assert (drop.reason, drop.on, drop.follow) == ("DROP", ("payment.failed", "payment.declined"), None)
     assert missing.alert == AlertSpec("abuse", "medium", "no settlement", "", (), 900_000)
     assert missing.follow == Follow(("payment.settled", "payment.cancelled"), "payment_id", 259_200_000)
-    assert (silent.on, silent.follow) == (("any",), Follow(("any",), "source", 900_000))
+    assert (silent.on, silent.follow) == (("any",), Follow(("any",), "source", 900_000, 4.0))
+    assert (silent.follow.look_ms, missing.follow.look_ms) == (225_000, missing.follow.within_ms)
     assert silent.alert is not None
     assert (silent.alert.title, silent.reason, some.on) == ("silent", "SILENT", ())
     assert drop.uses == ("n",)
@@ -214,6 +215,8 @@ WRONG = {
     "{id: r, on: any, when: amount > 1, unless_followed_by: {same: source}, then: {alert: fraud}}": "needs 'within'",
     "{id: r, on: any, when: amount > 1, unless_followed_by: {same: source, within: 91d}, then: {alert: fraud}}":
         "'within' must be from 1s to 90d",
+    "{id: r, on: any, when: amount > 1, unless_followed_by: {same: ip, within: 1d, usual: 0.5}, then: {alert: fraud}}":
+        "'usual' must be from 1 to 100",
     "{id: r, on: any, when: amount > 1, unless_followed_by: 3d, then: {alert: fraud}}": "must be a mapping",
     "{id: r, on: any, when: amount > 1, unless_followed_by: {same: ip, within: 1d}, then: {alert: fraud, every: 1h}}":
         "'every' does not go with 'unless_followed_by'",

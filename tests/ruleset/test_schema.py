@@ -82,6 +82,7 @@ OBSERVER = "rules: [{id: r, when: 'amount > 1', then: {alert: operations%s}%s}]"
     ("", ", on: payment.settled"), ("", ", on: [any], mode: shadow"),
     (", by: card", ", valid_to: 2026-01-31T23:00:00Z"),
     ("", ", unless_followed_by: {same: payment_id, within: 3d, types: [payment.settled, any]}"),
+    ("", ", unless_followed_by: {same: source, within: 75m, usual: 2.5}"),
 ])  # fmt: skip
 def test_right_observers_pass(then: str, rule: str) -> None:
     assert valid(OBSERVER % (then, rule))
@@ -93,6 +94,7 @@ def test_right_observers_pass(then: str, rule: str) -> None:
     (", by: planet", ""), (", every: soon", ""), ("", ", on: [payment.unheard]"), ("", ", on: []"),
     ("", ", unless_followed_by: {same: amount, within: 3d}"), ("", ", unless_followed_by: {same: payment_id}"),
     ("", ", unless_followed_by: {same: payment_id, within: 3d, every: 3d}"),
+    ("", ", unless_followed_by: {same: source, within: 75m, usual: 0}"),
 ])  # fmt: skip
 def test_wrong_observers_do_not(then: str, rule: str) -> None:
     assert not valid(OBSERVER % (then, rule))

@@ -20,7 +20,7 @@ ORDERS: Final[dict[Path, tuple[str, ...]]] = {
         "id", "description", "owner", "tags", "enabled", "valid_from", "valid_to",
         "on", "when", "unless", "unless_followed_by", "then", "hard", "on_degraded", "mode", "tests",
     ),
-    ("rules", "*", "unless_followed_by"): ("types", "same", "within"),
+    ("rules", "*", "unless_followed_by"): ("types", "same", "within", "usual"),
     ("rules", "*", "then"): (
         "decision", "score", "allow", "alert", "severity", "reason", "detail", "title", "action", "by", "every",
     ),
