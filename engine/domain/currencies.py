@@ -27,7 +27,6 @@ EXPONENTS: Final[dict[str, int]] = {
 }
 """Currency code to the number of decimal digits of its minor unit."""
 
-EXPONENT_MAX: Final = 4
 CODES: Final = 26**3
 """How many three-letter codes there are: the length of a table indexed by `code_index`."""
 

@@ -110,11 +110,6 @@ def luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
-def is_card_number(digits: str) -> bool:
-    """Whether these digits, all of them, are a card number."""
-    return len(digits) in WHOLE_LENGTHS.get(digits[:4], ()) and luhn(digits)
-
-
 def find(text: str) -> list[tuple[int, int]]:
     """The card numbers in a text, left to right, as `(start, end)` spans that do not overlap."""
     spans: list[tuple[int, int]] = []

@@ -16,7 +16,6 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
 QUARTER_MS: Final = 900_000
-MINUTES_A_DAY: Final = 1_440
 PERIODS: Final = ("day", "week", "month", "year")
 """Calendar periods of caps. A week begins on Monday."""
 

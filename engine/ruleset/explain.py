@@ -46,13 +46,9 @@ class Step:
         return found
 
 
-def explain_rule(ruleset: RuleSet, frame: Frame, rule: int, row: int) -> Step:
-    """Why a rule hit an event of a frame, or why it did not: its whole condition, `unless` included."""
-    return explain_hit(ruleset, frame, ruleset.rules[rule], row)
-
-
 def explain_hit(ruleset: RuleSet, frame: Frame, rule: Rule, row: int) -> Step:
-    """The same of any rule of the set, an observer too."""
+    """Why a rule of the set, or an observer, hit an event of a frame, or why it did not: its whole condition, `unless`
+    included."""
     scalar = Scalar(ruleset.rows, ruleset.lists)
     return explain(hit_of(rule), frame.batch().row(row), scalar)
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.core.customers import is_customer
 from engine.domain.ops import KEY_CUSTOMER
+from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.payments import APPROVED, REFUSED
 from tests.core.campaign_world import START, campaigns, rewards, run
@@ -72,7 +73,7 @@ def test_nothing_is_noted_of_approved_payments_where_no_campaign_in_force_asks_f
 def test_of_several_decisions_on_a_payment_the_worst_counts_in_any_order(told: tuple[int, ...]) -> None:
     ledger = Ledger()
     for risk in told:
-        ledger.suspect(5, risk, START)
+        ledger.learn(judged(5, risk, START))
     assert (ledger.payments[5].score, ledger.payments[5].doubted) == (70, True)
     ledger.block(5, START)
     assert ledger.payments[5].blocked and REFUSED > 2 * APPROVED

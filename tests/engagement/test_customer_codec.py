@@ -73,7 +73,7 @@ def do(customer: Customer, what: str, now: int, number: int, population: Populat
     elif what == "return" and ledger.spent:
         ledger.give_back(min(ledger.spent), now)
     elif what == "judge":
-        ledger.suspect(paid.payment if paid and number % 2 else now, 10 * number, now)
+        ledger._note(*judged(paid.payment if paid and number % 2 else now, 10 * number, now))
     elif what == "move":
         customer.zone, customer.birth = ("Asia/Tokyo", "1990-02-28") if number % 2 else ("", "")
     else:

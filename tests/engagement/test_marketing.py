@@ -15,6 +15,7 @@ from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS, instant, local, parse_day
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.customer import Customer
+from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.lots import POINTS
 from engine.engagement.ledger.verify import verify
 from engine.engagement.marketing.granting import Granting, Rules
@@ -161,8 +162,8 @@ def test_risk_is_priced_declined_payments_earn_nothing_doubtful_ones_wait_twice_
     shop = Shop(EARN + "    score_max: 0.6\n")
     ledger = shop.customer.ledger
     ledger.block(hash64("declined"), START)
-    ledger.suspect(hash64("doubtful"), 40, START)
-    ledger.suspect(hash64("odd"), 70, START)
+    ledger.learn(judged(hash64("doubtful"), 40, START))
+    ledger.learn(judged(hash64("odd"), 70, START))
     for payment in ("declined", "doubtful", "odd"):
         shop.pay(payment, START)
     (lot,) = ledger.lots.values()

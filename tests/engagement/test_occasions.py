@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.calendar import DAY_MS, HOUR_MS
+from engine.engagement.customer.customer import Customer
 from engine.engagement.customer.states import NEVER
-from engine.engagement.marketing.occasions import next_occasion
+from engine.engagement.marketing.occasions import timer_of
+from engine.ruleset.campaigns.model import Campaign
 from tests.engagement.test_marketing import EARN, START, Shop
 
 TIMERS: Final = (
@@ -36,6 +38,14 @@ steps = st.lists(
 )
 
 
+def occasion(campaign: Campaign, customer: Customer) -> tuple[int, str]:
+    """The next one of a campaign with a timer: when, and what for."""
+    timer, trigger = timer_of(campaign), campaign.trigger
+    assert timer is not None
+    at = timer.next(trigger, campaign, customer, customer.clock_ms)
+    return at, timer.text(trigger, customer, at) if at < NEVER else ""
+
+
 @settings(deadline=None, max_examples=60)
 @given(steps)
 def test_what_is_noted_of_timers_is_what_would_be_found_anew(steps: list[tuple[str, int]]) -> None:
@@ -55,7 +65,7 @@ def test_what_is_noted_of_timers_is_what_would_be_found_anew(steps: list[tuple[s
             shop.tell("points.redeemed", now, number=150, reference=f"r{number}")
         else:
             shop.at(now)
-        found = [next_occasion(campaign, customer, customer.clock_ms) for campaign in timed]
+        found = [occasion(campaign, customer) for campaign in timed]
         customer.noted.clear()
-        assert found == [next_occasion(campaign, customer, customer.clock_ms) for campaign in timed]
+        assert found == [occasion(campaign, customer) for campaign in timed]
         assert all(at > customer.clock_ms and bool(text) == (at < NEVER) for at, text in found)

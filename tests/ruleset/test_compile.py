@@ -10,7 +10,7 @@ import pytest
 from engine.features.definition import FeatureDef
 from engine.ruleset import AnomalyConfig, Frame, RuleErrors, compile, declarations, defaults, ir
 from engine.ruleset.compiler import content_hash
-from engine.ruleset.explain import detail, explain_rule, explanation
+from engine.ruleset.explain import detail, explain_hit, explanation
 from engine.ruleset.model import FraudConfig
 from engine.scoring.learners.registry import LEARNERS
 from engine.scoring.registry import DETECTORS, create
@@ -257,7 +257,7 @@ def test_an_explanation_names_every_part_and_its_value() -> None:
     ruleset = compile({"card.yaml": CONTRACT})
     columns = columns_of([{"ip": "203.0.113.5"}])
     matrix = np.full((len(ruleset.rows), 1), 5.0)
-    lines = explain_rule(ruleset, Frame(columns, matrix), 0, 0).lines()
+    lines = explain_hit(ruleset, Frame(columns, matrix), ruleset.rules[0], 0).lines()
     assert [line.rsplit(": ", 1)[1] for line in lines] == ["False", "True", "5.0", "True", "5.0", "False", "True",
                                                             "203.0.113.5"]  # fmt: skip
     assert lines[1] == "  cards_per_ip_1h >= 4: True"

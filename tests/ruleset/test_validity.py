@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.ruleset import Frame, testing
-from engine.ruleset.explain import explain_rule
+from engine.ruleset.explain import explain_hit
 from engine.ruleset.types import parse_moment
 from tests.ruleset.helpers import columns_of, faults, rule_file, ruleset_of
 
@@ -58,7 +58,7 @@ def test_faults_have_their_place(text: str, message: str) -> None:
 def test_an_explanation_shows_times() -> None:
     ruleset = ruleset_of(rule_file("amount > 1 and event_time > 1000", rule=BOTH))
     columns = columns_of([{"amount": 5, "event_time": FROM_MS}])
-    lines = explain_rule(ruleset, Frame(columns, np.empty((len(ruleset.rows), 1))), 0, 0).lines()
+    lines = explain_hit(ruleset, Frame(columns, np.empty((len(ruleset.rows), 1))), ruleset.rules[0], 0).lines()
     assert [line.strip() for line in lines[1:]] == [
         "event_time >= 2026-02-28T23:00:00.000Z: True",
         "event_time: 2026-02-28T23:00:00.000Z",

@@ -278,10 +278,6 @@ class Customer:
         """Kept in this local month and the eleven before, minor units of the base currency."""
         return self.history.year(local_month(now_ms, self.zone))[1]
 
-    def payments_12m(self, now_ms: int) -> int:
-        """Payments in this local month and the eleven before."""
-        return self.history.year(local_month(now_ms, self.zone))[0]
-
     def p_alive(self, now_ms: int, population: Population) -> float:
         """Probability that the customer still is one; NaN before there is a fit, or before the first payment. After one
         payment, that a second one comes within the horizon of first gaps: BG/NBD knows no end before a repeat."""

@@ -31,7 +31,3 @@ class Ledger(Redemption, Refunds, Forgetting):
     def block(self, payment: int, now: int) -> None:
         """A payment was declined: it earns nothing, whatever comes."""
         self._note(*judged(payment, REFUSED, now))
-
-    def suspect(self, payment: int, risk: int, now: int) -> None:
-        """A payment was not simply approved: how risky it looked, 1 to 100."""
-        self._note(*judged(payment, risk, now))

@@ -12,10 +12,6 @@ from engine.engagement.customer.customer import WINDOW_MS, Customer
 from engine.engagement.customer.states import NEVER
 from engine.ruleset.campaigns.model import Campaign, Trigger
 
-Occasion = tuple[int, str]
-"""When, and what for; `NEVER` where it does not come."""
-
-NONE: Final[Occasion] = (NEVER, "")
 PEAK_PAYMENTS: Final = 8
 PEAK_SHARE: Final = 0.35
 PEAK_IDLE_MS: Final = 60 * DAY_MS
@@ -37,13 +33,6 @@ class Timer(NamedTuple):
 def timer_of(campaign: Campaign) -> Timer | None:
     """The kind of timer of a campaign; None where it has none."""
     return _TIMERS.get(campaign.trigger.timer)
-
-
-def next_occasion(campaign: Campaign, customer: Customer, after_ms: int) -> Occasion:
-    """The next occasion of a campaign with a timer, later than `after_ms`."""
-    timer = timer_of(campaign)
-    at = timer.next(campaign.trigger, campaign, customer, after_ms) if timer is not None else NEVER
-    return NONE if timer is None or at == NEVER else (at, timer.text(campaign.trigger, customer, at))
 
 
 def _noted(

@@ -12,14 +12,6 @@ DIGITS_MAX: Final = 9
 EARTH_RADIUS_KM: Final = 6371.0088  # the mean radius of the IUGG
 
 
-def _ufunc(ufunc: np.ufunc) -> Any:
-    # One element through the same loop as the batch: the C library's own function may differ in the last bit.
-    def call(x: float) -> float:
-        return float(ufunc(x))
-
-    return call
-
-
 def _finite(x: Any) -> Any:
     return x + (x - x)
 

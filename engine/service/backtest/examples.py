@@ -15,7 +15,6 @@ from engine.service.backtest.record import Record, Table
 from engine.service.backtest.tally import Sums, by_group, cells
 
 EXAMPLES_DEFAULT: Final = 5
-EXAMPLES_MAX: Final = 1_000
 
 
 class Examples:

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from engine.domain.currencies import EXPONENTS
 from engine.service.backtest.pipeline import Judged, Judgement
 
-BASELINE: Final = 0
-CANDIDATE: Final = 1
 SIDES: Final = ("baseline", "candidate")
 
 
