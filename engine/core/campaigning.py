@@ -20,6 +20,7 @@ from engine.core.correspondence import Correspondence
 from engine.core.customers import WAKES, Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
 from engine.core.happenings import Concerning, closing, happening, output, resolves
+from engine.core.judging import Noted
 from engine.core.lifetimes import Lifetimes
 from engine.core.records_needed import RecordsNeeded
 from engine.core.stretches import STRETCH_MS
@@ -204,7 +205,7 @@ class Campaigning:
         columns: Columns,
         clock: NDArray[np.int64],
         positions: Sequence[int],
-        doubts: Mapping[int, int],
+        noted: Noted,
         frame: Callable[[NDArray[np.intp]], Frame],
     ) -> Parts:
         """Take in accepted rows, in order.
@@ -213,7 +214,7 @@ class Campaigning:
             columns: the rows.
             clock: after each of them, int64 `(n,)`.
             positions: index of each row's record in the batch as received.
-            doubts: rows whose decision campaigns have to know of, and what `judged` takes of each.
+            noted: what campaigns have to know of the decisions among them.
             frame: what rules see of the given rows.
         """
         parts: Parts = []
@@ -221,13 +222,17 @@ class Campaigning:
         concerned = self._concerning.seen(frame(some).batch()) if len(some) else {}
         places = {some.item(place): one for place, one in concerned.items()}
         shown = columns.strings[MARK_FIELDS].T.tolist() if places and self._marking else []
-        for row in sorted({*places, *doubts}) if doubts else places:
+        doubts, crowds = noted
+        for row in sorted({*places, *doubts, *crowds}) if doubts or crowds else places:
             event = columns.events[row]
             if row in doubts and event.payment_id:
                 now = clock.item(row)
                 seen_ms = max(now, min(columns.time_ms.item(row), now + self._late))
                 fact = judged(narrow(columns.strings.item(_PAYMENT, row)), doubts[row], seen_ms)
                 self._customers.note(customer_key(event.customer_id), fact)
+            if row in crowds and event.payment_id:
+                payment = narrow(columns.strings.item(_PAYMENT, row))
+                self._customers.crowd(customer_key(event.customer_id), payment, crowds[row])
             if row in places:
                 now = clock.item(row)
                 told = happening(columns, row, places[row], now + self._late)

@@ -6,10 +6,11 @@ from typing import Final
 
 from engine.core.rewards import KEYS_KEPT, account_key
 from engine.domain.ops import APPEND, SET, Op, pack
-from engine.engagement.customer.codec import Stored, load, unread
+from engine.engagement.customer.codec import Stored, load, unread, unread_crowd
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.facts import Fact
 from engine.engagement.models.bgnbd import BgNbd
+from engine.ruleset.campaigns.suspecting import Crowd
 
 RECORD: Final = b"e"
 """Ends the state key of a customer's record; the key without it is that of the built-in base earn's account."""
@@ -108,6 +109,13 @@ class Customers:
         ledger = self.change(key).customer.ledger
         ledger.learn(fact)
         ledger.journal.append(fact)
+
+    def crowd(self, key: bytes, payment: int, crowd: Crowd) -> None:
+        """What the request of a payment showed of a customer, who need not be in memory for it."""
+        if self._backed and key not in self._held:
+            self._ops.append(pack(Op(APPEND, key, unread_crowd(payment, crowd))))
+            return
+        self.change(key).customer.suspected.ask(payment, crowd)
 
     @property
     def changed(self) -> bool:

@@ -15,6 +15,7 @@ from engine.core.clock import UNSET, ShardClock
 from engine.core.customers import is_customer
 from engine.core.effects import Output
 from engine.core.instants import parse_time
+from engine.core.judging import Noted
 from engine.core.rejects import Placed
 from engine.core.rewards import Rewards, ledger_rows, reversal_rows
 from engine.core.settings import CoreSettings
@@ -162,20 +163,20 @@ class Engagement:
         columns: Columns,
         clock: NDArray[np.int64],
         positions: Sequence[int],
-        doubts: Mapping[int, int],
+        noted: Noted,
         frame: Callable[[NDArray[np.intp]], Frame],
         ops: list[bytes],
     ) -> Parts:
         """Take in accepted rows, in order; see `Campaigning.rows`. Packed operations are added to `ops`."""
         parts: Parts = []
-        refused = {row for row, risk in doubts.items() if risk == REFUSED and not self._engaged}
+        refused = {row for row, risk in noted.doubts.items() if risk == REFUSED and not self._engaged}
         # In row order, whatever the batch: a payment that settled before it was declined has earned.
         for row in sorted({*refused, *self._ledger_rows(columns)}):
             moved, outputs = self._rewards.move(columns, row, declined=row in refused)
             ops.append(moved)
             parts += [(positions[row], output) for output in outputs]
         if self._engaged:
-            parts += self._campaigning.rows(columns, clock, positions, doubts, frame)
+            parts += self._campaigning.rows(columns, clock, positions, noted, frame)
         return parts
 
     def flush(self) -> list[bytes]:

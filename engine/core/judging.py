@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from engine.core.warming import Warming
 from engine.domain.rates import Rates
 from engine.engagement.ledger.payments import APPROVED, REFUSED
 from engine.features.columns import Columns
+from engine.ruleset.campaigns.suspecting import Crowd
 from engine.ruleset.explain import explanation
 from engine.ruleset.lists import ListState
 from engine.ruleset.model import LIVE, SHADOW
@@ -55,6 +57,13 @@ class Rows:
     rates: Rates | None
     explain: frozenset[int]
     seen: Sequence[int]
+
+
+class Noted(NamedTuple):
+    """What campaigns have to know of decisions, by row: `Judge.doubts` and `Judge.crowds`."""
+
+    doubts: Mapping[int, int] = MappingProxyType({})
+    crowds: Mapping[int, Crowd] = MappingProxyType({})
 
 
 class Judge:
@@ -141,6 +150,11 @@ class Judge:
         whole = np.maximum(1, np.ceil(np.round(100 * risks[some], 4))).astype(np.int64)
         found = np.where(outcome == _DECLINE, REFUSED, np.where(outcome > 0, whole, whole + APPROVED))
         return dict(zip(judged[some].tolist(), found.tolist(), strict=True))
+
+    def crowds(self, frame: Frame, judged: NDArray[np.intp]) -> dict[int, Crowd]:
+        """Those of the events `judged` that show more customers who share something than a campaign lets pass."""
+        found = self.ruleset.crowds.of(frame.matrix)
+        return {int(judged[column]): crowd for column, crowd in found.items()}
 
     def _count(self, verdicts: Verdicts, effects: Effects) -> None:
         """How often each rule hit, for metrics."""

@@ -13,7 +13,7 @@ from engine.core.clock import UNSET
 from engine.core.drift_alerts import drift_alert
 from engine.core.effects import Effects, Output
 from engine.core.engagement import Engagement
-from engine.core.judging import Rows, declined, seen_by
+from engine.core.judging import Noted, Rows, declined, seen_by
 from engine.core.known import Known
 from engine.core.label_desk import Decided, LabelDesk
 from engine.core.models import Models
@@ -175,9 +175,9 @@ class Stages:
             columns, matrix, stretch.masked, positions, lists, stretch.rates, stretch.explain,
             force.features.shared_rows(),
         )  # fmt: skip
-        parts, doubts, judged = self._judge(rows, stretch.labels_ms, effects)
+        parts, noted, judged = self._judge(rows, stretch.labels_ms, effects)
         parts += self._engagement.rows(
-            columns, stretch.clock, positions, doubts, lambda some: seen_by(force.ruleset, rows, some, judged), ops
+            columns, stretch.clock, positions, noted, lambda some: seen_by(force.ruleset, rows, some, judged), ops
         )
         self._probe("engage")
         before, after = self._observers.observe(
@@ -205,15 +205,13 @@ class Stages:
             self._wanted = Wanted(ruleset, plan)
         return self._wanted
 
-    def _judge(
-        self, rows: Rows, labels_ms: NDArray[np.int64], effects: Effects
-    ) -> tuple[Parts, dict[int, int], Frame | None]:
-        """Score and decide the rows that carry a decision. Returns their outputs, the rows that were not approved and
-        how risky they looked, and what the rules saw; None where there is no such row."""
+    def _judge(self, rows: Rows, labels_ms: NDArray[np.int64], effects: Effects) -> tuple[Parts, Noted, Frame | None]:
+        """Score and decide the rows that carry a decision. Returns their outputs, what campaigns have to know of them,
+        and what the rules saw; None where there is no such row."""
         force, columns = self._force, rows.columns
         judged = np.flatnonzero(columns.decides)
         if len(judged) == 0:
-            return [], {}, None
+            return [], Noted(), None
         everything = len(judged) == columns.n
         picked = columns if everything else columns.take(judged)
         values = rows.matrix if everything else rows.matrix.take(judged, axis=1)
@@ -226,8 +224,8 @@ class Stages:
         verdicts = force.judge.verdicts(frame, force.snoozes)
         self._probe("rules")
         parts = force.judge.write(frame, verdicts, scored, judged, rows, force.warming, effects)
-        doubts = force.judge.doubts(frame, verdicts, judged)
+        noted = Noted(force.judge.doubts(frame, verdicts, judged), force.judge.crowds(frame, judged))
         lessons = force.judge.lessons(verdicts, scored)
         self._desk.keep(Decided(picked, judged, declined(verdicts), lessons), columns, labels_ms)
         self._probe("decide")
-        return parts, doubts, frame
+        return parts, noted, frame

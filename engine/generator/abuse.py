@@ -77,8 +77,8 @@ class Ring:
 
 
 def farm(sim: Simulation, time_ms: int, tell: Callable[[str], object]) -> None:
-    """New accounts, four to twelve, on one device or card or both, each for what a first payment earns; an hour to a day
-    apart."""
+    """New accounts, four to twelve, on one device or card or both, an hour to a day apart, each for what a first payment
+    earns."""
     draw = sim.draw
     ring = Ring(sim, "farm", draw.pick(((DEVICE,), (DEVICE, ADDRESS), (CARD,), (DEVICE, CARD))), tell)
     apart_ms = draw.pick((1, 6, 24)) * HOUR_MS
@@ -109,7 +109,7 @@ def self_referral(sim: Simulation, time_ms: int, tell: Callable[[str], object]) 
 
 
 def refund_cycling(sim: Simulation, time_ms: int, tell: Callable[[str], object]) -> None:
-    """Pays, earns and gives it back, six to twelve times: within days, or once the points are there and have been spent."""
+    """Pays, earns and gives it back, six to twelve times: within days, or once the points are there and spent."""
     draw = sim.draw
     ring = Ring(sim, "refund_cycling", (), tell)
     time_ms += HOUR_MS

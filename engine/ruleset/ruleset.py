@@ -14,6 +14,7 @@ from engine.ruleset import build
 from engine.ruleset.batch import Batch
 from engine.ruleset.campaigns.conditions import Conditions
 from engine.ruleset.campaigns.model import Campaign
+from engine.ruleset.campaigns.suspecting import Crowds
 from engine.ruleset.hits import hit_of, in_share
 from engine.ruleset.lists import ListState, ValueList
 from engine.ruleset.model import CANARY, OUTCOMES, AnomalyConfig, Derived, FraudConfig, ModelsConfig, Rule
@@ -74,6 +75,7 @@ class RuleSet:
         lists, models, tables: as declared.
         campaigns: enabled ones, in order of file name and place; `conditions` evaluates them.
         live, live_conditions: those that run, which drafts do not.
+        crowds: finds decisions of whose crowds those that run have to know.
         score_max: the least highest score that one of those that run lets pass; 1 where none asks for the score.
         texts: the files it was compiled from, name to text.
         read_by: the types of event for which observers read a feature, by its name (`engine.ruleset.reading`).
@@ -128,6 +130,7 @@ class RuleSet:
         """Let these campaigns run."""
         self.live = live
         self.live_conditions = Conditions(self._scalar, self._vector, live)
+        self.crowds = Crowds(self.rows, live)
         self.score_max = min((campaign.score_max for campaign in live), default=1.0)
         self.read_by = read_by(self.observers, self.derived, live)
         self._watched = needed(self.read_by, self.derived)

@@ -63,14 +63,18 @@ def tick(at: int) -> dict[str, Any]:
     return {"event_id": f"t{at}", "type": "control.tick", "event_time": at}
 
 
-def played(events: list[dict[str, Any]], size: int = 100, **more: Any) -> list[Output]:
+def asked_for(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each payment that settles was asked for before: features count what is asked for."""
     records = []
     for one in events:
         if one["type"] == "payment.settled":
             records.append({**one, "event_id": f"a-{one['event_id']}", "type": "payment.requested"})
         records.append(one)
-    return run(campaigns(RULES), [json.dumps(one).encode() for one in records], size, **more)[0]
+    return records
+
+
+def played(events: list[dict[str, Any]], size: int = 100, **more: Any) -> list[Output]:
+    return run(campaigns(RULES), [json.dumps(one).encode() for one in asked_for(events)], size, **more)[0]
 
 
 def alerts(outputs: list[Output]) -> list[Alert]:

@@ -37,7 +37,7 @@ VALUES: Final = (
     "consented_ms", "told_ms",
 )  # fmt: skip
 """What is stored as it is, by its place here: new ones are added at the end."""
-_VALUES, _PAID, _FACTS, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES = range(9)
+_VALUES, _PAID, _FACTS, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOICES, _CROWDS = range(10)
 """What a frame holds, each where it has changed, in the order in which it is taken in. They are stored: a number is
 never used for something else."""
 _TABLES: Final[dict[int, tuple[Callable[[Customer], dict[str, Any]], Callable[..., Any]]]] = {
@@ -172,6 +172,11 @@ def unread(fact: Fact) -> bytes:
     return _framed(_encode({_FACTS: (fact,)}))
 
 
+def unread_crowd(payment: int, crowd: tuple[int, ...]) -> bytes:
+    """Likewise, a frame with what the request of a payment showed (`Suspected.ask`)."""
+    return _framed(_encode({_CROWDS: (payment, crowd)}))
+
+
 def _framed(body: bytes) -> bytes:
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 
@@ -192,7 +197,7 @@ def _frames(value: bytes) -> list[bytes]:
 
 def _loaded(whole: bytes | None, frames: list[dict[int, Any]]) -> Customer:
     customer, ledger, source, told = Customer(), None, None, list[ledgers.Told]()
-    if whole is None and any(set(frame) != {_FACTS} or frame[_FACTS][0][0] != JUDGED for frame in frames):
+    if whole is None and not all(map(_unread, frames)):
         raise ValueError("a customer without a snapshot")
     if whole is not None:
         source = Source(whole, 1)
@@ -209,6 +214,11 @@ def _loaded(whole: bytes | None, frames: list[dict[int, Any]]) -> Customer:
     )
     customer.ledger = ledgers.load(ledger, source, facts, told)
     return customer
+
+
+def _unread(frame: dict[int, Any]) -> bool:
+    """Whether a frame may have been appended without the customer at hand."""
+    return set(frame) == {_CROWDS} or (set(frame) == {_FACTS} and frame[_FACTS][0][0] == JUDGED)
 
 
 def _take(customer: Customer, frame: dict[int, Any]) -> None:
@@ -241,6 +251,11 @@ def _take_suspected(customer: Customer, suspected: Any) -> None:
     customer.suspected = Suspected.load(suspected)
 
 
+def _take_crowd(customer: Customer, told: tuple[int, list[int]]) -> None:
+    payment, crowd = told
+    customer.suspected.ask(payment, tuple(crowd))
+
+
 def _take_table(part: int) -> Callable[[Customer, Any], None]:
     of, make = _TABLES[part]
 
@@ -259,6 +274,7 @@ _PARTS: Final[dict[int, Callable[[Customer, Any], None]]] = {
     _VALUES: _take_values,
     _COUNTS: _take_counts,
     _SUSPECTED: _take_suspected,
+    _CROWDS: _take_crowd,
     **{part: _take_table(part) for part in _TABLES},
 }
 

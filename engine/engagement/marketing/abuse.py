@@ -26,6 +26,8 @@ FROZEN: Final = "; frozen"
 """Ends why an entry was made that grants what is frozen."""
 CLEARED_MS: Final = 90 * DAY_MS
 """After somebody has found nothing wrong, the same reasons freeze nothing for so long."""
+CROWDS_MAX: Final = 32
+"""Payments of a customer that have not settled, of which it is remembered what their requests showed."""
 OPEN_MAX: Final = 32
 """Open alerts of a customer; what is found beyond them joins the latest."""
 
@@ -60,11 +62,21 @@ class Suspected:
         open: alerts by id, in the order in which they were raised.
         cleared: until when a code freezes nothing, or of other alerts, is not told again.
         marks: what the customer was seen with (`marks_of`), the latest of each kind; only where a campaign asks.
+        crowds: how many shared what the requests of payments named that have not settled yet, by payment; the latest,
+            only where they are more than some campaign lets pass (`engine.ruleset.campaigns.suspecting`).
     """
 
     open: dict[str, Open] = field(default_factory=dict)
     cleared: dict[str, int] = field(default_factory=dict)
     marks: list[int] = field(default_factory=list)
+    crowds: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def ask(self, payment: int, crowd: tuple[int, ...]) -> None:
+        """A payment was asked for; of what was noted of it before, the larger numbers stay."""
+        before = self.crowds.pop(payment, crowd)
+        self.crowds[payment] = tuple(map(max, before, crowd))
+        if len(self.crowds) > CROWDS_MAX:
+            del self.crowds[next(iter(self.crowds))]
 
     def see(self, marks: Iterable[int]) -> None:
         """The customer was seen with something."""
@@ -117,18 +129,20 @@ class Suspected:
 
     def dump(self) -> Any:
         """As stored; None for nothing, as of most customers."""
-        if not (self.open or self.cleared or self.marks):
+        if not (self.open or self.cleared or self.marks or self.crowds):
             return None
-        return [(name, *one) for name, one in self.open.items()], self.cleared, self.marks
+        opened = [(name, *one) for name, one in self.open.items()]
+        return opened, self.cleared, self.marks, list(self.crowds.items())
 
     @classmethod
     def load(cls, stored: Any) -> "Suspected":
         """What `dump` gave."""
         if stored is None:
             return cls()
-        opened, cleared, marks = stored
+        opened, cleared, marks, *crowds = stored  # records of before crowds have none
         alerts = {name: Open(day, tuple(codes), tuple(lots)) for name, day, codes, lots in opened}
-        return cls(alerts, dict(cleared), list(marks))
+        asked = {payment: tuple(crowd) for payment, crowd in crowds[0]} if crowds else {}
+        return cls(alerts, dict(cleared), list(marks), asked)
 
 
 def freeze(

@@ -29,7 +29,8 @@ def reward(granting: Granting, gift: Gift, amount: float, whole: int) -> list[Ma
     tally.grants += 1
     tally.granted += whole
     granting.effects.give(campaign.key, whole, customer.exposures)
-    found = granting.conditions.suspected(due.place, due.row) if campaign.abuse else []
+    crowd = customer.suspected.crowds.get(due.payment, ())
+    found = granting.conditions.suspected(due.place, due.row, crowd) if campaign.abuse else []
     frozen = freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
     if frozen is None:
         for letter in share(campaign, customer_id, customer, number, due.at_ms, due.event_id):

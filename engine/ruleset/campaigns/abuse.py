@@ -29,23 +29,26 @@ class Limit(NamedTuple):
     Attributes:
         code: of the alert; feature: how many there are; what: they are, for people.
         default: how many are no cause yet; None: only where a campaign asks.
+        shared: what it is, of `engine.ruleset.campaigns.model.SHARED`.
     """
 
     code: str
     feature: str
     what: str
     default: int | None
+    shared: str
 
 
 LIMITS: Final[dict[str, Limit]] = {
-    "accounts_per_device": Limit("SHARED_DEVICE_CLUSTER", _DEVICE, "customers on this device within 7 days", 3),
+    "accounts_per_device": Limit(
+        "SHARED_DEVICE_CLUSTER", _DEVICE, "customers on this device within 7 days", 3, "device"),
     "accounts_per_card": Limit(
         "SHARED_CARD_CLUSTER", "distinct(of=customer_id, by=card, window='30d')",
-        "customers with this card within 30 days", 2,
+        "customers with this card within 30 days", 2, "card",
     ),
     "accounts_per_address": Limit(
         "SHARED_ADDRESS_CLUSTER", "distinct(of=customer_id, by=shipping, window='7d')",
-        "customers with this address within 7 days", None,
+        "customers with this address within 7 days", None, "address",
     ),
 }  # fmt: skip
 NEW_KEYS: Final = ("days", "accounts_per_device")
@@ -125,7 +128,7 @@ class _Maker:
             most = _accounts(self._own, key, limit.default)
             if most is not None:
                 what = f"{{:g}} {limit.what}, more than {most}"
-                self._add(limit.code, f"{limit.feature} > {most}", limit.feature, what)
+                self._add(limit.code, f"{limit.feature} > {most}", limit.feature, what, limit.shared, most)
 
     def new_account(self) -> None:
         """Fewer are too many where the account is new."""
@@ -137,7 +140,7 @@ class _Maker:
         if most is not None:
             when = f"{_DEVICE} > {most} and customer.tenure_days < {days}"
             what = f"a new account, and {{:g}} customers on this device within 7 days, more than {most}"
-            self._add("NEW_ACCOUNT_FARMING", when, _DEVICE, what)
+            self._add("NEW_ACCOUNT_FARMING", when, _DEVICE, what, "device", most)
 
     def refund_cycling(self) -> None:
         """Pays, earns, and gives it back."""
@@ -150,9 +153,9 @@ class _Maker:
         what = f"{{:.0%}} of what was paid in 90 days went back, in {least} payments or more"
         self._add("REFUND_CYCLING", when, "customer.refund_rate_90d", what)
 
-    def _add(self, code: str, when: str, shown: str, what: str) -> None:
-        tree = condition(self._text(when), self._scope)
-        self.made.append(Suspicion(code, tree, build.as_number(value(self._text(shown), self._scope)), what))
+    def _add(self, code: str, when: str, shown: str, what: str, shared: str = "", most: int = 0) -> None:
+        tree, number = condition(self._text(when), self._scope), value(self._text(shown), self._scope)
+        self.made.append(Suspicion(code, tree, build.as_number(number), what, shared, most))
 
     def _text(self, text: str) -> Text:
         node = self._own.node

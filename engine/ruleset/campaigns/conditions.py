@@ -12,7 +12,7 @@ from engine.ruleset.batch import Batch
 from engine.ruleset.build import TRUE
 from engine.ruleset.campaigns.model import CASHBACK, Campaign, Reward
 from engine.ruleset.campaigns.sheet import Halves, Sheet, asks
-from engine.ruleset.campaigns.suspecting import Found, Suspecting
+from engine.ruleset.campaigns.suspecting import Crowd, Found, Suspecting
 from engine.ruleset.program import ROWS_SCALAR_MAX
 from engine.ruleset.row import Row
 from engine.ruleset.scalar import Scalar
@@ -59,8 +59,10 @@ class Conditions:
         most = self._most[place]
         return found if most is None else min(found, most)
 
-    def suspected(self, place: int, row: Row) -> list[Found]:
-        """What makes its grant suspicious; most often nothing."""
+    def suspected(self, place: int, row: Row, crowd: Crowd = ()) -> list[Found]:
+        """What makes its grant suspicious; most often nothing. `crowd`: that the request of its payment showed."""
+        if crowd:
+            row = self._suspecting[False].asked(row, crowd)
         return self._suspecting[row.halved].found(place, row)
 
 

@@ -15,6 +15,9 @@ BANDIT: Final = "bandit"
 FIRST: Final = "first"
 CHOOSERS: Final = (FIRST, BANDIT)
 
+SHARED: Final = ("device", "card", "address")
+"""What customers are counted by who share it. Stored in this order: new ones are added at the end."""
+
 MODES: Final = ("live", "draft")
 
 PERIODS: Final = ("day", "week", "month", "year")
@@ -150,13 +153,21 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """What makes a grant suspicious: `when` it is, the reason code of the alert, the value it shows, and `what` that is
-    for people, with a place for it."""
+    """What makes a grant suspicious.
+
+    Attributes:
+        code: reason code of the alert.
+        when: it is; value: that it shows; what: that is, for people, with a place for it.
+        shared: where it counts who shares something, what that is, as in `SHARED`; else "".
+        most: so many who share it are no cause yet.
+    """
 
     code: str
     when: ir.Node = field(compare=False)
     value: ir.Node = field(compare=False)
     what: str
+    shared: str = ""
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
