@@ -1,12 +1,12 @@
 """Verdicts to decisions and alerts: the records of contract section 5."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from engine.core.effects import Effects, Output
@@ -31,6 +31,13 @@ _ACTION: Final = {
     "decline": "stop the payment and check whether the account or card is compromised",
 }
 _ENCODER: Final = msgspec.json.Encoder()
+
+_Row = tuple[
+    Any, str, int, float, float, float, Sequence[int], Sequence[int], Sequence[int], bool, list[str],
+    list[float | None] | UnsetType,
+]  # fmt: skip
+"""Event, time, outcome, score blended, of the anomaly, of the fraud model, live rules, shadow rules, hits in force, late,
+degraded, seen."""
 
 
 class Weights(NamedTuple):
@@ -124,12 +131,34 @@ class DecisionWriter:
         seen: Sequence[int] = (),
     ) -> list[Decision]:
         """The decisions as structs."""
+        rows = self._columns(frame, verdicts, degraded, seen)
+        # Most events hit nothing: they share the empty lists.
+        none: list[str] = []
+        nothing: list[Reason] = []
+        ids, ruleset = self._ids, self._ruleset.hash
+        return [
+            Decision(
+                event.event_id, event.payment_id, event.customer_id, time, OUTCOMES[outcome], score,
+                Scores(odd if odd == odd else None, likely if likely == likely else None),
+                [*(self._reason(frame, rule, row) for rule in hit), *why.get(row, ())] if hit else nothing,
+                [ids[rule] for rule in live] if live else none,
+                [ids[rule] for rule in shadow] if shadow else none,
+                ruleset, model, late, names, values,
+            )
+            for row, (event, time, outcome, score, odd, likely, live, shadow, hit, late, names, values)
+            in enumerate(rows)
+        ]  # fmt: skip
+
+    def _columns(
+        self, frame: Frame, verdicts: Verdicts, degraded: Sequence[list[str]], seen: Sequence[int]
+    ) -> Iterator[_Row]:
+        """What decisions are made of, row by row, in the order of `decisions`; NaN where there is no score."""
         columns = frame.columns
         anomaly, fraud = (
             scores if scores is not None else np.full(columns.n, np.nan)
             for scores in (frame.score_anomaly, frame.score_fraud)
         )
-        rows = zip(
+        return zip(
             columns.events,
             iso_times(columns.time_ms),
             verdicts.outcome.tolist(),
@@ -144,43 +173,6 @@ class DecisionWriter:
             frame.matrix[seen].T.tolist() if seen else repeat(UNSET, columns.n),  # NaN is null in JSON
             strict=True,
         )
-        # Most events hit nothing: they share the empty lists.
-        none: list[str] = []
-        nothing: list[Reason] = []
-        ids, ruleset = self._ids, self._ruleset.hash
-        return [
-            Decision(
-                event.event_id,
-                event.payment_id,
-                event.customer_id,
-                time,
-                OUTCOMES[outcome],
-                score,
-                Scores(odd if odd == odd else None, likely if likely == likely else None),
-                [*(self._reason(frame, rule, row) for rule in hit), *why.get(row, ())] if hit else nothing,
-                [ids[rule] for rule in live] if live else none,
-                [ids[rule] for rule in shadow] if shadow else none,
-                ruleset,
-                model,
-                late,
-                names,
-                values,
-            )
-            for row, (
-                event,
-                time,
-                outcome,
-                score,
-                odd,
-                likely,
-                live,
-                shadow,
-                hit,
-                late,
-                names,
-                values,
-            ) in enumerate(rows)
-        ]
 
     def _reason(self, frame: Frame, rule: int, row: int) -> Reason:
         """Why a rule hit: its description, or its own text with the values of this event filled in."""
