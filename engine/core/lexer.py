@@ -36,8 +36,6 @@ NON_ASCII: Final = 3
 QUOTE: Final = 4
 ODD: Final = 5
 
-_K0: Final = np.uint64(hashing.K0)
-_K1: Final = np.uint64(hashing.K1)
 _V0: Final = np.uint64(hashing.INITIAL[0] ^ hashing.K0)
 _V1: Final = np.uint64(hashing.INITIAL[1] ^ hashing.K1)
 _V2: Final = np.uint64(hashing.INITIAL[2] ^ hashing.K0)
