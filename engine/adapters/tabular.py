@@ -41,6 +41,7 @@ def read_parquet(
     chosen = choose(list(file.schema_arrow.names), mapping, path)
 
     def rows() -> Iterator[Rows]:
+        """The rows of the file, counted from 1, a batch at a time; closes it."""
         convert = Converter(pa, chosen)
         first = 1
         try:
@@ -82,6 +83,7 @@ def read_csv(
     )
 
     def rows() -> Iterator[Rows]:
+        """The rows of the stream by line, in parts of its blocks; before each part the wrong rows ahead of it."""
         line = 2
         try:
             with pa.csv.open_csv(stream, reading, parsing, converting) as reader:

@@ -145,6 +145,7 @@ class Vector:
         count = np.count_nonzero
 
         def run(batch: Batch) -> Mask:
+            """Where all hold: parts that read characters are asked row by row once few rows are left."""
             if fast:
                 mask = fast[0](batch)
                 for part in fast[1:]:
