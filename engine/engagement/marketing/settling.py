@@ -10,6 +10,7 @@ from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.payments import HORIZON_MS
 from engine.engagement.marketing.accounting import book, cause_of
+from engine.engagement.marketing.grounds import Grounds
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
 from engine.engagement.marketing.redeeming import groundless
@@ -43,6 +44,7 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
     if happening.reference in ledger.done:
         return None
     charged = happening.type == "payment.chargeback"
+    grounds = Grounds.of(programme, customer, happening.payment, now, risk=charged)
     take = ledger.charge_back if charged else ledger.refund
     moved = take(happening.payment, happening.reference, _in_its_currency(customer, happening), now)
     why = "charged back" if charged else "refunded"
@@ -51,7 +53,7 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
         customer.disputed(now)
     transitions = _keeps(programme, customer, happening.payment, now)
     made += transit(programme, customer_id, customer, transitions, happening.event_id)
-    about = groundless(programme.granting, customer, happening.payment)
+    about = groundless(programme.granting, customer, happening.payment) + grounds.lost(now)
     return made + withdraw(programme.granting, customer_id, customer, about, now, why)
 
 
@@ -72,6 +74,7 @@ def labelled(programme: Programme, customer_id: str, customer: Customer, happeni
     entry = ledger.payments.get(happening.payment)
     if entry is None and happening.payment in ledger.done:
         return []  # long over
+    grounds = Grounds.of(programme, customer, happening.payment, now, risk=True)
     ledger.block(happening.payment, now)
     settled, reference = ledger.payments[happening.payment].settled, happening.reference
     take = ledger.charge_back(happening.payment, reference, settled, now) if settled else []
@@ -79,7 +82,7 @@ def labelled(programme: Programme, customer_id: str, customer: Customer, happeni
     made = book(programme.granting, customer_id, customer, moved, cause_of(happening, "the payment was fraud"))
     transitions = _keeps(programme, customer, happening.payment, now)
     made += transit(programme, customer_id, customer, transitions, happening.event_id)
-    about = groundless(programme.granting, customer, happening.payment)
+    about = groundless(programme.granting, customer, happening.payment) + grounds.lost(now)
     return made + withdraw(programme.granting, customer_id, customer, about, now, "the payment was fraud")
 
 
