@@ -36,7 +36,7 @@ _Row = tuple[
     Any, str, int, float, float, float, Sequence[int], Sequence[int], Sequence[int], bool, list[str],
     list[float | None] | UnsetType,
 ]  # fmt: skip
-"""Event, time, outcome, score blended, of the anomaly, of the fraud model, live rules, shadow rules, hits in force, late,
+"""Event, time, outcome, the three scores (blended, anomaly, fraud), live rules, shadow rules, hits in force, late,
 degraded, seen."""
 
 

@@ -85,11 +85,6 @@ class Engagement:
         self._campaigning.adopt(ruleset, *self._shard)
 
     @property
-    def campaigning(self) -> bool:
-        """Whether there are, or were, campaigns."""
-        return bool(self._engaged)
-
-    @property
     def choices(self) -> Bandits:
         """What campaigns that choose have learned."""
         return self._campaigning.choices

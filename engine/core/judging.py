@@ -130,8 +130,8 @@ class Judge:
         return self._writer.write(frame, verdicts, why, degraded, places, effects, self.models.version, rows.seen)
 
     def doubts(self, frame: Frame, verdicts: Verdicts, judged: NDArray[np.intp]) -> dict[int, int]:
-        """Those of the events `judged` that campaigns have to know of, and what `engine.engagement.ledger.judged` takes
-        of each: those that are not approved, the control sample, and those that are with a score above the least
+        """Those of the events `judged` that campaigns have to know of, and what `engine.engagement.ledger.facts.judged`
+        takes of each: those that are not approved, the control sample, and those that are with a score above the least
         `score_max` in force."""
         outcome = verdicts.outcome
         if verdicts.control:

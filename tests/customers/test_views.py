@@ -20,6 +20,7 @@ from engine.service.customers import views
 from engine.service.customers.balances import stored
 from engine.service.customers.desk import _ledger
 from engine.service.customers.records import Held
+from tests.engagement.paying import settle
 
 NOW = 20_000 * DAY_MS
 
@@ -32,7 +33,7 @@ def held(customer: Customer) -> Held:
 
 def customer() -> Customer:
     made = Customer(zone="Europe/Berlin", country="DE", birth="1990-02-28")
-    made.pay(Paid(NOW - DAY_MS, 7, 1_250, 0, "card", "5411", "EUR"), Population())
+    settle(made, Paid(NOW - DAY_MS, 7, 1_250, 0, "card", "5411", "EUR"), Population())
     made.refund(7, 250, NOW, Population())
     made.agree({"marketing": True})
     made.answer("nps", 3.0, NOW)
@@ -94,7 +95,7 @@ def test_ledger_and_payments() -> None:
 def test_any_history_can_be_told(rows: list[tuple[int, int, str]]) -> None:
     made = customer()
     for number, (days, minor, method) in enumerate(sorted(rows, reverse=True), 100):
-        made.pay(Paid(NOW - days * DAY_MS, number, minor, 0, method, "", "EUR"), Population())
+        settle(made, Paid(NOW - days * DAY_MS, number, minor, 0, method, "", "EUR"), Population())
     one = held(made)
     again = load(one.record)[0]
     told = views.payments(one, again, [], "EUR")

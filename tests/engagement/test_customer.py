@@ -16,6 +16,7 @@ from engine.engagement.customer.habits import GAP_MS_MIN, Paid
 from engine.engagement.customer.history import PAID_MAX, History
 from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.models.bgnbd import BgNbd
+from tests.engagement.paying import settle
 
 HOUR = 3_600_000
 ZONES = ("", "Asia/Shanghai", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe")
@@ -42,7 +43,7 @@ def live(steps: list[tuple[int, int, str]], looks: list[int], zone: str) -> tupl
         if look:
             continue
         payment = paid(at, minor, method, number + 1)
-        log += customer.pay(payment, population)
+        log += settle(customer, payment, population)
         if minor >= 100:
             terms = Terms("base_earn", 1, POINTS, payment=at + 1, available_ms=START + at + 14 * DAY_MS,
                           expires_ms=calendar.add_months(START + at, 12, zone))  # fmt: skip
@@ -120,7 +121,7 @@ def test_halved_spending_is_a_warning_before_the_silence_is() -> None:
     for week in range(20):
         at = START + week * 7 * DAY_MS
         customer.advance(at, population)
-        customer.pay(Paid(at, week + 1, 20_000 if week < 9 else 4_000, 0, "card", "5411", "EUR"), population)
+        settle(customer, Paid(at, week + 1, 20_000 if week < 9 else 4_000, 0, "card", "5411", "EUR"), population)
         states.append(customer.states.of("lifecycle"))
     assert states[8] == "active"
     assert "at_risk" in states[9:17]
@@ -141,7 +142,7 @@ def test_who_fades_is_lost_when_the_model_says_so() -> None:
     """The instant that the formula is solved for is the one at which the probability crosses."""
     population, customer = Population(alive=BgNbd(0.24, 4.4, 0.79, 2.43)), Customer()
     for day in range(0, 40, 2):
-        customer.pay(paid(day * DAY_MS, 1_000), population)
+        settle(customer, paid(day * DAY_MS, 1_000), population)
     at = customer.facts(customer.history.last_ms, population).fades_ms
     assert customer.p_alive(at - HOUR, population) > 0.1 >= customer.p_alive(at, population) - 1e-9
 
@@ -149,7 +150,7 @@ def test_who_fades_is_lost_when_the_model_says_so() -> None:
 def test_value_is_ranked_among_customers() -> None:
     population, customers = Population(), [Customer() for _ in range(100)]
     for number, customer in enumerate(customers):
-        customer.pay(paid(0, 1_000 * (number + 1)), population)
+        settle(customer, paid(0, 1_000 * (number + 1)), population)
     for customer in customers:
         customer.look(START + 8 * DAY_MS, population)
     assert customers[99].states.of("value_tier") in ("mid", "high")

@@ -20,6 +20,7 @@ from engine.engagement.marketing.choosing import Chosen
 from engine.engagement.marketing.offers import Open
 from engine.engagement.packing import Source, pack_number, pack_tables, unpack_tables
 from engine.ruleset.campaigns.model import Cap
+from tests.engagement.paying import settle
 
 START = 1_767_225_600_000
 BUDGET_BYTES = 4_096
@@ -43,7 +44,7 @@ def terms(payment: int, now: int, zone: str) -> Terms:
 
 def pay(customer: Customer, now: int, payment: int, minor: int, words: tuple[str, str], population: Population) -> None:
     """A payment that settles and earns; the ledger keeps account in its own currency, which may be another."""
-    customer.pay(Paid(now // 1000 * 1000, payment, minor, 0, *words, "EUR"), population)
+    settle(customer, Paid(now // 1000 * 1000, payment, minor, 0, *words, "EUR"), population)
     customer.ledger.settle(payment, minor + minor % 7, now)
     number = earned_number("base_earn", 1, payment) if payment % 5 else payment + 7
     customer.ledger.grant(number, terms(payment, now, customer.zone), max(1, minor // 100), now)

@@ -14,6 +14,7 @@ from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.habits import GAP_MS_MIN, GAPS, Habits, Paid
 from engine.engagement.customer.history import History
 from engine.engagement.models.bgnbd import BgNbd
+from tests.engagement.paying import settle
 
 START = 1_767_571_200_000
 ZONES = ("", "America/New_York", "Asia/Kolkata")
@@ -100,7 +101,7 @@ def test_what_is_next_due_does_not_depend_on_what_was_worked_out_before(steps: l
         now += after
         customer.advance(now, population)
         if kind in ("pay", "late"):
-            customer.pay(Paid(now, number, minor * 10, 0, "card", "5411", "EUR"), population)
+            settle(customer, Paid(now, number, minor * 10, 0, "card", "5411", "EUR"), population)
         elif kind == "refund" and customer.history.paid:
             customer.refund(customer.history.paid[-1].payment, minor, now, population)
         elif kind == "void" and customer.history.paid:
@@ -108,7 +109,7 @@ def test_what_is_next_due_does_not_depend_on_what_was_worked_out_before(steps: l
         elif kind == "ask":
             customer.zone = zone
             customer.seen(now)
-            other.pay(Paid(now, number, minor, 0, "card", "5411", "EUR"), population)
+            settle(other, Paid(now, number, minor, 0, "card", "5411", "EUR"), population)
         cold = replace(customer, _timed=None, _bins=None, noted={},
                        history=replace(customer.history, _habits=Habits(), _year=None, _top=None))  # fmt: skip
         assert customer.next_due(population) == cold.next_due(population)

@@ -16,6 +16,7 @@ from engine.engagement.models.bgnbd import BgNbd
 from engine.ruleset.campaigns.model import DIMENSIONS, LEADS, PERIODS, TIMERS
 from engine.ruleset.campaigns.names import CUSTOMER_KINDS
 from engine.ruleset.types import Kind
+from tests.engagement.paying import settle
 
 START = 1_767_225_600_000
 KINDS = {"number": float, "string": str, "bool": bool}
@@ -30,7 +31,9 @@ def regular() -> tuple[Customer, Population, int]:
     for week in range(10):
         now = START + week * 7 * DAY_MS + 41_400_000
         customer.advance(now, population)
-        customer.pay(Paid(now, week + 1, 1_000, 0, "card" if week % 5 == 0 else "wallet", "5411", "CNY"), population)
+        settle(
+            customer, Paid(now, week + 1, 1_000, 0, "card" if week % 5 == 0 else "wallet", "5411", "CNY"), population
+        )
     customer.ledger.grant(1, Terms("c", 1, POINTS, expires_ms=now + 20 * DAY_MS), 300, now)
     customer.ledger.grant(2, Terms("c", 1, POINTS, available_ms=now + DAY_MS), 50, now)
     customer.advance(now, population)
@@ -74,7 +77,7 @@ def test_a_birthday_is_by_the_customers_own_calendar() -> None:
 def after(days: int, category: str, currency: str) -> Customer:
     """The regular customer, and a payment so many days after the tenth."""
     customer, population, now = regular()
-    customer.pay(Paid(now + days * DAY_MS, 99, 1_000, 0, "card", category, currency), population)
+    settle(customer, Paid(now + days * DAY_MS, 99, 1_000, 0, "card", category, currency), population)
     return customer
 
 
@@ -120,7 +123,7 @@ def test_the_rank_by_spending_is_the_share_of_those_who_keep_less() -> None:
     population = Population()
     crowd = [Customer() for _ in range(40)]
     for place, customer in enumerate(crowd):
-        customer.pay(Paid(START, place + 1, (place + 1) * 1_000, 0, "card", "5411", "EUR"), population)
+        settle(customer, Paid(START, place + 1, (place + 1) * 1_000, 0, "card", "5411", "EUR"), population)
     ranks = [value_of("spend_rank", customer, START, population) for customer in crowd]
     assert ranks == sorted(ranks, key=lambda rank: rank or 0.0)
     assert ranks[0] == pytest.approx(0.0, abs=0.06)
@@ -150,7 +153,7 @@ def test_after_one_payment_p_alive_is_the_share_of_those_who_still_came() -> Non
     came = gaps < 180
     population = Population(alive=BgNbd(0.24, 4.4, 0.79, 2.4))
     customer = Customer()
-    customer.pay(Paid(START, 1, 1_000, 0, "card", "5411", "EUR"), population)
+    settle(customer, Paid(START, 1, 1_000, 0, "card", "5411", "EUR"), population)
     assert value_of("p_alive", customer, START + 40 * DAY_MS, population) is None, "nothing is known of first gaps"
     population.gap = first_gap.fit(np.where(came, gaps, 180.0), came, 180)
     for days in (0, 10, 40, 90, 150):
@@ -159,7 +162,7 @@ def test_after_one_payment_p_alive_is_the_share_of_those_who_still_came() -> Non
     assert value_of("p_alive", customer, START + 400 * DAY_MS, population) == 0.0
     alone = Population(gap=population.gap)
     assert value_of("p_alive", customer, START, alone) == value_of("p_alive", customer, START, population)
-    customer.pay(Paid(START + DAY_MS, 2, 1_000, 0, "card", "5411", "EUR"), population)
+    settle(customer, Paid(START + DAY_MS, 2, 1_000, 0, "card", "5411", "EUR"), population)
     assert value_of("p_alive", customer, START + 400 * DAY_MS, alone) is None
     late = value_of("p_alive", customer, START + 400 * DAY_MS, population)
     assert isinstance(late, float)
@@ -172,7 +175,7 @@ def test_amounts_are_major_units_whatever_decimals_the_base_currency_has(exponen
     population.alive = BgNbd(0.24, 30.0, 0.79, 2.43)
     for day, major in enumerate((100, 200, 4, 5, 196)):
         paid = Paid(START + day * DAY_MS, day + 1, major * 10**exponent, 0, "card", "5411", "XXX")
-        made = customer.pay(paid, population)
+        made = settle(customer, paid, population)
         assert [one.end for one in made if one.dimension == "membership"] == (["silver"] if day == 4 else [])
     now = START + 4 * DAY_MS
     wanted = {"spend_28d": 505.0, "spend_prev_28d": 0.0, "spend_12m": 505.0, "mean_amount": 101.0,
@@ -181,7 +184,7 @@ def test_amounts_are_major_units_whatever_decimals_the_base_currency_has(exponen
     cents, same = Population.under(2), Customer()
     cents.alive = population.alive
     for paid in customer.history.paid:
-        same.pay(paid._replace(minor=paid.minor * 100 // 10**exponent), cents)
+        settle(same, paid._replace(minor=paid.minor * 100 // 10**exponent), cents)
     clv = [value_of("clv", one, now, of) for one, of in ((customer, population), (same, cents))]
     assert clv[0] == pytest.approx(clv[1])
     customer.advance(START + 56 * DAY_MS, population)

@@ -185,11 +185,6 @@ class Customer:
         """An event of a customer who may never have signed up."""
         self.registered_ms = self.registered_ms or now_ms
 
-    def pay(self, paid: Paid, population: Population) -> list[Transition]:
-        """A payment has settled."""
-        self.enter(paid)
-        return self.look(max(self.clock_ms, paid.time_ms), population)
-
     def enter(self, paid: Paid) -> None:
         """A payment has settled; whoever says so has more to say of it before anybody looks."""
         self.seen(paid.time_ms)
