@@ -69,6 +69,42 @@ def test_nothing_is_noted_of_approved_payments_where_no_campaign_in_force_asks_f
     assert ruleset.launch().score_max == 0.5
 
 
+ATTEMPTS = {
+    "declined, then settled": (["bad", "settled"], 0),
+    "declined, then approved under the same id": (["bad", "good", "settled"], 0),
+    "settled, then declined": (["good", "settled", "bad"], 3),
+    "settled before its request, which is declined": (["settled", "bad"], 3),
+    "declined by the issuer, then settled": (["good", "payment.declined", "settled"], 3),
+}
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_only_a_payment_that_was_declined_before_it_settled_counts_for_nothing(name: str) -> None:
+    steps, earned = ATTEMPTS[name]
+    ruleset = campaigns(
+        SOME.replace("campaigns:", "  - {id: no, when: amount == 7, then: {decision: decline}}\ncampaigns:")
+    )
+    body = {"customer_id": "c1", "payment_id": "p1", "currency": "EUR"}
+    kinds = {"bad": "payment.requested", "good": "payment.requested", "settled": "payment.settled"}
+    records = [
+        {**body, "event_id": f"e{number}", "type": kinds.get(step, step), "amount": 7 if step == "bad" else 20,
+         "event_time": START + number * HOUR}
+        for number, step in enumerate(steps)
+    ]  # fmt: skip
+    records.append({**body, "event_id": "next", "type": "account.login", "event_time": START + DAY})
+    later = {**body, "payment_id": "p2", "amount": 20, "event_time": START + 2 * DAY}
+    records += [
+        {**later, "event_id": "r2", "type": "payment.requested"},
+        {**later, "event_id": "s2", "type": "payment.settled"},
+    ]
+    for size, restart_every in ((50, 0), (1, 1), (2, 1)):
+        outputs, _, _ = run(
+            ruleset, [json.dumps(record).encode() for record in records], size, restart_every=restart_every
+        )
+        found = [(entry.occasion, entry.delta) for entry in rewards(outputs)]
+        assert found == [("p1", "1")] * earned + [("p2", "1")] * 3
+
+
 @pytest.mark.parametrize("told", list(permutations((30, 70 + APPROVED, 20 + APPROVED))))
 def test_of_several_decisions_on_a_payment_the_worst_counts_in_any_order(told: tuple[int, ...]) -> None:
     ledger = Ledger()

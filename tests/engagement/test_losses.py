@@ -14,6 +14,9 @@ from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.history import PAID_MAX, History
 from engine.engagement.customer.names import value_of
+from engine.engagement.ledger.facts import judged
+from engine.engagement.ledger.ledger import Ledger
+from engine.engagement.ledger.payments import REFUSED
 from tests.engagement.test_marketing import EARN, START, Shop, of
 
 HOUR: Final = 3_600_000
@@ -87,7 +90,7 @@ def do(shop: Shop, what: str, amount: float, now: int) -> None:
     elif what == "label":
         shop.tell("label.assigned", now, payment_id="bad", label="fraud")
     elif what == "decline":
-        shop.customer.ledger.block(hash64("bad"), now)
+        shop.customer.ledger._note(*judged(hash64("bad"), REFUSED, now))
     else:
         kind = "payment.chargeback" if what == "back" else "payment.refunded"
         shop.tell(kind, now, payment_id="bad", amount=amount, reference=what)
@@ -125,6 +128,23 @@ def test_a_loss_counts_for_nothing_whether_it_is_known_before_the_payment_settle
         assert found[0] == found[1], (loss, name)
     assert shop.customer.ranked == never.customer.ranked
     assert shop.customer.states.of("membership") == "basic"
+
+
+def test_a_decline_that_comes_after_the_settlement_is_of_another_attempt_and_changes_nothing() -> None:
+    shop, paid = regular(), regular()
+    now = START + 3 * DAY_MS
+    for one in (shop, paid):
+        do(one, "pay", 0, now)
+    do(shop, "decline", 0, now + HOUR)
+    again = Ledger()
+    for fact in shop.customer.ledger.journal:
+        again.learn(fact)
+    assert again == shop.customer.ledger == paid.customer.ledger
+    for one in (shop, paid):
+        one.pay("next", now + 2 * HOUR, 50)
+        one.at(now + 60 * DAY_MS)
+    assert shop.customer.history == paid.customer.history
+    assert shop.points() == paid.points() == (0, 300 + 900 + 50, 0)
 
 
 @pytest.mark.parametrize("order", list(permutations(["pay", "refund", "back"])))

@@ -141,6 +141,8 @@ class Books:
         entry = self._entry(payment, now)
         if payment in self.done or ((entry.settled or entry.blocked) and is_old(entry, now)):
             return  # it is over, and may have been forgotten
+        if risk == REFUSED and entry.settled:
+            return  # money has moved; what was declined is another attempt under the same id
         known = replace(entry, blocked=True) if risk == REFUSED else replace(entry, risk=worse(entry, risk))
         self.payments[payment] = known
 

@@ -7,9 +7,8 @@ does not matter where it must not: a refund that comes before its payment is kep
 Each change is noted in `journal` as a fact, and `engine.engagement.ledger.codec` makes the same ledger of the facts.
 """
 
-from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.forgetting import Forgetting
-from engine.engagement.ledger.payments import REFUSED, is_old, second_of
+from engine.engagement.ledger.payments import is_old, second_of
 from engine.engagement.ledger.redemption import Redemption
 from engine.engagement.ledger.refunds import Refunds
 
@@ -29,5 +28,8 @@ class Ledger(Redemption, Refunds, Forgetting):
         return True
 
     def block(self, payment: int, now: int) -> None:
-        """A payment was declined: it earns nothing, whatever comes."""
-        self._note(*judged(payment, REFUSED, now))
+        """A payment is fraud: it earns nothing, whatever comes, and whether it has settled or not."""
+        entry = self._entry(payment, now)
+        if payment in self.done or ((entry.settled or entry.blocked) and is_old(entry, now)):
+            return  # it is over, and may have been forgotten
+        self._know(payment, entry, blocked=True)
