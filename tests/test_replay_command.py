@@ -147,3 +147,28 @@ def test_a_directory_without_rule_sets_is_refused(tmp_path: Path, capsys: pytest
     (tmp_path / "empty").mkdir()
     assert cli.main(["replay", "--quiet", "--rule-sets", "empty", "events.ndjson"]) == 2
     assert "empty: neither a rules directory nor one that contains such" in capsys.readouterr().err
+
+
+def test_time_passes_in_a_history_in_which_nobody_does_anything_for_weeks() -> None:
+    """Payments of January are spent in February, and what is left of them expires a year after the hold."""
+
+    def event(number: int, type_: str, time: str, **fields: Any) -> str:
+        return json.dumps({"event_id": f"e{number}", "type": type_, "event_time": time, "customer_id": "c1", **fields})
+
+    paid = {"payment_id": "p1", "amount": "150", "currency": "EUR"}
+    events = [
+        event(1, "account.registered", "2025-10-01T08:00:00Z"),
+        event(2, "payment.settled", "2026-01-17T10:00:00Z", **paid),
+        event(3, "points.redeemed", "2026-02-20T10:00:00Z", points=40, redemption_id="r1"),
+        event(4, "account.login", "2027-03-01T10:00:00Z"),
+    ]
+    Path("weeks.ndjson").write_text("".join(event + "\n" for event in events))
+    report = replay("weeks.ndjson", "--features")
+    assert (report["events"], report["accepted"]) == (4, 4)
+    assert len(lines_of("features")) == 4
+    entries = [entry for entry in lines_of("rewards") if entry["campaign_id"] == "base_earn"]
+    assert entries[0]["available_at"] == "2026-01-31T10:00:00.000Z"
+    assert entries[0]["expires_at"] == "2027-02-01T00:00:00.000Z"
+    active = [(entry["delta"], entry["why"]) for entry in entries if entry["bucket"] == "active"]
+    assert active == [("150", "the hold is over"), ("-40", "redeemed"), ("-110", "expired")]
+    assert {replay("weeks.ndjson", "--batch-size", size)["digest"] for size in (1, 3)} == {report["digest"]}

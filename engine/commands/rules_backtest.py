@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.config import Settings
     from engine.ruleset.ruleset import RuleSet
     from engine.service.backtest import Labels, Options
-    from engine.service.replay import Chunk
+    from engine.service.pace import Chunk
 
 NAME: Final = "steward rules backtest"
 SUMMARY: Final = "what a change of rules would have done: one history through two rules directories"

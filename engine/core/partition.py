@@ -90,6 +90,12 @@ class Partition:
         return self._force.ruleset.hash
 
     @property
+    def clock(self) -> tuple[int, int]:
+        """How far its event time has come, `UNSET` before the first event, and how far ahead of that one event is
+        believed; in milliseconds."""
+        return self._clock.now, self._settings.clock_jump_ms
+
+    @property
     def models(self) -> Models:
         """The models at work."""
         return self._force.judge.models

@@ -15,7 +15,7 @@ from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.core.settings import CoreSettings
 from engine.ruleset.ruleset import Frame, Hits, RuleSet, Verdicts
-from engine.service.replay import Chunk
+from engine.service.pace import Chunk, Paced, paced
 
 BATCH_EVENTS: Final = 1_000
 
@@ -151,7 +151,7 @@ def find(
     """
     witnesses = Witnesses(ruleset, rulesets)
     partition = Partition(witnesses.first, settings, backed=False, rulesets=witnesses.get)
-    for chunk in chunks:
+    for chunk in paced(chunks, partition.clock):
         for start, end in stretches(chunk.records, BATCH_EVENTS):
             decoded = partition.decode(chunk.records[start:end])
             effects = partition.apply(decoded, partial(_source, chunk, start))
@@ -220,9 +220,9 @@ def _place(decoded: Decoded, event_id: str, customer_id: str | None) -> int:
     return -1
 
 
-def _where(chunk: Chunk, index: int) -> str:
+def _where(chunk: Paced, index: int) -> str:
     return ":".join(str(part) for part in chunk.source(index).values())
 
 
-def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
+def _source(chunk: Paced, start: int, index: int) -> dict[str, Any]:
     return chunk.source(start + index)

@@ -13,19 +13,9 @@ from engine.core.partition import Partition
 from engine.ports.store import Commit, StateStore
 from engine.service.ahead import ahead
 from engine.service.machine import ModelShelf, RuleSets
+from engine.service.pace import Chunk, Paced, paced
 
-Batch = tuple[int, Decoded, Callable[[int], dict[str, Any]]]
-
-
-class Chunk(Protocol):
-    """Some consecutive records of a source."""
-
-    @property
-    def records(self) -> Sequence[bytes | None]:
-        """The raw records."""
-
-    def source(self, index: int) -> dict[str, Any]:
-        """Where record `index` came from."""
+Batch = tuple[Paced, int, Decoded, Callable[[int], dict[str, Any]]]
 
 
 class ReplaySink(Protocol):
@@ -65,6 +55,10 @@ class Report:
         self.dead_lettered += effects.dead_lettered
         for outcome, count in effects.outcomes.items():
             self.decisions[outcome] = self.decisions.get(outcome, 0) + count
+        self.put_out(effects)
+
+    def put_out(self, effects: Effects) -> None:
+        """Count what a batch put out: all there is to count of a tick that the history lacked."""
         for output in effects.outputs:
             self.outputs[output.kind] += 1
 
@@ -102,7 +96,7 @@ async def replay(
     """Run every record of `chunks` through `partition` and into `sink`.
 
     Args:
-        chunks: the history, in log order.
+        chunks: the history, in log order. Ticks that it lacks are put in (`engine.service.pace`).
         partition: backed exactly where `store` is given.
         sink: takes the outputs.
         store: keeps the state; the replay goes on from what it holds. In memory without one.
@@ -122,7 +116,7 @@ async def replay(
         offset = head.offset
     batches = _batches(chunks, partition, events_max, None if store is None else max(offset, 0))
     # Decoding runs ahead in memory only: with a store, the rates in force are stored with the batch they belong to.
-    for records, decoded, source in ahead(batches) if store is None else batches:
+    for chunk, records, decoded, source in ahead(batches) if store is None else batches:
         await _fetch(rule_sets, partition.unknown(decoded))
         await _fetch(models, partition.unknown_models(decoded))
         if store is not None:
@@ -139,6 +133,9 @@ async def replay(
             offset = following
         sink.write(effects.outputs)
         sink.write_features(effects.features)
+        if chunk.added:
+            report.put_out(effects)
+            continue
         report.add(records, effects)
         progress(records)
     report.seconds = time.perf_counter() - began
@@ -155,17 +152,17 @@ async def _fetch(source: RuleSets | ModelShelf | None, named: Iterable[str]) -> 
 
 
 def _batches(chunks: Iterable[Chunk], partition: Partition, events_max: int, offset: int | None) -> Iterator[Batch]:
-    """Every batch of the history, decoded: how many records it holds, what they are, and where they came from.
+    """Every batch of the history: the chunk it is of, how many records it holds, decoded, and where they came from.
 
     `offset` is what the store gives the first record; None where there is no store.
     """
-    for chunk in chunks:
+    for chunk in paced(chunks, partition.clock):
         for start, end in stretches(chunk.records, events_max):
             count = end - start
             offsets = () if offset is None else range(offset, offset + count)
-            yield count, partition.decode(chunk.records[start:end], offsets), partial(_source, chunk, start)
+            yield chunk, count, partition.decode(chunk.records[start:end], offsets), partial(_source, chunk, start)
             offset = None if offset is None else offset + count
 
 
-def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
+def _source(chunk: Paced, start: int, index: int) -> dict[str, Any]:
     return chunk.source(start + index)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from engine.core.controls import stretches
 from engine.core.partition import Partition
 from engine.scoring.snapshot import Snapshot
-from engine.service.replay import Chunk
+from engine.service.pace import Chunk, Paced, paced
 
 EVENTS_MAX: Final = 1_000  # of a batch; no outcome depends on it
 
@@ -23,7 +23,7 @@ def train(chunks: Iterable[Chunk], partition: Partition, progress: Callable[[int
     finds them. `progress` is told how many more records are done.
     """
     labels: dict[str, int] = {}
-    for chunk in chunks:
+    for chunk in paced(chunks, partition.clock):
         for start, end in stretches(chunk.records, EVENTS_MAX):
             effects = partition.apply(partition.decode(chunk.records[start:end]), partial(_source, chunk, start))
             for kind, count in effects.labels.items():
@@ -39,5 +39,5 @@ def train(chunks: Iterable[Chunk], partition: Partition, progress: Callable[[int
     return snapshot
 
 
-def _source(chunk: Chunk, start: int, index: int) -> dict[str, Any]:
+def _source(chunk: Paced, start: int, index: int) -> dict[str, Any]:
     return chunk.source(start + index)

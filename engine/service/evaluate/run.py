@@ -13,10 +13,10 @@ from engine.core.effects import Effects
 from engine.core.partition import Partition
 from engine.domain.times import rfc3339
 from engine.service.backtest.labels import Labels
-from engine.service.backtest.run import Chunk
 from engine.service.evaluate.cards import CARDS_A_DAY
 from engine.service.evaluate.figures import NO_PROBABILITIES, WEEK_DAYS, Judge, Part, Period, joined, ready, weeks
 from engine.service.evaluate.record import CHAMPION, DAY_MS, Record, Table
+from engine.service.pace import Chunk, paced
 
 BATCH_EVENTS: Final = 1_000
 MATURITY_MS: Final = 8 * DAY_MS
@@ -68,6 +68,16 @@ class Evaluation:
         self._record = Record(tuple(self._challengers), self._options.segment)
         self._counts = dict.fromkeys(("events", "accepted", "duplicates", "dead_lettered"), 0)
         self._seconds = self._cpu = 0.0
+
+    @property
+    def clock(self) -> tuple[int, int]:
+        """That of the champion's shard, as `Partition.clock`."""
+        return self._champion.clock
+
+    def pass_time(self, ticks: Sequence[bytes | None]) -> None:
+        """Take a tick that the log lacked; it is not counted."""
+        for partition in (self._champion, *self._challengers.values()):
+            partition.apply(partition.decode(ticks), nowhere)
 
     def add(self, records: Sequence[bytes | None]) -> None:
         """Take the next records of the log."""
@@ -158,7 +168,10 @@ def evaluate(
     chunks: Iterable[Chunk], evaluation: Evaluation, progress: Callable[[int], None] = lambda records: None
 ) -> dict[str, Any]:
     """Run every record of `chunks` through `evaluation` and report."""
-    for chunk in chunks:
+    for chunk in paced(chunks, evaluation.clock):
+        if chunk.added:
+            evaluation.pass_time(chunk.records)
+            continue
         evaluation.add(chunk.records)
         progress(len(chunk.records))
     return evaluation.report()

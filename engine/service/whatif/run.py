@@ -9,7 +9,7 @@ from engine.core.controls import stretches
 from engine.core.dead_letters import nowhere
 from engine.core.partition import Partition
 from engine.service.backtest.labels import Labels
-from engine.service.backtest.run import Chunk
+from engine.service.pace import Chunk, paced
 from engine.service.whatif.policies import judged
 from engine.service.whatif.tally import Tally
 
@@ -23,7 +23,7 @@ def backtest(
     labels, customers = Labels(), set[int]()
     tallies = {name: Tally(partition.ruleset.campaigns) for name, partition in sides.items()}
     events = 0
-    for chunk in chunks:
+    for chunk in paced(chunks, next(iter(sides.values())).clock):
         for start, end in stretches(chunk.records, BATCH_EVENTS):
             records = chunk.records[start:end]
             for place, (name, partition) in enumerate(sides.items()):
@@ -31,7 +31,7 @@ def backtest(
                 effects = partition.apply(decoded, nowhere)
                 tallies[name].add(effects.outputs)
                 if place == 0:
-                    events += effects.accepted
+                    events += 0 if chunk.added else effects.accepted
                     customers.update(np.unique(decoded.columns.string("customer_id")).tolist())
                     labels.observe(decoded.columns)
         progress(len(chunk.records))
