@@ -1,5 +1,7 @@
 """What is told of a customer with a record of their own: a history, a ledger, offers, answers."""
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -102,3 +104,30 @@ def test_any_history_can_be_told(rows: list[tuple[int, int, str]]) -> None:
     assert told["count"] == len(rows) + 1
     assert sum(month["payments"] for month in told["months"]) <= told["count"]
     orjson.dumps([told, views.profile(one, again, Population(), stored(one.account, one.record)), views.course(again)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 20_000), min_size=1, max_size=9), st.sampled_from([0, 2, 3]))
+def test_amounts_of_the_figures_are_exact_decimals(amounts: list[int], exponent: int) -> None:
+    population, made = Population.under(exponent), Customer()
+    for number, minor in enumerate(amounts, 1):
+        settle(made, Paid(NOW - number * 1_000, number, minor, 0, "card", "", "EUR"), population)
+    made.clock_ms = NOW
+    one = held(made)
+    told = views.profile(one, load(one.record)[0], population, stored(one.account, one.record))["figures"]
+    spent, threshold = sum(amounts), population.tiers[0]
+    assert Decimal(repr(told["spend_12m"])) == Decimal(spent).scaleb(-exponent) == Decimal(repr(told["spend_28d"]))
+    assert abs(Fraction(repr(told["mean_amount"])) * 10**exponent - Fraction(spent, len(amounts))) <= Fraction(1, 2)
+    digits = repr(told["mean_amount"]).partition(".")[2]
+    assert len(digits.rstrip("0")) <= exponent
+    if told["tier_level"] == 0:
+        assert told["to_next_tier"] == float(Fraction(threshold - spent, threshold))
+
+
+def test_the_share_that_is_left_to_a_tier_has_no_noise() -> None:
+    made = Customer()
+    settle(made, Paid(NOW, 1, 9_100, 0, "card", "", "EUR"), Population())
+    made.clock_ms = NOW
+    one = held(made)
+    told = views.profile(one, load(one.record)[0], Population(), stored(one.account, one.record))
+    assert repr(told["figures"]["to_next_tier"]) == "0.818"

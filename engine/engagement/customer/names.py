@@ -159,6 +159,9 @@ NAMES: Final[dict[str, Name]] = {
     "referred": Name("bool", "came by a referral", lambda c, now, p: bool(c.referrer)),
 }  # fmt: skip
 
+AMOUNTS: Final = frozenset({"spend_28d", "spend_prev_28d", "spend_12m", "mean_amount", "clv"})
+"""Which of them are amounts, in major units of the base currency."""
+
 PREFERRED_SHARE: Final = 0.6
 
 
@@ -172,4 +175,4 @@ def _to_next(customer: Customer, now_ms: int, population: Population) -> Value:
     if level >= min(len(population.tiers), len(MEMBERSHIP) - 1):
         return None
     threshold = population.tiers[level]
-    return max(0.0, 1.0 - customer.spend_12m(now_ms) / threshold)
+    return max(0, threshold - customer.spend_12m(now_ms)) / threshold

@@ -11,7 +11,7 @@ from engine.domain.times import DAY_MS, rfc3339
 from engine.engagement.base_earn import Account
 from engine.engagement.customer.customer import Customer, Population
 from engine.engagement.customer.habits import Paid
-from engine.engagement.customer.names import NAMES, value_of
+from engine.engagement.customer.names import AMOUNTS, NAMES, value_of
 from engine.engagement.ledger.entries import decimal
 from engine.engagement.ledger.keys import lot_id, narrow
 from engine.engagement.ledger.lots import CASHBACK, KINDS, Lot
@@ -45,7 +45,7 @@ def profile(held: Held, customer: Customer, population: Population, balances: Ba
             name: {"state": state, "since": time(since)} for name, (state, since) in customer.states.now.items()
         },
         "feedback": {"nps": feedback.nps, "csat": feedback.csat, "muted_until": time(feedback.muted_until_ms)},
-        "figures": {name: _figure(value_of(name, customer, latest, population)) for name in NAMES},
+        "figures": {name: _figure(name, value_of(name, customer, latest, population), population) for name in NAMES},
         "balances": balances_of(balances),
         "offers": [_offer(one) for one in customer.offers.of.values()],
         "suspected": [_suspected(held.customer_id, name, one) for name, one in customer.suspected.open.items()],
@@ -113,9 +113,13 @@ def time(time_ms: int) -> str | None:
     return rfc3339(time_ms) if time_ms else None
 
 
-def _figure(value: float | str | bool | None) -> float | str | bool | None:
-    """JSON has no infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _figure(name: str, value: float | str | bool | None, population: Population) -> float | str | bool | None:
+    """JSON has no infinity; an amount has the decimals of the base currency, and no more."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return round(value, population.exponent) if name in AMOUNTS else value
 
 
 def _paid(paid: Paid, places: int) -> dict[str, Any]:
