@@ -27,6 +27,7 @@ from engine.core.stretches import STRETCH_MS
 from engine.core.timers import Timer, Timers
 from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward, Event
 from engine.domain.fields import STRING_INDEX
+from engine.domain.times import DAY_MS
 from engine.domain.trainer import Inline, Trainer
 from engine.engagement.customer.codec import Stored
 from engine.engagement.customer.states import NEVER
@@ -232,7 +233,8 @@ class Campaigning:
                 self._customers.note(customer_key(event.customer_id), fact)
             if row in crowds and event.payment_id:
                 payment = narrow(columns.strings.item(_PAYMENT, row))
-                self._customers.crowd(customer_key(event.customer_id), payment, crowds[row])
+                day = min(columns.time_ms.item(row), clock.item(row) + self._late) // DAY_MS
+                self._customers.crowd(customer_key(event.customer_id), payment, day, crowds[row])
             if row in places:
                 now = clock.item(row)
                 told = happening(columns, row, places[row], now + self._late)

@@ -110,12 +110,12 @@ class Customers:
         ledger.learn(fact)
         ledger.journal.append(fact)
 
-    def crowd(self, key: bytes, payment: int, crowd: Crowd) -> None:
-        """What the request of a payment showed of a customer, who need not be in memory for it."""
+    def crowd(self, key: bytes, payment: int, day: int, crowd: Crowd) -> None:
+        """What the request of a payment showed on a UTC day of a customer, who need not be in memory for it."""
         if self._backed and key not in self._held:
-            self._ops.append(pack(Op(APPEND, key, unread_crowd(payment, crowd))))
+            self._ops.append(pack(Op(APPEND, key, unread_crowd(payment, day, crowd))))
             return
-        self.change(key).customer.suspected.ask(payment, crowd)
+        self.change(key).customer.suspected.ask(payment, day, crowd)
 
     @property
     def changed(self) -> bool:

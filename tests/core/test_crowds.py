@@ -13,7 +13,7 @@ from engine.engagement.marketing.abuse import CROWDS_MAX, Suspected
 from engine.ruleset.campaigns.suspecting import COUNTED_MAX, Crowds
 from tests.core.campaign_world import START, campaigns, run
 from tests.core.rig import DAY, HOUR
-from tests.core.test_abuse import RULES, alerts, asked_for, event, shared, world
+from tests.core.test_abuse import RULES, alerts, asked_for, event, shared, tick, world
 
 
 def silent(events: list[dict[str, Any]], lag: int = 0) -> list[dict[str, Any]]:
@@ -35,24 +35,43 @@ def test_what_the_request_showed_counts_where_the_settlement_names_no_device() -
     assert found[-1][2].startswith("5 customers on this device within 7 days, more than 2; frozen: ")
 
 
-def test_only_the_payment_that_showed_a_crowd_is_frozen_and_it_is_forgotten_once_settled() -> None:
+ONCE = """
+campaigns:
+  - id: third
+    on: payment.settled
+    when: customer.payments == 3
+    then: {reward: points, amount: 300}
+    occasion: customer
+    caps: [{times: 1}]
+    abuse: {accounts_per_device: 2, new_account: off}
+"""
+
+
+@pytest.mark.parametrize(("apart", "codes"), [(5, ["SHARED_DEVICE_CLUSTER"]), (40, [])])
+def test_what_is_given_once_is_looked_at_for_all_payments_of_a_month(apart: int, codes: list[str]) -> None:
+    """The third payment earns it; the first showed the crowd."""
+    own = [event(9 + n, START + (apart + n) * DAY, "c2", device_id="own") for n in range(2)]
+    time = [tick(START + (apart - 1) * DAY), tick(START + (apart + 2) * DAY)]
+    records = [json.dumps(one).encode() for one in silent([*shared(3), *own, *time], DAY)]
+    for size, restart_every in ((100, 0), (1, 1)):
+        outputs = run(campaigns(ONCE), records, size, restart_every=restart_every)[0]
+        assert [reason.code for one in alerts(outputs) for reason in one.reasons] == codes
+
+
+def test_only_the_payment_that_showed_a_crowd_is_frozen() -> None:
     alone = event(9, START + 4 * HOUR, "c2", device_id="own")
-    ruleset = campaigns(RULES)
-    outputs, _, partition = run(ruleset, [json.dumps(one).encode() for one in silent([*shared(3), alone], DAY)], 100)
+    outputs, _, _ = run(campaigns(RULES), [json.dumps(one).encode() for one in silent([*shared(3), alone], DAY)], 100)
     assert [(one.customer_id, one.event_id) for one in alerts(outputs)] == [("c2", "e2")]
-    held = partition._engagement._campaigning._customers.at_hand(customer_key("c2"))
-    assert held is not None
-    assert held.customer.suspected.crowds == {}
 
 
 def test_a_request_within_every_limit_leaves_nothing_and_the_rest_is_bounded() -> None:
     suspected = Suspected()
     for payment in range(CROWDS_MAX + 5):
-        suspected.ask(payment, (4, 0, 2))
-    suspected.ask(CROWDS_MAX, (1, 3, 0))
+        suspected.ask(payment, payment, (4, 0, 2))
+    suspected.ask(CROWDS_MAX, 9, (1, 3, 0))
     assert len(suspected.crowds) == CROWDS_MAX
-    assert suspected.crowds[CROWDS_MAX] == (4, 3, 2)
-    assert 4 not in suspected.crowds
+    assert suspected.shown(CROWDS_MAX, False, 0) == (4, 3, 2)
+    assert suspected.shown(4, False, 0) == ()
     assert Suspected.load(suspected.dump()) == suspected
     records = [json.dumps(one).encode() for one in asked_for(shared(2))[:3]]
     partition = run(campaigns(RULES), records, 100)[2]
@@ -116,9 +135,9 @@ def test_crowds_are_found_as_one_by_one() -> None:
 
 
 def test_what_was_appended_unread_is_there_when_the_customer_is_read() -> None:
-    value = unread_crowd(7, (4, 0, 2)) + unread_crowd(9, (0, 3, 0)) + unread_crowd(7, (1, 5, 0))
+    value = unread_crowd(7, 1, (4, 0, 2)) + unread_crowd(9, 1, (0, 3, 0)) + unread_crowd(7, 2, (1, 5, 0))
     customer, stored = load(value)
-    assert customer.suspected.crowds == {9: (0, 3, 0), 7: (4, 5, 2)}
+    assert customer.suspected.crowds == {9: (1, 0, 3, 0), 7: (2, 4, 5, 2)}
     whole, replaces = stored.write(customer, START)
     assert replaces
     assert load(whole)[0].suspected == customer.suspected

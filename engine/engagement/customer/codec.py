@@ -172,9 +172,9 @@ def unread(fact: Fact) -> bytes:
     return _framed(_encode({_FACTS: (fact,)}))
 
 
-def unread_crowd(payment: int, crowd: tuple[int, ...]) -> bytes:
+def unread_crowd(payment: int, day: int, crowd: tuple[int, ...]) -> bytes:
     """Likewise, a frame with what the request of a payment showed (`Suspected.ask`)."""
-    return _framed(_encode({_CROWDS: (payment, crowd)}))
+    return _framed(_encode({_CROWDS: (payment, day, crowd)}))
 
 
 def _framed(body: bytes) -> bytes:
@@ -251,9 +251,9 @@ def _take_suspected(customer: Customer, suspected: Any) -> None:
     customer.suspected = Suspected.load(suspected)
 
 
-def _take_crowd(customer: Customer, told: tuple[int, list[int]]) -> None:
-    payment, crowd = told
-    customer.suspected.ask(payment, tuple(crowd))
+def _take_crowd(customer: Customer, told: tuple[int, int, list[int]]) -> None:
+    payment, day, crowd = told
+    customer.suspected.ask(payment, day, tuple(crowd))
 
 
 def _take_table(part: int) -> Callable[[Customer, Any], None]:

@@ -17,7 +17,7 @@ from engine.engagement.calendar import DAY_MS
 from engine.engagement.ledger.keys import lot_id
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
-from engine.ruleset.campaigns.suspecting import Found
+from engine.ruleset.campaigns.suspecting import Crowd, Found
 
 RESOLVED: Final = "abuse.resolved"
 """What a customer is told when somebody has looked: no type of event, so that no campaign waits for it."""
@@ -26,8 +26,11 @@ FROZEN: Final = "; frozen"
 """Ends why an entry was made that grants what is frozen."""
 CLEARED_MS: Final = 90 * DAY_MS
 """After somebody has found nothing wrong, the same reasons freeze nothing for so long."""
-CROWDS_MAX: Final = 32
-"""Payments of a customer that have not settled, of which it is remembered what their requests showed."""
+CROWDS_MAX: Final = 16
+"""Payments of a customer of which it is remembered that their requests showed a crowd."""
+CROWD_DAYS: Final = 30
+"""So long what a payment showed tells against a reward that a customer is given once, for a payment or for several:
+the longest window in which customers are counted."""
 OPEN_MAX: Final = 32
 """Open alerts of a customer; what is found beyond them joins the latest."""
 
@@ -62,7 +65,7 @@ class Suspected:
         open: alerts by id, in the order in which they were raised.
         cleared: until when a code freezes nothing, or of other alerts, is not told again.
         marks: what the customer was seen with (`marks_of`), the latest of each kind; only where a campaign asks.
-        crowds: how many shared what the requests of payments named that have not settled yet, by payment; the latest,
+        crowds: how many shared what the requests of the latest payments named, by payment: the UTC day, the numbers;
             only where they are more than some campaign lets pass (`engine.ruleset.campaigns.suspecting`).
     """
 
@@ -71,12 +74,21 @@ class Suspected:
     marks: list[int] = field(default_factory=list)
     crowds: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
-    def ask(self, payment: int, crowd: tuple[int, ...]) -> None:
+    def ask(self, payment: int, day: int, crowd: Crowd) -> None:
         """A payment was asked for; of what was noted of it before, the larger numbers stay."""
-        before = self.crowds.pop(payment, crowd)
-        self.crowds[payment] = tuple(map(max, before, crowd))
+        before = self.crowds.pop(payment, (day, *crowd))
+        self.crowds[payment] = tuple(map(max, before, (day, *crowd)))
         if len(self.crowds) > CROWDS_MAX:
             del self.crowds[next(iter(self.crowds))]
+
+    def shown(self, payment: int, once: bool, now_ms: int) -> Crowd:
+        """The crowds that the request of a payment showed; for what is given `once` for all, those of other payments
+        of the last `CROWD_DAYS` as well. Empty where nothing is noted."""
+        if not self.crowds:
+            return ()
+        since = now_ms // DAY_MS - CROWD_DAYS
+        found = [one[1:] for which, one in self.crowds.items() if which == payment or (once and one[0] > since)]
+        return tuple(map(max, zip(*found, strict=False)))
 
     def see(self, marks: Iterable[int]) -> None:
         """The customer was seen with something."""

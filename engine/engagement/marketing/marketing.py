@@ -118,7 +118,6 @@ class Marketing(Programme):
             )
             made = made + run(granting, customer_id, customer, due)
         if happening.type == "payment.settled":
-            customer.suspected.crowds.pop(happening.payment, None)
             moved = customer.ledger.reclaim(happening.payment, now)
             if moved:
                 made += book(

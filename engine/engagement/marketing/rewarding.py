@@ -29,7 +29,7 @@ def reward(granting: Granting, gift: Gift, amount: float, whole: int) -> list[Ma
     tally.grants += 1
     tally.granted += whole
     granting.effects.give(campaign.key, whole, customer.exposures)
-    crowd = customer.suspected.crowds.get(due.payment, ())
+    crowd = customer.suspected.shown(due.payment, campaign.occasion == "customer", due.at_ms)
     found = granting.conditions.suspected(due.place, due.row, crowd) if campaign.abuse else []
     frozen = freeze(customer_id, customer, campaign, found, number, due.event_id, due.at_ms) if found else None
     if frozen is None:
