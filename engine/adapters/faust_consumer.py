@@ -153,6 +153,9 @@ class BatchConsumer(driver.Consumer):
             self.steward.owner.deliver(tp.partition, records)
             self._reached[tp.partition] = records[-1].offset + 1
             self._observe(tp, len(records))
+        unseen = {tp for tp in wanted - found.keys() if tp.partition not in self.steward.end_offsets}
+        if unseen:  # a log without records has an end, too
+            self.steward.end_offsets.update(await self._thread.call_thread(self._thread.ends, unseen))
 
     async def _fetch(self, wanted: set[TP]) -> Mapping[Any, Any]:
         began = time.monotonic()
@@ -187,6 +190,7 @@ class BatchConsumer(driver.Consumer):
                 asked.set_exception(LogUnavailable(f"partition {partition} is not assigned"))
             else:
                 self._reached[partition] = offset
+                self.steward.end_offsets.pop(partition, None)  # it may be of another time of ours
                 if not asked.done():
                     asked.set_result(None)
 

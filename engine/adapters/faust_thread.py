@@ -114,6 +114,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         reached = await consumer.committed(partition) if first else None
         return LogBounds(first, None, -1 if reached is None else reached)
 
+    async def ends(self, tps: set[TP]) -> dict[int, int]:
+        """The end of each partition that a fetch has seen, though it brought no record. None of those that have moved."""
+        consumer = self._ensure_consumer()
+        mine = {driver.ensure_aiokafka_TP(tp) for tp in tps} & consumer.assignment()
+        seen = {place.partition: consumer.highwater(place) for place in mine}
+        return {partition: end for partition, end in seen.items() if end is not None}
+
     def go_on(self) -> None:
         """Fetch on while a rebalance is under way; aiokafka would hold back what it reads until it is over."""
         subscription = self._ensure_consumer()._subscription.subscription

@@ -59,7 +59,7 @@ class Lane:
         self._on_fatal = on_fatal
         self._on_caught_up = on_caught_up
         self._opening: tuple[int, float] | None = None  # where and when the lane began to catch up
-        self._end: int | None = None  # of the log, as first seen after that
+        self._end: int | None = None  # of the log, as known then or first seen after that
         self._queue: deque[LogRecord] = deque()
         self._accepting = False
         self._stopping = asyncio.Event()
@@ -160,12 +160,14 @@ class Lane:
                 "begin anew from what is left"
             )
         start = first if stored < 0 else stored
-        self._opening, self._end = (start, began_s), None
+        self._opening, self._end = (start, began_s), end
         await until_it_works(
             lambda: self._log.seek(partition, start), LogUnavailable, self._log_outage, self._backoff, self._clock
         )
         logger.info("shard %d starts at offset %d", partition, start)
         self._accepting = True
+        if end is not None:
+            self._catch_up()  # there may be nothing to be done
 
     async def _process(self) -> None:
         while not self._stopping.is_set():
@@ -191,7 +193,7 @@ class Lane:
             return
         if self._end is None:
             self._end = self._log.seen_end(self.shard.number)
-        if self._end is not None and self.shard.next_offset >= self._end:
+        if self._end is not None and max(self.shard.next_offset, self._opening[0]) >= self._end:
             (start, began_s), self._opening = self._opening, None
             seconds, records = self._clock.now_s() - began_s, max(0, self._end - start)
             logger.info("shard %d caught up with %d records after %.2f s", self.shard.number, records, seconds)
@@ -214,11 +216,13 @@ class Lane:
                 self._on_batch(await self.shard.refuse(record, fault))
 
     async def _idle(self) -> None:
-        """Wait for records; after a while without any, tell the store what the relay has sent."""
+        """Wait for records; after a while without any, tell the store what the relay has sent: there is nothing to catch
+        up with where the log was seen to end here."""
         self._wake.clear()
         if self._queue or self._stopping.is_set():
             return
         try:
             await asyncio.wait_for(self._wake.wait(), self._idle_acknowledge_s)
         except TimeoutError:
+            self._catch_up()
             await self.shard.acknowledge()

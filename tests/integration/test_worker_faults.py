@@ -221,3 +221,12 @@ async def test_an_eviction_policy_that_drops_state_is_refused(kafka: ApacheKafka
         assert time.monotonic() - began < 60
         assert "noeviction" in worker.log
         assert "Traceback" not in worker.log
+
+
+async def test_an_empty_log_leaves_nothing_to_catch_up_with(deploy: Callable[..., Deployment]) -> None:
+    """Idle time is not counted: the first records that come are news."""
+    deployment = deploy()
+    await deployment.create_topics()
+    worker = deployment.start()
+    for shard in deployment.partitions:
+        worker.wait_for(f"shard {shard} caught up with 0 records")

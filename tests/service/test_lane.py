@@ -320,3 +320,32 @@ async def test_a_lane_tells_how_long_it_took_to_catch_up(caplog: pytest.LogCaptu
     await until(lambda: lane.shard.next_offset == 13)
     assert len(told) == 1
     await lane.stop(Deadline(parts.clock, 1.0))
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_idle_time_on_a_log_that_was_empty_at_the_start_is_not_catching_up(known: bool) -> None:
+    parts = Parts()
+    told: list[tuple[int, int, float]] = []
+    parts.crew.on_caught_up = lambda *what: told.append(what)
+    parts.crew.idle_acknowledge_s = 0.01
+    parts.log.partitions[0] = []
+    if not known:  # only a fetch tells, as with Kafka
+        bounds = parts.log.bounds
+
+        async def unknown(partition: int) -> LogBounds:
+            return (await bounds(partition))._replace(end=None)
+
+        parts.log.bounds = unknown  # type: ignore[method-assign]
+        parts.log.seen_end = lambda partition: len(parts.log.partitions[partition])  # type: ignore[method-assign]
+    lane = parts.crew.lane(0)
+    lane.start()
+    async with asyncio.timeout(5):
+        while not told:  # noqa: ASYNC110 - a moment of real time
+            await asyncio.sleep(0.01)
+    assert told == [(0, 0, 0.0)]
+    await parts.clock.sleep(70.0)
+    parts.log.append(0, *(event(n) for n in range(13)))
+    lane.put(parts.log.poll(0, 13))
+    await until(lambda: lane.shard.next_offset == 13)
+    assert told == [(0, 0, 0.0)]
+    await lane.stop(Deadline(parts.clock, 1.0))
