@@ -115,7 +115,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return LogBounds(first, None, -1 if reached is None else reached)
 
     async def ends(self, tps: set[TP]) -> dict[int, int]:
-        """The end of each partition that a fetch has seen, though it brought no record. None of those that have moved."""
+        """The end of each partition that a fetch has seen, if it brought no record. None of those that have moved."""
         consumer = self._ensure_consumer()
         mine = {driver.ensure_aiokafka_TP(tp) for tp in tps} & consumer.assignment()
         seen = {place.partition: consumer.highwater(place) for place in mine}

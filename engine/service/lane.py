@@ -216,8 +216,8 @@ class Lane:
                 self._on_batch(await self.shard.refuse(record, fault))
 
     async def _idle(self) -> None:
-        """Wait for records; after a while without any, tell the store what the relay has sent: there is nothing to catch
-        up with where the log was seen to end here."""
+        """Wait for records. After a while without any the store is told what was relayed, and the lane has caught
+        up where the log was seen to end here."""
         self._wake.clear()
         if self._queue or self._stopping.is_set():
             return
