@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from engine.commands import (
     campaigns,
@@ -70,9 +70,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _Version(argparse.Action):
+    """Prints the version as the command does, and ends: it is worked out only where it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.exit(version.run(argparse.Namespace()))
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     root = _Parser(prog="steward", description="Steward judges payments as they happen: risk and reward from one read.")
+    root.add_argument("--version", action=_Version, help=version.SUMMARY)
     root.add_argument("--debug", action="store_true", help="show the traceback of a fault")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():

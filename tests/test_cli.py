@@ -20,7 +20,10 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["version"]) == 0
-    assert capsys.readouterr().out.startswith(f"steward {__version__} ")
+    told = capsys.readouterr()
+    assert told.out.startswith(f"steward {__version__} ")
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr() == told
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
