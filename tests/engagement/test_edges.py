@@ -138,3 +138,49 @@ def test_who_was_erased_has_no_tenure() -> None:
     shop.pay("p1", START)
     shop.tell("account.erased", START + DAY_MS)
     assert value_of("tenure_days", shop.customer, START + DAY_MS, shop.marketing.population) is None
+
+
+SPENT = START + 20 * DAY_MS
+
+
+def spent(*events: tuple[str, float]) -> Shop:
+    """150 of 200 points are spent on `p9`, of 10.00; then what happens to that payment, an hour apart."""
+    shop = Shop(EARN)
+    shop.pay("p1", START, 200)
+    shop.tell("points.redeemed", SPENT, number=150, payment_id="p9", reference="r1")
+    for number, (what, amount) in enumerate(events, 1):
+        shop.tell(f"payment.{what}", SPENT + number * HOUR_MS, payment_id="p9", amount=amount)
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("events", "active"),
+    [
+        ([("settled", 10), ("refunded", 3.33)], 100),  # 150 * 667 // 1000 stay spent
+        ([("settled", 10), ("refunded", 3.33), ("refunded", 3.33), ("refunded", 3.34)], 200),
+        ([("settled", 10), ("refunded", 99)], 200),
+        ([("refunded", 5), ("settled", 10)], 125),
+        ([("cancelled", 10)], 200),
+        ([("cancelled", 10), ("cancelled", 10)], 200),
+        ([("settled", 10), ("cancelled", 10)], 50),
+        ([("settled", 10), ("chargeback", 10)], 50),
+        ([("settled", 10), ("chargeback", 5), ("refunded", 5)], 50),
+        ([("declined", 10), ("failed", 10)], 50),  # it may be tried again under its id
+    ],
+)
+def test_points_return_with_what_they_were_spent_on(events: list[tuple[str, float]], active: int) -> None:
+    shop = spent(*events)
+    assert shop.points()[1] == active
+    backs = [one for one in of(shop.made, Reward) if one.bucket == "active" and one.delta[0] != "-"][1:]
+    assert all(one.campaign_id == "earn" and one.occasion == "p9" and one.why for one in backs)
+
+
+def test_points_spent_on_what_had_been_given_back_return_at_once() -> None:
+    shop = Shop(EARN)
+    shop.pay("p1", START, 200)
+    shop.pay("p9", SPENT - DAY_MS, 10)
+    shop.tell("payment.refunded", SPENT - HOUR_MS, payment_id="p9", amount=5)
+    shop.tell("points.redeemed", SPENT, number=150, payment_id="p9", reference="r1")
+    assert shop.points()[1] == 125
+    shop.tell("points.redeemed", SPENT, number=150, payment_id="p9", reference="r1")  # a repeat under another event id
+    assert shop.points()[1] == 125

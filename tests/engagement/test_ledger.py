@@ -150,28 +150,32 @@ def play(ledger: Ledger, naive: Naive, steps: list[Step], now: int = 0) -> list[
                     naive.disputed.add(payment)
                 naive.reclaim(payment)
         elif what == "redeem":
-            kind, redemption, amount = numbers
-            found = ledger.redeem(PURSES[kind], amount, 9000 + redemption, now)
+            kind, redemption, amount, shared = numbers
+            key = 9010 + shared if shared else 9000 + redemption  # a payment may have several
+            found = ledger.redeem(PURSES[kind], amount, 9000 + redemption, now, key if shared else None)
             made += found or []
             there = naive.active(PURSES[kind])
             if 9000 + redemption not in naive.seen and amount <= len(there):
                 naive.seen.add(9000 + redemption)
-                naive.redeemed[9000 + redemption] = now, there[:amount]
+                naive.redeemed[key] = now, [*naive.redeemed.get(key, (now, []))[1], *there[:amount]]
                 for unit in there[:amount]:
                     unit.account = "spent"
         else:
-            redemption = 9000 + numbers[0]
-            made += ledger.give_back(redemption, now)
-            when, units = naive.redeemed.get(redemption, (now, []))
+            key, kept = 9000 + numbers[0], numbers[1]
+            made += ledger.give_back(key, now, kept, 3)
+            when, units = naive.redeemed.get(key, (now, []))
             if now - when > RECALL_MS:
                 units = []
-            elif units:
-                naive.redeemed[redemption] = when, []
             # A lot at a time, as the ledger: each pays debts before the next returns.
             for lot in dict.fromkeys(unit.lot for unit in units):
-                for unit in [u for u in units if u.lot == lot]:
+                mine = [u for u in units if u.lot == lot]
+                back = mine[len(mine) * kept // 3 :]
+                units = [u for u in units if u not in back]
+                for unit in back:
                     unit.account = "active"
                 naive.repay()
+            if now - when <= RECALL_MS:
+                naive.redeemed[key] = when, units
             naive.expire(now)
         ledger.check()
     return made
@@ -186,8 +190,8 @@ steps = st.lists(
         st.tuples(st.just("settle"), small, st.integers(1, 2_000)),
         st.tuples(st.just("refund"), small, st.integers(0, 9), st.integers(1, 900)),
         st.tuples(st.just("chargeback"), small, st.integers(0, 9), st.integers(1, 2_000)),
-        st.tuples(st.just("redeem"), st.integers(0, 2), st.integers(0, 5), st.integers(1, 15)),
-        st.tuples(st.just("give back"), st.integers(0, 5)),
+        st.tuples(st.just("redeem"), st.integers(0, 2), st.integers(0, 5), st.integers(1, 15), st.integers(0, 2)),
+        st.tuples(st.just("give back"), st.one_of(st.integers(0, 5), st.integers(11, 12)), st.integers(0, 2)),
     ),
     max_size=30,
 )  # fmt: skip
@@ -279,6 +283,19 @@ def test_redeeming_takes_what_expires_first_and_returns_it_there() -> None:
     assert ledger.balance((POINTS, "")) == (0, 10, 0)
     assert ledger.lots[2].expired == 5
     assert ledger.give_back(50, 20 * DAY) == []
+
+
+def test_what_was_spent_on_a_payment_returns_in_shares_that_add_up() -> None:
+    ledger = Ledger()
+    ledger.grant(1, Terms("c", 1, POINTS), 200, 0)
+    ledger.advance(0)
+    ledger.redeem((POINTS, ""), 70, 50, 1, 7)
+    ledger.redeem((POINTS, ""), 30, 51, 1, 7)
+    ledger.redeem((POINTS, ""), 10, 52, 1, 0)  # used on nothing that could be given back
+    back = [sum(m.amount for m in ledger.give_back(7, 2, left, left + 1)) for left in (2, 1, 0)]
+    assert back == [34, 33, 33]
+    assert ledger.balance((POINTS, "")) == (0, 190, 0)
+    assert ledger.spent == {}
 
 
 def test_a_threshold_discount_is_voided_only_below_its_threshold() -> None:

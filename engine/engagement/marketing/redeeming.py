@@ -22,10 +22,25 @@ def points_redeemed(programme: Programme, customer_id: str, customer: Customer, 
     now, fault = max(customer.clock_ms, happening.time_ms), fault_of(happening.number)
     made = _come(programme, customer_id, customer, now)
     whole = 0 if fault else int(happening.number)
-    moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now)
+    moved = customer.ledger.redeem((POINTS, ""), whole, happening.reference, now, happening.payment)
     if moved is None:
         return made + _refuse(programme, customer_id, customer, happening, fault or NOT_ENOUGH, now)
-    return made + book(programme.granting, customer_id, customer, moved, cause_of(happening, "redeemed"))
+    made += book(programme.granting, customer_id, customer, moved, cause_of(happening, "redeemed"))
+    entry = customer.ledger.payments.get(happening.payment) if moved else None
+    return made if entry is None else made + come_back(programme.granting, customer_id, customer, happening, 0, now)
+
+
+def come_back(
+    granting: Granting, customer_id: str, customer: Customer, happening: Happening, before: int, now: int
+) -> list[Made]:
+    """Points that were spent on a payment return to their lots as it is given back; `before`: minor units of it that
+    had gone already. Nothing before it settles; and nothing of one that is disputed: a chargeback is no refund."""
+    entry = customer.ledger.payments.get(happening.payment)
+    if entry is None or entry.disputed or not before < min(entry.refunded, entry.settled):
+        return []
+    left = max(0, entry.settled - entry.refunded)
+    moved = customer.ledger.give_back(happening.payment, now, left, entry.settled - before)
+    return book(granting, customer_id, customer, moved, cause_of(happening, "given back"))
 
 
 def _come(programme: Programme, customer_id: str, customer: Customer, now: int) -> list[Made]:

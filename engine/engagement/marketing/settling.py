@@ -13,7 +13,7 @@ from engine.engagement.marketing.accounting import book, cause_of
 from engine.engagement.marketing.grounds import Grounds
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
-from engine.engagement.marketing.redeeming import groundless
+from engine.engagement.marketing.redeeming import come_back, groundless
 from engine.engagement.marketing.sending import withdraw
 from engine.engagement.marketing.transitions import transit
 
@@ -35,7 +35,10 @@ def settled(programme: Programme, customer_id: str, customer: Customer, happenin
     # What was taken back before it settled never counted: no tier is reached by it.
     taken = _keeps(programme, customer, happening.payment, now) if entry.refunded else []
     made = taken or customer.look(max(customer.clock_ms, second), programme.population)
-    return transit(programme, customer_id, customer, made, happening.event_id) if made else []
+    transitions = transit(programme, customer_id, customer, made, happening.event_id) if made else []
+    if entry.refunded:
+        transitions += come_back(programme.granting, customer_id, customer, happening, 0, now)
+    return transitions
 
 
 def given_back(programme: Programme, customer_id: str, customer: Customer, happening: Happening) -> list[Made] | None:
@@ -45,12 +48,16 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
         return None
     charged = happening.type == "payment.chargeback"
     grounds = Grounds.of(programme, customer, happening.payment, now, risk=charged)
+    known = ledger.payments.get(happening.payment)
+    before = known.refunded if known is not None else 0
     take = ledger.charge_back if charged else ledger.refund
     moved = take(happening.payment, happening.reference, _in_its_currency(customer, happening), now)
     why = "charged back" if charged else "refunded"
     made = book(programme.granting, customer_id, customer, moved, cause_of(happening, why))
     if charged:
         customer.disputed(now)
+    else:
+        made += come_back(programme.granting, customer_id, customer, happening, before, now)
     transitions = _keeps(programme, customer, happening.payment, now)
     made += transit(programme, customer_id, customer, transitions, happening.event_id)
     about = groundless(programme.granting, customer, happening.payment) + grounds.lost(now)
@@ -60,7 +67,9 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
 def called_off(programme: Programme, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
     """A payment will not settle: what was granted ahead of that is taken back, offers about it are withdrawn."""
     now, why = max(customer.clock_ms, happening.time_ms), "the payment was cancelled"
-    moved = customer.ledger.call_off(happening.payment, now)
+    moved, entry = customer.ledger.call_off(happening.payment, now), customer.ledger.payments.get(happening.payment)
+    if entry is None or not entry.settled:
+        moved += customer.ledger.give_back(happening.payment, now)
     about = [one for one in customer.offers.unsent() if one.payment == happening.payment]
     made = book(programme.granting, customer_id, customer, moved, cause_of(happening, why))
     return made + withdraw(programme.granting, customer_id, customer, about, now, why)
