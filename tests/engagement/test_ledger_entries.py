@@ -67,6 +67,8 @@ def test_faults_say_where_and_what() -> None:
         "fall to -5": [first, strange(first, entry_id="x", bucket="active", delta="-5")],
         "a delta of 1e": [strange(first, delta="1e")],
         "a delta of NaN": [strange(first, delta="NaN")],
+        "a delta of 1e3": [strange(first, delta="1e3")],
+        "a delta of 0.00": [strange(first, delta="0.00")],
         "belongs to": [first, strange(first, entry_id="x", customer_id="c2")],
         "not with what was granted": [strange(first, bucket="active")],
         "beside 100 active": [
@@ -78,6 +80,32 @@ def test_faults_say_where_and_what() -> None:
     }
     for words, rewards in cases.items():
         assert any(words in fault.what for fault in verify(rewards).faults), words
+
+
+@settings(deadline=None, max_examples=200)
+@given(steps, st.data())
+def test_half_of_what_moves_between_buckets_is_missed_without_a_state(
+    given_steps: list[Step], data: st.DataObject
+) -> None:
+    """What became active and what paid a debt: either entry lost, or another, wherever it stands, the last one too."""
+    rewards = put_out(Ledger(), given_steps)
+    assert verify(rewards)
+    moved = [place for place, entry in enumerate(rewards) if entry.why in ("the hold is over", "pays what is owed")]
+    if not moved:
+        return
+    place = data.draw(st.sampled_from(moved))
+    assert not verify([*rewards[:place], *rewards[place + 1 :]])
+    other = msgspec.structs.replace(rewards[place], delta=str(Decimal(rewards[place].delta) * 2))
+    assert not verify([*rewards[:place], other, *rewards[place + 1 :]])
+
+
+def test_a_grant_that_was_raised_is_missed_when_its_hold_is_over() -> None:
+    ledger = Ledger()
+    moved = ledger.grant(7, Terms("welcome", 1, POINTS), 50, 0) + ledger.advance(1)
+    first, *others = (entry for _, entry in entries(ledger, "c1", moved, Cause("e1", "p1", "welcome")))
+    raised = msgspec.structs.replace(first, delta="51")
+    (fault,) = verify([raised, *others]).faults
+    assert (fault.entry_id, fault.what) == (others[0].entry_id, "the hold is over, but 1 of the lot stay pending")
 
 
 def test_what_an_entry_says() -> None:

@@ -1,7 +1,7 @@
 """Movements as the entries that are put out: one for each bucket a movement changes, so that balances are sums."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.domain.ids import output_id
 from engine.domain.outputs import Reward
@@ -24,15 +24,19 @@ from engine.engagement.ledger.lots import (
     Movement,
 )
 
+HELD: Final = "the hold is over"
+"""Of the two entries by which pending units become active."""
+REPAID: Final = "pays what is owed"
+"""Of the two entries by which active units pay a debt."""
 _WHY = {
-    ACTIVATE: "the hold is over",
+    ACTIVATE: HELD,
     SPEND: "redeemed",
     RETURN: "the redemption was called off",
     EXPIRE: "expired",
     REVERSE_PENDING: "taken back",
     REVERSE_ACTIVE: "taken back",
     OWE: "taken back after it was spent",
-    REPAY: "pays what is owed",
+    REPAY: REPAID,
 }
 
 

@@ -1,17 +1,20 @@
 """Proof that entries add up: what anybody can check who has them, without trusting whoever wrote them."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from engine.domain.outputs import Reward
+from engine.engagement.ledger.entries import HELD, REPAID
 
 Account = tuple[str, str, str]
 """Customer, kind, currency ("" for none)."""
 
 BUCKETS = ("pending", "active", "debt")
+_PLAIN: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -48,7 +51,8 @@ def verify(rewards: Iterable[Reward], expected: Mapping[Account, Mapping[str, De
 
     Checked are: an id stands for one content; deltas are exact numbers; no bucket of a lot or account is ever below
     zero; a lot belongs to one customer, campaign, kind and currency, and begins with what was granted; what is active
-    came out of pending; nobody owes beside what they could pay with, once a cause is through.
+    came out of pending; when a hold is over nothing stays pending; both halves are there of what became active, and of
+    what paid a debt; nobody owes beside what they could pay with, once a cause is through.
 
     Args:
         rewards: entries, in order for each customer.
@@ -57,6 +61,7 @@ def verify(rewards: Iterable[Reward], expected: Mapping[Account, Mapping[str, De
     proof = Proof()
     seen: dict[str, Reward] = {}
     lots: dict[str, tuple[tuple[Any, ...], dict[str, Decimal]]] = {}
+    halves: dict[tuple[str, str], tuple[Reward, Decimal]] = {}
     for entry in rewards:
         before = seen.get(entry.entry_id)
         if before is not None:
@@ -66,19 +71,20 @@ def verify(rewards: Iterable[Reward], expected: Mapping[Account, Mapping[str, De
             continue
         seen[entry.entry_id] = entry
         proof.entries += 1
-        try:
-            delta = Decimal(entry.delta)
-        except InvalidOperation:
-            delta = Decimal("NaN")
-        if not delta.is_finite() or delta == 0:
+        delta = Decimal(entry.delta if _PLAIN.fullmatch(entry.delta) else 0)
+        if not delta:
             _fault(proof, entry, f"a delta of {entry.delta}")
             continue
         _lot(proof, lots, entry, delta)
+        _half(halves, entry, delta)
         account = proof.balances.setdefault(_account(entry), dict.fromkeys(BUCKETS, Decimal(0)))
         account[entry.bucket] += delta
         if account[entry.bucket] < 0:
             _fault(proof, entry, f"{entry.bucket} {entry.kind} of the customer fall to {account[entry.bucket]}")
     _debts(proof)
+    for entry, missing in halves.values():
+        if missing:
+            _fault(proof, entry, f"{entry.why!r}: one of its two entries is missing, or another, by {abs(missing)}")
     if expected is not None:
         compare(proof, expected)
     return proof
@@ -101,6 +107,18 @@ def _lot(
     held[entry.bucket] += delta
     if held[entry.bucket] < 0:
         _fault(proof, entry, f"{entry.bucket} of the lot falls to {held[entry.bucket]}")
+    elif entry.bucket == "pending" and entry.why == HELD and held["pending"]:
+        _fault(proof, entry, f"the hold is over, but {held['pending']} of the lot stay pending")
+
+
+def _half(halves: dict[tuple[str, str], tuple[Reward, Decimal]], entry: Reward, delta: Decimal) -> None:
+    """Add up what goes from one bucket of a lot to another in two entries; `halves` has what is left of it."""
+    if entry.why not in (HELD, REPAID):
+        return
+    lot = entry.lot_id, entry.why
+    sign = -1 if entry.why == REPAID and entry.bucket == "debt" else 1
+    before = halves[lot][1] if lot in halves else Decimal(0)
+    halves[lot] = entry, before + sign * delta
 
 
 def _debts(proof: Proof) -> None:
