@@ -1,14 +1,14 @@
 """What the shipped campaigns lose to planted abuse of rewards, and whom they freeze wrongly.
 
-    python -m load_tests.bench_abuse [--events 120000] [--customers 1200] [--rate 1500] [--abuse 0.05] [--seed 1]
+    python -m load_tests.bench_abuse [--events 120000] [--customers 600] [--rate 800] [--abuse 0.05] [--seed 1]
                                      [--rules DIR] [--out FILE]
 
 `steward gen --world engagement --abuse …` through one partition with all campaigns live, four times: as it is, where
 settlements name what their requests did (device, address, e-mail), without a look at abuse and caps by identity (what
 there was to get), and without planted abuse. Every merchant takes part in the coupons. For each kind of abuse: grants
-of the campaign that it is after, the share of them that is frozen, the share of accounts with such a grant of which at
-least one is, and what the accounts keep
-of these grants (not frozen, not taken back) against what there was to get. Honest is who is in no ring and has no payment that is fraud.
+of the campaigns that it is after, the share of them that is frozen, the share of accounts with such a grant of which at
+least one is, and how much of these grants the accounts keep: what is not frozen and not taken back, what they owe
+included. Honest is who is in no ring and has no payment that is fraud.
 """
 
 import argparse
@@ -179,8 +179,9 @@ def figures(stream: Stream, lots: Iterable[Lot]) -> dict[str, Any]:
 def _kind(after: tuple[str, ...] | None, lots: list[Lot]) -> dict[str, Any]:
     wanted = [lot for lot in lots if after is None or lot.campaign in after]
     accounts = {lot.customer for lot in wanted}
-    kept = Counter[str]()
+    given, kept = Counter[str](), Counter[str]()
     for lot in wanted:
+        given[lot.reward] += lot.units
         kept[lot.reward] += 0 if lot.frozen else lot.kept
     return {
         "accounts": len(accounts),
@@ -188,6 +189,7 @@ def _kind(after: tuple[str, ...] | None, lots: list[Lot]) -> dict[str, Any]:
         "frozen": sum(lot.frozen for lot in wanted),
         "recall": _share(sum(lot.frozen for lot in wanted), len(wanted)),
         "accounts_found": _share(len({lot.customer for lot in wanted if lot.frozen}), len(accounts)),
+        "given": {reward: round(units, 2) for reward, units in sorted(given.items())},
         "kept": {reward: round(units, 2) for reward, units in sorted(kept.items())},
     }
 
@@ -213,9 +215,11 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     """The figures for people."""
     for name, run in found.items():
         yield f"\n{name}: frozen of {run['frozen']}, precision {run['precision']}"
-        yield f"{'':16} accounts  grants  frozen  recall  found   kept"
+        yield f"{'':16} accounts  grants  frozen  recall   found  kept of given"
         for kind, row in run["kinds"].items():
-            kept = ", ".join(f"{units:,.0f} {reward}" for reward, units in row["kept"].items())
+            kept = ", ".join(
+                f"{row['kept'][reward]:,.0f} of {units:,.0f} {reward}" for reward, units in row["given"].items()
+            )
             yield (
                 f"{kind:16} {row['accounts']:8,} {row['grants']:7,} {row['frozen']:7,} {_figure(row['recall'])}"
                 f" {_figure(row['accounts_found'])}  {kept}"
@@ -230,8 +234,8 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=120_000)
-    parser.add_argument("--customers", type=int, default=1_200)
-    parser.add_argument("--rate", type=float, default=1_500.0)
+    parser.add_argument("--customers", type=int, default=600)
+    parser.add_argument("--rate", type=float, default=800.0)
     parser.add_argument("--abuse", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rules", type=Path, default=rules_directory(), help="rules directory (the shipped one)")
