@@ -41,9 +41,12 @@ def test_both_are_rewarded_within_the_cap_of_the_referrer() -> None:
     assert granted(stream(4)) == {"f0": 1, "f1": 1, "f2": 1, "f3": 1, "r": 2}
 
 
-def test_who_is_not_known_here_or_referred_themselves_gets_nothing_of_it() -> None:
+def test_who_is_not_known_here_gets_nothing_of_it() -> None:
     assert granted(stream(2, "elsewhere")) == {"f0": 1, "f1": 1}
-    assert granted(stream(1, "f0")) == {"f0": 1}
+
+
+def test_nobody_refers_themselves() -> None:
+    assert granted(stream(1, "f0")) == {}
 
 
 @pytest.mark.parametrize(("size", "restart_every"), [(1, 1), (1, 3), (3, 1), (100, 1)])

@@ -184,3 +184,32 @@ def test_points_spent_on_what_had_been_given_back_return_at_once() -> None:
     assert shop.points()[1] == 125
     shop.tell("points.redeemed", SPENT, number=150, payment_id="p9", reference="r1")  # a repeat under another event id
     assert shop.points()[1] == 125
+
+
+REFERRED = """
+  - id: brought
+    on: payment.settled
+    when: customer.referred
+    then: {reward: points, amount: 300}
+    caps: [{times: 1}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("events", "referrer"),
+    [
+        ([("account.registered", {"referrer_id": "c2"})], "c2"),
+        ([("account.registered", {}), ("referral.created", {"referrer_id": "c2"})], "c2"),
+        ([("referral.created", {"referrer_id": "c2"}), ("account.registered", {"referrer_id": "c3"})], "c2"),
+        ([("account.registered", {"referrer_id": "c1"})], ""),
+        ([("account.registered", {"referrer_id": "c1"}), ("referral.created", {"referrer_id": "c3"})], "c3"),
+        ([("referral.created", {"referee_id": "c2"})], ""),
+    ],
+)
+def test_somebody_else_has_to_bring_a_customer(events: list[tuple[str, dict[str, str]]], referrer: str) -> None:
+    shop = Shop(REFERRED)
+    for number, (what, fields) in enumerate(events):
+        shop.tell(what, START + number * HOUR_MS, **fields)
+    shop.pay("p1", START + DAY_MS)
+    assert shop.customer.referrer == referrer
+    assert shop.points()[0] == (300 if referrer else 0)

@@ -28,7 +28,7 @@ def told(programme: Programme, customer_id: str, customer: Customer, happening: 
     for name, value in said.items():
         if value and (newer or not getattr(customer, name)):  # what came late is older than what is known
             setattr(customer, name, value)
-    customer.referrer = customer.referrer or text("referrer_id") or ""  # the first counts: they are rewarded
+    referred(programme, customer_id, customer, happening)
     made: list[Made] = []
     if happening.consent:
         made = consented(programme, customer_id, customer, happening.consent, happening.time_ms)
@@ -36,6 +36,14 @@ def told(programme: Programme, customer_id: str, customer: Customer, happening: 
         return made
     made += _jumped(programme, customer_id, customer, before) if customer.birth == born else []
     return made + reschedule(programme.granting, customer_id, customer, max(customer.clock_ms, happening.time_ms))
+
+
+def referred(programme: Programme, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
+    """Who brought the customer: the first that is named counts, for they are rewarded; nobody brings themselves."""
+    referrer = happening.text("referrer_id") or ""
+    if not customer.referrer and referrer != customer_id:
+        customer.referrer = referrer
+    return []
 
 
 def _jumped(programme: Programme, customer_id: str, customer: Customer, before: str) -> list[Made]:

@@ -142,6 +142,7 @@ _HANDLERS: Final[dict[str, Callable[[Programme, str, Customer, Happening], list[
     "account.updated": accounts.told,
     "account.consent_changed": accounts.told,
     "account.erased": accounts.erased,
+    "referral.created": accounts.referred,
     "feedback.submitted": answered,
     "points.redeemed": points_redeemed,
     "offer.redeemed": offer_redeemed,
