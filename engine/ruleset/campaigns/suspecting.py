@@ -44,15 +44,17 @@ class Crowds:
             least[one.shared] = min(most, one.most), row
         self._places = [SHARED.index(name) for name in least]
         self._most = np.array([[most] for most, _ in least.values()], np.float64)
-        self.rows = [row for _, row in least.values()]
+        self.rows = np.array([row for _, row in least.values()], np.intp)
 
     def of(self, matrix: NDArray[np.float64]) -> dict[int, Crowd]:
         """By column of the matrix of features; most often none."""
-        if not self.rows:
+        if not len(self.rows):
             return {}
-        counts = matrix[self.rows]
-        found = np.flatnonzero((counts > self._most).any(axis=0))
-        return {int(column): self._crowd(counts[:, column]) for column in found}
+        counts = matrix.take(self.rows, axis=0)
+        over = counts > self._most
+        if not over.any():
+            return {}
+        return {column: self._crowd(counts[:, column]) for column in np.flatnonzero(over.any(axis=0)).tolist()}
 
     def _crowd(self, counts: NDArray[np.float64]) -> Crowd:
         crowd = [0] * len(SHARED)
