@@ -5,6 +5,7 @@ import logging
 import time
 from typing import Final
 
+from engine.engagement.packing import pack_tables
 from engine.generator.stream import generate
 from engine.scoring.learners.registry import LEARNERS
 from engine.scoring.rehearsal import rehearse
@@ -32,8 +33,9 @@ def warm_up(partition: PartitionMachine) -> None:
 def try_out(partition: PartitionMachine) -> None:
     """Run made-up events through a partition, one alone and many together: both ways of evaluating rules.
 
-    No model becomes ready on so few, so learners rehearse by themselves.
+    No model becomes ready on so few, so learners rehearse by themselves, and few customers are stored.
     """
+    pack_tables([[0, 1]])
     for learner in LEARNERS:
         rehearse(learner)
     for size in (1, EVENTS):

@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.engagement.calendar import DAY_MS, add_months
-from engine.engagement.customer import codec
+from engine.engagement.customer import codec, past
 from engine.engagement.customer.codec import DamagedCustomer, Stored, load, unread
 from engine.engagement.customer.customer import Customer, Feedback, Population
 from engine.engagement.customer.habits import Paid
+from engine.engagement.ledger import codec as ledgers
 from engine.engagement.ledger.facts import judged
 from engine.engagement.ledger.keys import KEY_BITS, earned_number
 from engine.engagement.ledger.lots import POINTS, Terms
 from engine.engagement.marketing.choosing import Chosen
 from engine.engagement.marketing.offers import Open
-from engine.engagement.packing import Source, pack_number, pack_tables, unpack_tables
 from engine.ruleset.campaigns.model import Cap
+from tests.engagement import snapshot_oracle
 from tests.engagement.paying import settle
 
 START = 1_767_225_600_000
@@ -119,6 +120,7 @@ def test_what_is_stored_batch_by_batch_is_the_same_customer(
                 written, replaces = stored.write(customer, now)
                 value = written if replaces else value + written
                 assert stored.write(customer, now) == (b"", False)
+                dumped_alike(customer, now)
                 again, stored_again = load(value)
                 equal(again, customer, now)
                 assert again.counts == customer.counts
@@ -126,6 +128,17 @@ def test_what_is_stored_batch_by_batch_is_the_same_customer(
                 assert lengths == (stored.snapshot_bytes, stored.tail_bytes)
                 if number % 3 == 0:
                     customer, stored = again, stored_again
+
+
+def dumped_alike(customer: Customer, now: int) -> None:
+    """Column by column, a snapshot is byte for byte what it is row by row."""
+    mine = copy.deepcopy(customer)
+    since = now - codec.HORIZON_MS
+    mine.ledger.forget(now)
+    loose, packed, told = past.dump(mine.history, mine.ledger.payments, since)
+    expected = snapshot_oracle.history(mine.history, mine.ledger.payments, since)
+    assert (loose, packed, list(zip(*told, strict=True))) == expected
+    assert ledgers.dump(mine.ledger, told) == snapshot_oracle.ledger(mine.ledger, expected[2])
 
 
 def equal(again: Customer, customer: Customer, now: int) -> None:
@@ -233,39 +246,6 @@ def test_a_decline_is_stored_without_reading() -> None:
     assert replaces
     assert load(written + unread(judged(8, 60, START)))[0].ledger.payments[8].risk == 60
     assert load(written)[0] == customer
-
-
-NUMBERS = st.one_of(
-    st.integers(-3, 3), st.integers(0, 2**64 - 4), st.sampled_from([7, 7, 7, 2**40]), st.integers(0, 2**KEY_BITS)
-)
-tables = st.integers(0, 5).flatmap(lambda n: st.lists(st.tuples(*[NUMBERS] * n), max_size=70 if n else 0))
-
-
-def columns(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    return list(zip(*rows, strict=True))
-
-
-@given(st.lists(tables, max_size=4))
-def test_rows_are_packed_and_unpacked(some: list[list[tuple[int, ...]]]) -> None:
-    source = Source(pack_tables(*map(columns, some)))
-    assert [list(rows) for rows in unpack_tables(source, len(some))] == some
-
-
-@given(st.integers(0, 2**64 - 1), st.binary(max_size=3))
-def test_numbers_are_packed_and_unpacked(number: int, rest: bytes) -> None:
-    source = Source(pack_number(number) + rest)
-    assert source.number() == number
-    assert source.take(len(rest)) == rest
-    with pytest.raises(ValueError, match="too soon"):
-        source.take(1)
-
-
-def test_columns_that_differ_little_are_short() -> None:
-    """The rare exception costs itself and its place, and few different values what tells them apart."""
-    assert len(pack_tables([[2**40] * 200])) < 14
-    assert len(pack_tables([[5 if n != 77 else 2**40 for n in range(200)]])) < 18
-    assert len(pack_tables([[n * n % 7 * 10**9 for n in range(200)]])) < 75
-    assert len(pack_tables([[n % 16 if n % 50 else 2**30 for n in range(200)]])) < 130
 
 
 def test_a_copy_does_not_share_what_it_holds() -> None:

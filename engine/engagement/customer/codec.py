@@ -9,7 +9,8 @@ about twice their size at most. A snapshot is its version, what is no number def
 import struct
 import zlib
 from collections.abc import Callable
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, ne
 from typing import Any, Final
 
 import msgspec
@@ -41,10 +42,10 @@ _VALUES, _PAID, _FACTS, _COUNTS, _SUSPECTED, _STATES, _OFFERS, _EXPOSURES, _CHOI
 """What a frame holds, each where it has changed, in the order in which it is taken in. They are stored: a number is
 never used for something else."""
 _TABLES: Final[dict[int, tuple[Callable[[Customer], dict[str, Any]], Callable[..., Any]]]] = {
-    _STATES: (lambda customer: customer.states.now, lambda *state: state),
-    _OFFERS: (lambda customer: customer.offers.of, Open),
-    _EXPOSURES: (lambda customer: customer.exposures.of, Exposure),
-    _CHOICES: (lambda customer: customer.choices.of, Chosen),
+    _STATES: (attrgetter("states.now"), lambda *state: state),
+    _OFFERS: (attrgetter("offers.of"), Open),
+    _EXPOSURES: (attrgetter("exposures.of"), Exposure),
+    _CHOICES: (attrgetter("choices.of"), Chosen),
 }
 """Mappings of a customer to what never changes but is replaced: the mapping, and how such a value is made again."""
 
@@ -108,7 +109,7 @@ class Stored:
         found: dict[int, Any] = {}
         now, before = _values(customer), self._values
         if now != before:
-            found[_VALUES] = {place: now[place] for place in range(len(now)) if now[place] != before[place]}
+            found[_VALUES] = dict(compress(enumerate(now), map(ne, now, before)))
             self._values = now
         if customer.history.journal:
             found[_PAID] = past.folded(customer.history.journal, customer.zone)
@@ -196,7 +197,7 @@ def _frames(value: bytes) -> list[bytes]:
 
 
 def _loaded(whole: bytes | None, frames: list[dict[int, Any]]) -> Customer:
-    customer, ledger, source, told = Customer(), None, None, list[ledgers.Told]()
+    customer, ledger, source, told = Customer(), None, None, ledgers.Told()
     if whole is None and not all(map(_unread, frames)):
         raise ValueError("a customer without a snapshot")
     if whole is not None:

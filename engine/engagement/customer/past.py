@@ -1,7 +1,8 @@
 """A customer's history as it is stored in a snapshot: rows of numbers, and the words they stand for."""
 
 from collections.abc import Container, Iterable, Iterator
-from itertools import pairwise
+from itertools import accumulate, compress
+from operator import sub
 from typing import Any, Final
 
 from engine.engagement.customer.habits import Paid
@@ -15,7 +16,7 @@ _PAID: Final = len(Paid._fields) + 1  # values of a fact that a payment settled
 Fact = tuple[Any, ...]
 
 
-def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, bytes, list[Told]]:
+def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, bytes, Told]:
     """What is no number, rows, and the payments that something can still happen to, which are `known` elsewhere or
     not older than `since_ms`: of others the key is gone. The journal is empty after it."""
     history.journal.clear()
@@ -25,13 +26,9 @@ def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, b
     places = {word: place for place, word in enumerate(words)}
     seconds = [time_ms // _SECOND_MS for time_ms in times]
     kept = [key in known or (time_ms >= since_ms and key > 0) for key, time_ms in zip(payments, times, strict=True)]
-    told = [
-        Told(*one)
-        for keep, one in zip(kept, zip(payments, seconds, minors, refunded, strict=True), strict=True)
-        if keep
-    ]
-    gaps = [second - before for before, second in pairwise(seconds)]
-    paid = minors, refunded, [places[word] for word in of], list(map(int, kept))
+    told = Told(*(list(compress(column, kept)) for column in (payments, seconds, minors, refunded)))
+    gaps = list(map(sub, seconds[1:], seconds))
+    paid = minors, refunded, list(map(places.__getitem__, of)), kept
     names = sorted({(0, name) for month in history.months.values() for name in month.methods}
                    | {(1, name) for month in history.months.values() for name in month.categories})  # fmt: skip
     months, counts = list(history.months.items()), list[tuple[int, ...]]()
@@ -45,7 +42,7 @@ def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, b
     tables = (
         [gaps],
         paid,
-        [[one.payment for one in told]],
+        [told.payments],
         list(zip(*((number, month.payments, month.minor) for number, month in months), strict=True)),
         list(zip(*counts, strict=True)),
     )
@@ -74,18 +71,21 @@ def keys(facts: Iterable[Fact]) -> Iterator[int]:
     return (fact[1] for fact in facts if len(fact) == _PAID)
 
 
-def load(loose: Any, source: Source) -> tuple[History, list[Told]]:
+def load(loose: Any, source: Source) -> tuple[History, Told]:
     """The history and what `dump` told with it. Raises `ValueError` on damage."""
     words, names, sums, first = loose
-    history, told, second = History(), list[Told](), 0
     gaps, paid, keys, totals, counts = unpack_tables(source, 5)
-    kept = iter(keys)
-    for gap, (minor, refunded, word, keeps) in zip([*first, *(gap for (gap,) in gaps)], paid, strict=True):
-        second += gap
-        payment = next(kept)[0] if keeps else 0
-        if keeps:
-            told.append(Told(payment, second, minor, refunded))
-        history.paid.append(Paid(second * _SECOND_MS, payment, minor, refunded, *words[word]))
+    history, rows = History(), list(paid)
+    seconds = list(accumulate([*first, *(gap for (gap,) in gaps)]))
+    minors, refunded, of, kept = zip(*rows, strict=True) if rows else [()] * 4
+    told = Told([key for (key,) in keys], *(list(compress(column, kept)) for column in (seconds, minors, refunded)))
+    if len(told.payments) != sum(kept):
+        raise ValueError(f"{len(told.payments)} keys of {sum(kept)} payments")
+    left = iter(told.payments)
+    payments = [next(left) if keeps else 0 for keeps in kept]
+    texts = zip(*map(words.__getitem__, of), strict=True)
+    times = [second * _SECOND_MS for second in seconds]
+    history.paid = list(map(Paid._make, zip(times, payments, minors, refunded, *texts, strict=True)))
     history.months = {number: Month(payments, minor) for number, payments, minor in totals}
     months, place = list(history.months.values()), 0
     for further, spot, count in counts:

@@ -19,12 +19,15 @@ class Forgetting(Books):
         for redemption, (when, _) in list(self.spent.items()):
             if when < now - RECALL_MS:
                 del self.spent[redemption]
+        old = [payment for payment, entry in self.payments.items() if is_old(entry, now)]
+        if not old and not any(self._ended(number, now) for number in self._earned.get(0, ())):
+            return
         open_lots = {number for _, parts in self.spent.values() for number in parts}
         open_lots |= {number for number, lot in self.lots.items() if not lot.closed}
-        for payment, entry in list(self.payments.items()):
+        for payment in old:
             mine = self._earned.get(payment, [])
-            if is_old(entry, now) and open_lots.isdisjoint(mine):
-                del self.payments[payment]
+            if open_lots.isdisjoint(mine):
+                entry = self.payments.pop(payment)
                 if entry.settled or entry.blocked:
                     self.done.add(payment)  # stands for the keys of its lots
                     self.done.difference_update(mine)
@@ -32,9 +35,13 @@ class Forgetting(Books):
                     del self.lots[number]
                 self._earned.pop(payment, None)
         for number in self._earned.get(0, [])[:]:
-            if number not in open_lots and self.lots[number].terms.available_ms < now - HORIZON_MS:
+            if number not in open_lots and self._ended(number, now):
                 del self.lots[number]
                 self._earned[0].remove(number)
+
+    def _ended(self, number: int, now: int) -> bool:
+        """Whether a lot became active before the horizon."""
+        return self.lots[number].terms.available_ms < now - HORIZON_MS
 
     def close(self, now: int) -> list[Movement]:
         """Take back all that is left, whatever it is held for: the customer leaves."""

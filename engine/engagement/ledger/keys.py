@@ -38,9 +38,10 @@ def earned_number(campaign: str, version: int, payment: int) -> int:
 def earned_numbers(campaigns: Sequence[tuple[str, int]], payments: Sequence[int]) -> list[int]:
     """Those of many payments, each with its campaign and version."""
     seeds = {one: _campaign(*one) for one in set(campaigns)}
+    odd, mask, lower = _ODD, _MASK, _HASH_BITS - KEY_BITS
     return [
-        ((seeds[one] ^ payment) * _ODD & _MASK) >> _HASH_BITS - KEY_BITS or 1
-        for one, payment in zip(campaigns, payments, strict=True)
+        ((seed ^ payment) * odd & mask) >> lower or 1
+        for seed, payment in zip(map(seeds.__getitem__, campaigns), payments, strict=True)
     ]
 
 
