@@ -37,6 +37,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         earn=BaseEarnSettings(refund_window_ms=settings.rewards.refund_window_ms),
         rates=_rates(settings.money),
         clock_jump_ms=state.clock_jump_ms,
+        customer_jump_ms=state.customer_jump_ms,
         labels=LabelSettings(
             settings.risk.label_maturity_ms, settings.risk.label_horizon_ms, settings.risk.fraud_reason_codes
         ),

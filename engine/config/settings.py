@@ -143,6 +143,9 @@ class StateSettings:
     clock_jump_ms: int = _setting(
         "8d", duration("1h", "400d"), "how far ahead of a shard's clock one customer's event is believed"
     )
+    customer_jump_ms: int = _setting(
+        "100d", duration("1h", "4000d"), "how far ahead of it an event is believed for its own customer alone"
+    )
     tick_ms: int = _setting(
         "30s", duration("0ms", "1h"), "time between two ticks of a quiet shard while timers wait; 0: none"
     )

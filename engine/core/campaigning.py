@@ -20,6 +20,7 @@ from engine.core.correspondence import Correspondence
 from engine.core.customers import WAKES, Customers, Record, customer_key, is_customer
 from engine.core.effects import Output
 from engine.core.happenings import Concerning, closing, happening, output, resolves
+from engine.core.instants import parse_time
 from engine.core.judging import Noted
 from engine.core.lifetimes import Lifetimes
 from engine.core.records_needed import RecordsNeeded
@@ -228,16 +229,16 @@ class Campaigning:
             event = columns.events[row]
             if row in doubts and event.payment_id:
                 now = clock.item(row)
-                seen_ms = max(now, min(columns.time_ms.item(row), now + self._late))
+                seen_ms = max(now, self._clock.believed(columns.time_ms.item(row), now))
                 fact = judged(narrow(columns.strings.item(_PAYMENT, row)), doubts[row], seen_ms)
                 self._customers.note(customer_key(event.customer_id), fact)
             if row in crowds and event.payment_id:
                 payment = narrow(columns.strings.item(_PAYMENT, row))
-                day = min(columns.time_ms.item(row), clock.item(row) + self._late) // DAY_MS
+                day = self._clock.believed(columns.time_ms.item(row), clock.item(row)) // DAY_MS
                 self._customers.crowd(customer_key(event.customer_id), payment, day, crowds[row])
             if row in places:
                 now = clock.item(row)
-                told = happening(columns, row, places[row], now + self._late)
+                told = happening(columns, row, places[row], self._clock.believed(columns.time_ms.item(row), now))
                 if shown:
                     seen = marks_of(shown[row])
                     self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)
@@ -252,12 +253,12 @@ class Campaigning:
     def _take(self, customer_id: str, told: Happening, now: int) -> list[Made]:
         """Take in what happens to a customer, after time has come up to it."""
         record, made = self._customers.change(customer_key(customer_id)), list[Made]()
-        customer = record.customer
+        customer, own = record.customer, max(now, told.time_ms - self._late)  # the customer may be ahead of the shard
         known = not record.touched and record.due_ms > 0 and record.fit is self._population.alive
-        if record.due_ms <= now if known else record.touched or now > customer.timer_ms - STRETCH_MS:
-            made = self._marketing.advance(customer_id, customer, now)
+        if record.due_ms <= own if known else record.touched or own > customer.timer_ms - STRETCH_MS:
+            made = self._marketing.advance(customer_id, customer, own)
         else:  # nothing is due before its timer
-            customer.clock_ms = max(customer.clock_ms, now)
+            customer.clock_ms = max(customer.clock_ms, own)
         before = (customer.zone, customer.birth, customer.consent) if told.type in _ACCOUNT else None
         fresh, waits = not customer.registered_ms, customer.measured
         made += self._marketing.event(customer_id, customer, told)
@@ -293,5 +294,5 @@ class Campaigning:
         froze = event.alert_id in record.customer.suspected.open
         if not froze and event.resolution != LEGITIMATE:
             return []
-        told = closing(event, froze, self._marketing.features, now + self._late)
+        told = closing(event, froze, self._marketing.features, self._clock.believed(parse_time(event.event_time), now))
         return self._take(event.customer_id or "", told, now)

@@ -7,6 +7,9 @@ one device whose calendar is wrong fires no timers. A tick of the engine's own m
 
 The first event sets the clock; the second may set it back, where they are more than `jump_ms` apart. A shard that has
 seen one customer only takes that customer's word for the other's.
+
+What an event says of its own customer is another matter (`ShardClock.believed`): nobody else suffers where it is wrong.
+After weeks in which a shard slept, or in a history sorted by customer, it is the first to say how late it is.
 """
 
 from collections.abc import Sequence
@@ -36,12 +39,14 @@ class ShardClock:
     Args:
         lateness_ms: how far out of order events may arrive.
         jump_ms: how far ahead of the clock one event is believed; at least the lateness.
-        stored: what `dump` gave, empty for a new shard.
+        stored: what `changed` gave, empty for a new shard.
+        own_ms: how far ahead of the clock an event is believed for its own customer alone; at least `jump_ms`.
     """
 
-    def __init__(self, lateness_ms: int, jump_ms: int, stored: bytes = b"") -> None:
+    def __init__(self, lateness_ms: int, jump_ms: int, stored: bytes = b"", own_ms: int = 0) -> None:
         self._late = lateness_ms
         self._jump = max(jump_ms, lateness_ms)
+        self._own = max(own_ms, self._jump)
         self._state = msgspec.msgpack.decode(stored, type=_State) if stored else _State()
         self._saved = stored
 
@@ -61,6 +66,11 @@ class ShardClock:
     def now(self) -> int:
         """Milliseconds since 1970, or `UNSET`."""
         return self._state.now
+
+    def believed(self, time_ms: int, now: int) -> int:
+        """The time of an event for its own customer, the clock standing at `now` after it: what it says, up to `own_ms`
+        ahead of that; no more than the lateness ahead where it says more."""
+        return time_ms if time_ms <= now + self._own else now + self._late
 
     def advance(self, time_ms: NDArray[np.int64], customers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Take in accepted events, in order. Returns the clock after each, int64 `(n,)`."""

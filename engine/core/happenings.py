@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.effects import Output
-from engine.core.instants import parse_time
 from engine.domain.events import Control, ControlAlertResolved, ControlBudget, ControlReward
 from engine.domain.fields import NUMBER_INDEX, STRING_INDEX
 from engine.domain.hashing import hash64
@@ -104,14 +103,14 @@ def _among(columns: Columns, types: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return found
 
 
-def happening(columns: Columns, row: int, seen: Seen, latest_ms: int) -> Happening:
+def happening(columns: Columns, row: int, seen: Seen, time_ms: int) -> Happening:
     """A row of a batch as campaigns are told it.
 
     Args:
         columns: the batch.
         row: which.
         seen: how campaigns see it.
-        latest_ms: a time after that is not believed.
+        time_ms: when, as it is believed.
     """
     event = columns.events[row]
     kind, exponent = event_type(event), columns.base_exponent.item(row)
@@ -119,7 +118,7 @@ def happening(columns: Columns, row: int, seen: Seen, latest_ms: int) -> Happeni
     return Happening(
         event_id=event.event_id,
         type=kind,
-        time_ms=min(columns.time_ms.item(row), latest_ms),
+        time_ms=time_ms,
         row=seen[0],
         able=seen[1],
         text=partial(getattr, event),
@@ -141,16 +140,15 @@ def resolves(event: Control) -> TypeGuard[ControlAlertResolved]:
     return isinstance(event, ControlAlertResolved) and event.resolution != "dismissed" and bool(event.customer_id)
 
 
-def closing(event: ControlAlertResolved, froze: bool, features: int, latest_ms: int) -> Happening:
+def closing(event: ControlAlertResolved, froze: bool, features: int, time_ms: int) -> Happening:
     """An alert that was closed, as campaigns are told it.
 
     Args:
         event: says so.
         froze: the alert had frozen rewards.
         features: how many there are.
-        latest_ms: a time after that is not believed.
+        time_ms: when, as it is believed.
     """
-    time_ms = min(parse_time(event.event_time), latest_ms)
     row = row_of_nothing(features, time_ms)
     text = {"alert_id": event.alert_id, "resolution": event.resolution}.get
     return Happening(event.event_id, LOOKED_AT if froze else ALERT_RESOLVED, time_ms, lambda: row, text,

@@ -149,7 +149,7 @@ def history(seed: int, events: int, customers: int = 12, step_ms: int = 5 * HOUR
                 "payment_id": f"p{number}",
             }
         if draw.random() < 0.03:
-            body["event_time"] += draw.choice([-3 * DAY, 300 * DAY, 40 * MINUTE])
+            body["event_time"] += draw.choice([-3 * DAY, 300 * DAY, 60 * DAY, 40 * MINUTE])
         records.append(body)
         if draw.random() < 0.05:
             records.append({**body, "event_id": f"again{number}"} if draw.random() < 0.5 else body)

@@ -89,3 +89,11 @@ def test_no_event_is_no_time() -> None:
     assert clock.changed() == b""
     assert advance(clock, []) == []
     assert clock.reach(*times_of([]), []) == UNSET
+
+
+def test_an_event_is_believed_further_for_its_own_customer() -> None:
+    clock = ShardClock(LATE, JUMP, own_ms=100 * DAY)
+    assert clock.believed(NOW + 100 * DAY, NOW) == NOW + 100 * DAY
+    assert clock.believed(NOW + 100 * DAY + 1, NOW) == NOW + LATE
+    assert clock.believed(NOW - DAY, NOW) == NOW - DAY
+    assert ShardClock(LATE, JUMP).believed(NOW + JUMP, NOW) == NOW + JUMP
