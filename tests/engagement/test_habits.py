@@ -55,6 +55,7 @@ def check(history: History, now_ms: int, zone: str) -> None:
     gaps = [later.time_ms - before.time_ms for before, later in pairwise(some)]
     assert history.gaps() == [gap for gap in gaps if gap >= GAP_MS_MIN][-GAPS:]
     assert history.gap_ms() == Habits().gap_ms(some)
+    assert history.spread_ms() == Habits().spread_ms(some)
     hour, share = history.peak(zone)
     assert (hour, share) == naive_peak(some, zone) if some else math.isnan(share)
     for minor_min in (500, 900):

@@ -414,7 +414,7 @@ def test_timers_and_transitions_set_campaigns_off() -> None:
         if isinstance(one, Offer) and one.status == "issued":
             begun.setdefault(one.campaign_id, []).append((at_ms - START) // DAY_MS)
     assert {name: begun[name] for name in ("second", "asked", "quiet", "risk")} == {
-        "second": [7], "asked": [12], "quiet": [15], "risk": [15]}  # fmt: skip
+        "second": [7], "asked": [12], "quiet": [15], "risk": [16]}  # fmt: skip
     assert begun["window"][0] == 28
     assert len(begun["expiring"]) == 8
     assert [one.to for one in of(shop.made, Lifecycle) if one.dimension == "lifecycle"] == [

@@ -1,6 +1,7 @@
 """Transitions: exact at their thresholds, the same however often somebody looks, never flapping, the warning first."""
 
 from itertools import pairwise
+from math import isqrt
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,8 @@ def facts_of(times: list[int], now: int) -> Facts:
     paid = [t for t in times if t <= now]
     gaps = [b - a for a, b in pairwise(paid)]
     gap = sum(gaps) // len(gaps) if gaps else 0
-    return Facts(DAY_MS, paid[0] if paid else 0, paid[-1] if paid else 0, len(paid), gap)
+    spread = isqrt(sum((one - gap) ** 2 for one in gaps) // len(gaps)) if gaps else 0
+    return Facts(DAY_MS, paid[0] if paid else 0, paid[-1] if paid else 0, len(paid), gap, spread)
 
 
 def follow(times: list[int], until: int, every: int | None = None) -> list[Transition]:

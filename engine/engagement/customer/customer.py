@@ -248,6 +248,7 @@ class Customer:
             history.last_ms,
             history.payments,
             history.gap_ms(),
+            history.spread_ms(),
             partial(self._fades_ms, population),
             self.declined_ms,
             self.value_rank(population) if looked else math.nan,

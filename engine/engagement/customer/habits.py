@@ -5,6 +5,7 @@ what was worked out before is carried on; anything else that happens to the paym
 next asked for. What comes out is a function of the payments alone.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -54,6 +55,7 @@ class Habits:
     _gaps: list[int] | None = None
     _since_ms: int = 0  # gaps of before that are not among them
     _gap: int | None = None
+    _spread: int | None = None
     _zone: str = ""
     _hours: list[int] | None = None  # payments by hour, in that zone
     _peak: int | None = None  # the hour, once asked for
@@ -61,7 +63,7 @@ class Habits:
 
     def forget(self) -> None:
         """Something else happened to the payments than `add`."""
-        self._gaps = self._gap = self._hours = self._peak = self._run = None
+        self._gaps = self._gap = self._spread = self._hours = self._peak = self._run = None
 
     def refund(self) -> None:
         """Something of a payment was given back: only sums change."""
@@ -69,7 +71,7 @@ class Habits:
 
     def add(self, some: Sequence[Paid], one: Paid, gone: Paid | None, *, last: bool) -> None:
         """A payment has come, the first may have gone for it; `last`: it stands after all others."""
-        self._gap = None
+        self._gap = self._spread = None
         gaps, run, hours = self._gaps, self._run, self._hours
         if hours is not None:
             self._count(hours, local_hour(one.time_ms, self._zone), gone)
@@ -117,6 +119,15 @@ class Habits:
                 mean, weight = GAP_FADE * mean + gap, GAP_FADE * weight + 1.0
             self._gap = int(mean / weight) if weight else 0
         return self._gap
+
+    def spread_ms(self, some: Sequence[Paid]) -> int:
+        """By how much gaps between visits deviate from the typical one: root of the mean square, weighted as those."""
+        if self._spread is None:
+            typical, squares, weight = self.gap_ms(some), 0.0, 0.0
+            for gap in self.gaps(some):
+                squares, weight = GAP_FADE * squares + float(gap - typical) ** 2, GAP_FADE * weight + 1.0
+            self._spread = int(math.sqrt(squares / weight)) if weight else 0
+        return self._spread
 
     def peak(self, some: Sequence[Paid], zone: str) -> tuple[int, float]:
         """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""

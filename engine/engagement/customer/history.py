@@ -203,6 +203,10 @@ class History:
         """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
         return self._habits.gap_ms(self.paid)
 
+    def spread_ms(self) -> int:
+        """By how much gaps between visits deviate from the typical one; 0 where there are fewer than two."""
+        return self._habits.spread_ms(self.paid)
+
     def regularity(self) -> float:
         """How even the gaps are: 1 for all equal, 0 for as scattered as chance or more; NaN below three gaps."""
         gaps = self.gaps()

@@ -23,7 +23,7 @@ class Facts(NamedTuple):
     Attributes:
         registered_ms, first_ms, last_ms: when the customer signed up, first and last paid.
         payments: that settled, of all time.
-        gap_ms: the typical gap between visits; 0 where it is not known.
+        gap_ms: the typical gap between visits; 0 where it is not known. spread_ms: by how much gaps deviate from it.
         fades: gives from when on they are probably gone (P(alive) below 0.1), `NEVER` where that is not known: it is
             worked out for few.
         declined_ms: since when the last four weeks have brought less than half of the four before; `NEVER` where not.
@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     last_ms: int = 0
     payments: int = 0
     gap_ms: int = 0
+    spread_ms: int = 0
     fades: Callable[[], int] = lambda: NEVER
     declined_ms: int = NEVER
     value_rank: float = float("nan")
@@ -68,11 +69,17 @@ LOYAL_TENURE_MS: Final = 90 * DAY_MS
 NEW_MS: Final = 30 * DAY_MS
 NEW_PAYMENTS: Final = 3
 GAPS_AT_RISK: Final = 2
+"""Silent for so many usual gaps: that is not yet late for whose gaps are scattered."""
+SPREADS_AT_RISK: Final = 4
+"""Nor is so many deviations beyond the usual gap. Gaps as scattered as chance has them are longer once in 150 times."""
+IDLE_MS_MIN: Final = 7 * DAY_MS
+"""No silence of less than a week is a warning: weekends, a cold."""
 GAPS_LOST: Final = 5
 LOST_MS_MIN: Final = 90 * DAY_MS
 KNOWN_PAYMENTS: Final = 4
 IDLE_MS_UNKNOWN: Final = 45 * DAY_MS
-"""At risk after so long where too few payments are known for a rhythm."""
+"""At risk after so long where too few payments are known for a rhythm, and however scattered gaps are, unless they are
+so long that twice the usual one is more."""
 ACTIVE_MS: Final = 30 * DAY_MS
 CHURNED_MS: Final = 90 * DAY_MS
 WON_BACK_MS: Final = 30 * DAY_MS
@@ -82,8 +89,11 @@ def at_risk_ms(facts: Facts) -> int:
     """From when on a silence is longer than the customer's own rhythm explains, or spending has halved."""
     if not facts.last_ms:
         return NEVER
-    rhythm = GAPS_AT_RISK * facts.gap_ms if facts.payments >= KNOWN_PAYMENTS and facts.gap_ms else IDLE_MS_UNKNOWN
-    return min(facts.last_ms + max(rhythm, DAY_MS), facts.declined_ms)
+    if facts.payments < KNOWN_PAYMENTS or not facts.gap_ms:
+        return min(facts.last_ms + IDLE_MS_UNKNOWN, facts.declined_ms)
+    scattered = min(facts.gap_ms + SPREADS_AT_RISK * facts.spread_ms, IDLE_MS_UNKNOWN)
+    rhythm = max(GAPS_AT_RISK * facts.gap_ms, scattered, IDLE_MS_MIN)
+    return min(facts.last_ms + rhythm, facts.declined_ms)
 
 
 def lost_ms(facts: Facts) -> int:
@@ -128,15 +138,15 @@ def _churned(facts: Facts, entered_ms: int) -> int:
 
 LIFECYCLE: Final = (
     Row("prospect", "new", "the first payment settles", lambda f, _: f.first_ms or NEVER),
-    Row("new", "at_risk", "silent for longer than usual, or spending halved", _silent),
+    Row("new", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
     Row("new", "active", "three payments, or a month", _settled_in),
-    Row("active", "at_risk", "silent for longer than twice the usual gap, or spending halved", _silent),
+    Row("active", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
     Row("active", "loyal", "ten payments in at least 90 days", _loyal),
-    Row("loyal", "at_risk", "silent for longer than twice the usual gap, or spending halved", _silent),
+    Row("loyal", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
     Row("at_risk", "lost", "silent for five usual gaps and 90 days, or probably gone", lambda f, _: lost_ms(f)),
     Row("at_risk", "active", "pays again, and no less than before", _returned),
     Row("lost", "won_back", "pays again", _paid),
-    Row("won_back", "at_risk", "silent for longer than usual", _silent),
+    Row("won_back", "at_risk", "silent for longer than their gaps explain", _silent),
     Row("won_back", "active", "a month since the return", lambda _, entered: entered + WON_BACK_MS),
 )
 
