@@ -54,8 +54,9 @@ def pack(words: Words, out: Bytes) -> int:
             if wide:
                 least, below = words[place], words[place + 1] != _0
                 place += LEAST
-            for row in range(rows):
-                above[row] = _difference(words[place + row], least)
+            for row in range(rows):  # modulo 2**64, in steps that do not wrap: in plain Python numpy complains
+                word = words[place + row]
+                above[row] = word - least if word >= least else word + ~least + _1
             end = _put_column(out, end, above, rows, least, below, where, what, known, times)
             place += rows
         at = _put_number(out, begin - _NUMBER, np.uint64(end - begin), _0)
@@ -94,12 +95,16 @@ def _put_column(
         different = _count(above, rows, known, times)
         if different <= FEW_MAX:
             common, often = _commonest(above, known, different, times)
-            apart = _apart(common, high)
+            farthest = high - common if high - common >= common else common - _1
+            apart = _length(farthest) + 1
             rare = (rows - often) * (places + apart)
-            if different * most + rows * _length(np.uint64(different - 1)) < min(near, rare):
+            few = different * most + rows * _length(np.uint64(different - 1))
+            if few < near and few < rare:
                 return _put_few(out, at, above, rows, least, below, known, different, most)
             if rare < near and apart <= WORD_BITS:
-                coding, word, negative, far = RARE, _sum(least, common), below and bool(common <= ~least), apart
+                coding, far = RARE, apart
+                negative = below and bool(common <= ~least)
+                word = least + common if common <= ~least else least - ~common - _1  # modulo 2**64
     out[at] = coding
     at = _put_signed(out, at + 1, word, negative)
     if coding == RARE:
@@ -179,14 +184,6 @@ def _find(known: Words, count: int, value: np.uint64) -> int:
 
 
 @njit
-def _apart(common: np.uint64, high: np.uint64) -> int:
-    """Bits that the farthest from the commonest takes, of values from 0 to the highest."""
-    upper = _length(high - common) + 1 if high != common else 0
-    lower = _length(common - _1) + 1 if common != _0 else 0
-    return max(upper, lower)
-
-
-@njit
 def _from_common(above: Words, rows: int, common: np.uint64, where: Words, what: Words) -> int:
     """Where the rows are that are not as the commonest, and how far they are from it. Returns how many."""
     count = 0
@@ -238,7 +235,7 @@ def _put_all(out: Bytes, at: int, values: Words, count: int, width: int) -> int:
         value = values[k]
         for place in range(0, width, _HALF):
             held |= (value >> np.uint64(place) & _LOWER) << np.uint64(filled)
-            filled += min(width - place, _HALF)
+            filled += width - place if width - place < _HALF else _HALF
             while filled >= _BYTE:
                 out[at] = held & _255
                 held >>= _8
@@ -283,15 +280,3 @@ def _length(number: np.uint64) -> int:
         number >>= _1
         bits += 1
     return bits
-
-
-@njit
-def _difference(one: np.uint64, other: np.uint64) -> np.uint64:
-    """`one - other` modulo 2**64; in such steps nothing wraps, which numpy complains about in plain Python."""
-    return one - other if one >= other else one + ~other + _1
-
-
-@njit
-def _sum(one: np.uint64, other: np.uint64) -> np.uint64:
-    """`one + other` modulo 2**64, without wrapping either."""
-    return one + other if other <= ~one else one - ~other - _1

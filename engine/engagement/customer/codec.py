@@ -86,15 +86,14 @@ class Stored:
         if not changed and self.snapshot_bytes:
             return b"", False
         body = _encode(changed)
+        customer.counts.changed.clear()
         if self.snapshot_bytes and self.tail_bytes + len(body) <= max(FRAMES_BYTES_MIN, self.snapshot_bytes):
             customer.history.journal.clear()
             customer.ledger.journal.clear()
-            customer.counts.changed.clear()
             self.tail_bytes += len(body) + _HEADER.size
             return _framed(body), False
         whole = snapshot(customer, now_ms)
         self.snapshot_bytes, self.tail_bytes = len(whole), 0
-        self._written(customer)
         return _framed(whole), True
 
     def _written(self, customer: Customer) -> None:
