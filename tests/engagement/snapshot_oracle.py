@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from engine.engagement.customer.history import History
+from engine.engagement.customer.history import History, Month
 from engine.engagement.ledger.keys import earned_number
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import KINDS, Lot
@@ -13,6 +13,10 @@ from tests.engagement.packing_oracle import pack_tables
 DAY_MS, SECOND_MS = 86_400_000, 1_000
 Told = tuple[int, int, int, int]
 """Key, second, amount and what of it was given back."""
+
+
+def apart(month: Month) -> Any:
+    return enumerate((month.methods, month.categories, month.currencies))
 
 
 def history(of: History, known: dict[int, Payment], since_ms: int) -> tuple[Any, bytes, list[Told]]:
@@ -25,10 +29,10 @@ def history(of: History, known: dict[int, Payment], since_ms: int) -> tuple[Any,
         if keep:
             told.append((paid.payment, paid.time_ms // SECOND_MS, paid.minor, paid.refunded))
     names = sorted({(kind, name) for month in of.months.values()
-                    for kind, some in enumerate((month.methods, month.categories)) for name in some})  # fmt: skip
+                    for kind, some in apart(month) for name in some})  # fmt: skip
     counts, last = [], 0
     for place, month in enumerate(of.months.values()):
-        for kind, some in enumerate((month.methods, month.categories)):
+        for kind, some in apart(month):
             for name, count in some.items():
                 counts.append((place - last, names.index((kind, name)), count))
                 last = place
@@ -37,7 +41,16 @@ def history(of: History, known: dict[int, Payment], since_ms: int) -> tuple[Any,
         [[second - before for before, second in pairwise(seconds)]],
         list(zip(*rows, strict=True)),
         [[one[0] for one in told]],
-        list(zip(*((number, month.payments, month.minor) for number, month in of.months.items()), strict=True)),
+        list(
+            zip(
+                *(
+                    (number, month.payments, month.minor, sum(1 << hour for hour in month.hours))
+                    for number, month in of.months.items()
+                ),
+                strict=True,
+            )
+        ),
+        [[month.hours[hour] for month in of.months.values() for hour in sorted(month.hours)]],
         list(zip(*counts, strict=True)),
     )
     return (words, names, sums, seconds[:1]), packed, told

@@ -62,6 +62,11 @@ def test_time_is_found_the_same_by_timers_and_by_events(
     assert live(steps, [], zone)[0] == live(steps, looks, zone)[0]
 
 
+def month_of(time_ms: int, zone: str) -> int:
+    at = local(time_ms, zone)
+    return at.year * 12 + at.month - 1
+
+
 @settings(deadline=None, max_examples=100)
 @given(visits, st.sampled_from(ZONES))
 def test_habits_are_plain_counts(steps: list[tuple[int, int, str]], zone: str) -> None:
@@ -83,6 +88,12 @@ def test_habits_are_plain_counts(steps: list[tuple[int, int, str]], zone: str) -
     else:
         assert (method, math.isnan(of)) == ("", True)
     assert sum(month.minor for month in history.months.values()) == sum(minor for _, minor, _ in steps)
+    for number, month in history.months.items():
+        mine = [(START + at, name) for at, _, name in steps if month_of(START + at, zone) == number]
+        assert month.payments == len(mine)
+        assert month.hours == Counter(local(time_ms, zone).hour for time_ms, _ in mine)
+        assert month.methods == Counter(name for _, name in mine)
+        assert month.currencies == {"EUR": len(mine)}
     gaps = [b[0] - a[0] for a, b in itertools.pairwise(steps) if b[0] - a[0] >= GAP_MS_MIN]
     assert (min(gaps[-12:]) - 1 <= history.gap_ms() <= max(gaps[-12:])) if gaps else history.gap_ms() == 0
 

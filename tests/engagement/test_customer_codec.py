@@ -231,9 +231,9 @@ def test_what_is_no_customer_is_refused() -> None:
     for value in (first + second + second, second, b"\x01\x00\x00\x00x", codec._framed(b""), codec._framed(b"\x80")):
         with pytest.raises(DamagedCustomer):
             load(value)
-    with pytest.raises(DamagedCustomer, match="a customer of version 1; this build reads version 2"):
+    with pytest.raises(DamagedCustomer, match="a customer of version 1; this build reads version 3"):
         load(codec._framed(b"\x01"))
-    with pytest.raises(DamagedCustomer, match="not of version 2"):
+    with pytest.raises(DamagedCustomer, match="not of version 3"):
         load(b"\x04\x00\x00\x00\x78\x9c\x03\x00")  # as version 1 was written
 
 

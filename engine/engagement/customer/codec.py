@@ -28,7 +28,7 @@ from engine.engagement.marketing.effects import Exposure
 from engine.engagement.marketing.offers import Open
 from engine.engagement.packing import Source, pack_number
 
-VERSION: Final = 2
+VERSION: Final = 3
 FRAMES_BYTES_MIN: Final = 1_024
 """Shorter tails are never worth a snapshot."""
 

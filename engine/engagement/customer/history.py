@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final
 
-from engine.engagement.calendar import local_month
+from engine.engagement.calendar import local_hour, local_month
 from engine.engagement.customer.habits import Habits, Paid
 from engine.engagement.ledger.payments import HORIZON_MS
 
@@ -22,19 +22,22 @@ PAID_MAX: Final = 200
 MONTHS_MAX: Final = 24
 YEAR: Final = 12
 """Months."""
-CATEGORIES_MAX: Final = 8
-"""Merchant categories told apart in the sum of a month; the rest is added up as ""."""
+TOLD_APART_MAX: Final = 8
+"""Merchant categories, or currencies, told apart in the sum of a month; the rest is added up as ""."""
 _REFUND_FIELDS: Final = 3  # of its fact: payment, how much, when; that of a void payment has no amount
 
 
 @dataclass(slots=True)
 class Month:
-    """Sums of one local month: payments, their amount less refunds, payments by method and by category."""
+    """Sums of one local month: payments, their amount less refunds; payments by method, merchant category, local hour
+    and currency."""
 
     payments: int = 0
     minor: int = 0
     methods: dict[str, int] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
+    hours: dict[int, int] = field(default_factory=dict)
+    currencies: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -122,9 +125,10 @@ class History:
         month.payments += 1
         month.minor += paid.minor
         month.methods[paid.method] = month.methods.get(paid.method, 0) + 1
-        known = paid.category in month.categories or len(month.categories) < CATEGORIES_MAX
-        category = paid.category if known else ""
-        month.categories[category] = month.categories.get(category, 0) + 1
+        hour = local_hour(paid.time_ms, zone)
+        month.hours[hour] = month.hours.get(hour, 0) + 1
+        _more(month.categories, paid.category)
+        _more(month.currencies, paid.currency)
         if len(self.months) > MONTHS_MAX:
             for over in sorted(self.months)[:-MONTHS_MAX]:
                 del self.months[over]
@@ -165,7 +169,9 @@ class History:
             month.minor -= paid.minor - paid.refunded
             month.payments = max(0, month.payments - 1)
             _less(month.methods, paid.method)
+            _less(month.hours, local_hour(paid.time_ms, zone))
             _less(month.categories, paid.category if paid.category in month.categories else "")
+            _less(month.currencies, paid.currency if paid.currency in month.currencies else "")
             if not (month.payments or month.minor):
                 del self.months[number]
 
@@ -258,7 +264,14 @@ class History:
         return sum(1 for paid in self.since(after_ms) if paid.refunded)
 
 
-def _less(counts: dict[str, int], name: str) -> None:
+def _more(counts: dict[str, int], name: str) -> None:
+    """One more of a name, of those that are told apart."""
+    if name not in counts and len(counts) >= TOLD_APART_MAX:
+        name = ""
+    counts[name] = counts.get(name, 0) + 1
+
+
+def _less(counts: dict[Any, int], name: object) -> None:
     """One less of a name."""
     if counts.get(name, 0) > 1:
         counts[name] -= 1

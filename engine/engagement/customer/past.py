@@ -11,6 +11,9 @@ from engine.engagement.ledger.codec import Told
 from engine.engagement.packing import Source, pack_tables, unpack_tables
 
 _SUMS: Final = ("payments", "minor", "refunds", "refunded", "first_ms", "last_ms", "refund_ms")
+_APART: Final = ("methods", "categories", "currencies")
+"""Of a month, what its payments are told apart by, beside hours. Their places are stored."""
+_HOURS: Final = 24
 _SECOND_MS: Final = 1_000
 _PAID: Final = len(Paid._fields) + 1  # values of a fact that a payment settled
 Fact = tuple[Any, ...]
@@ -29,12 +32,11 @@ def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, b
     told = Told(*(list(compress(column, kept)) for column in (payments, seconds, minors, refunded)))
     gaps = list(map(sub, seconds[1:], seconds))
     paid = minors, refunded, list(map(places.__getitem__, of)), kept
-    names = sorted({(0, name) for month in history.months.values() for name in month.methods}
-                   | {(1, name) for month in history.months.values() for name in month.categories})  # fmt: skip
+    names = sorted({(kind, name) for month in history.months.values() for kind, some in _told(month) for name in some})
     months, counts = list(history.months.items()), list[tuple[int, ...]]()
     spots, last = {name: place for place, name in enumerate(names)}, 0
     for place, (_, month) in enumerate(months):
-        for kind, some in enumerate((month.methods, month.categories)):
+        for kind, some in _told(month):
             for name, count in some.items():
                 counts.append((place - last, spots[kind, name], count))
                 last = place
@@ -43,10 +45,21 @@ def dump(history: History, known: Container[int], since_ms: int) -> tuple[Any, b
         [gaps],
         paid,
         [told.payments],
-        list(zip(*((number, month.payments, month.minor) for number, month in months), strict=True)),
+        list(zip(*((number, month.payments, month.minor, _mask(month)) for number, month in months), strict=True)),
+        [[month.hours[hour] for _, month in months for hour in sorted(month.hours)]],
         list(zip(*counts, strict=True)),
     )
     return (words, names, sums, seconds[:1]), pack_tables(*tables), told
+
+
+def _mask(month: Month) -> int:
+    """The hours of a month's payments, each a bit."""
+    return sum(1 << hour for hour in month.hours)
+
+
+def _told(month: Month) -> Iterator[tuple[int, dict[Any, int]]]:
+    """What the payments of a month are told apart by, each by its place."""
+    return enumerate(getattr(month, name) for name in _APART)
 
 
 def folded(journal: Iterable[Fact], zone: str) -> list[Fact]:
@@ -74,7 +87,7 @@ def keys(facts: Iterable[Fact]) -> Iterator[int]:
 def load(loose: Any, source: Source) -> tuple[History, Told]:
     """The history and what `dump` told with it. Raises `ValueError` on damage."""
     words, names, sums, first = loose
-    gaps, paid, keys, totals, counts = unpack_tables(source, 5)
+    gaps, paid, keys, totals, times_of_day, counts = unpack_tables(source, 6)
     history, rows = History(), list(paid)
     seconds = list(accumulate([*first, *(gap for (gap,) in gaps)]))
     minors, refunded, of, kept = zip(*rows, strict=True) if rows else [()] * 4
@@ -86,12 +99,15 @@ def load(loose: Any, source: Source) -> tuple[History, Told]:
     texts = zip(*map(words.__getitem__, of), strict=True)
     times = [second * _SECOND_MS for second in seconds]
     history.paid = list(map(Paid._make, zip(times, payments, minors, refunded, *texts, strict=True)))
-    history.months = {number: Month(payments, minor) for number, payments, minor in totals}
+    by_hour = (count for (count,) in times_of_day)
+    for number, payments_in, minor, mask in totals:
+        hours = {hour: next(by_hour) for hour in range(_HOURS) if mask >> hour & 1}
+        history.months[number] = Month(payments_in, minor, hours=hours)
     months, place = list(history.months.values()), 0
     for further, spot, count in counts:
         place += further
         kind, name = names[spot]
-        (months[place].categories if kind else months[place].methods)[name] = count
+        getattr(months[place], _APART[kind])[name] = count
     for name, value in zip(_SUMS, sums, strict=True):
         setattr(history, name, value)
     return history, told

@@ -85,7 +85,9 @@ def payments(held: Held, customer: Customer, decisions: list[dict[str, Any]], cu
         "payments": [_paid(paid, places) for paid in reversed(history.paid)],
         "months": [
             {"month": f"{number // MONTHS:04d}-{number % MONTHS + 1:02d}", "payments": month.payments,
-             "kept": format_minor(month.minor, places), "methods": month.methods, "categories": month.categories}
+             "kept": format_minor(month.minor, places), "methods": month.methods, "categories": month.categories,
+             "hours": {f"{hour:02d}": count for hour, count in sorted(month.hours.items())},
+             "currencies": month.currencies}
             for number, month in sorted(history.months.items(), reverse=True)
         ],
         "decisions": decisions,
