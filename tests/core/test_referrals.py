@@ -49,6 +49,30 @@ def test_nobody_refers_themselves() -> None:
     assert granted(stream(1, "f0")) == {}
 
 
+def given_back(payments: list[str], size: int = 100, restart_every: int = 0) -> dict[str, Counter[str]]:
+    """A referral asks for 30.00 in all, which two payments of 20.00 are; an hour later some are refunded."""
+    text = RULES.replace("customer.payments >= 2", "customer.payments >= 2 and customer.spend_12m >= 30")
+    records = stream(1)[:-1]
+    for number, payment in enumerate(payments):
+        paid = {"payment_id": payment, "amount": 20, "currency": "EUR", "customer_id": "f0"}
+        refund = {**paid, "type": "payment.refunded", "event_time": START + HOUR + number, "event_id": f"r{number}"}
+        records.append(json.dumps(refund).encode())
+    records.append(stream(1)[-1])
+    outputs, _, _ = run(campaigns(text), records, size, restart_every=restart_every)
+    points = {"f0": Counter[str](), "r": Counter[str]()}
+    for one in rewards(outputs):
+        points[one.customer_id][one.bucket] += int(one.delta)
+    return points
+
+
+@pytest.mark.parametrize(("size", "restart_every"), [(100, 0), (1, 1)])
+def test_a_refund_of_an_earlier_payment_takes_both_rewards(size: int, restart_every: int) -> None:
+    assert given_back(["p0-1"], size, restart_every) == {who: Counter(active=300) for who in ("f0", "r")}
+    for gone in (["p0-1", "p0-3"], ["p0-3", "p0-1"]):
+        back = given_back(gone, size, restart_every)
+        assert {who: sum(counts.values()) for who, counts in back.items()} == {"f0": 0, "r": 0}
+
+
 @pytest.mark.parametrize(("size", "restart_every"), [(1, 1), (1, 3), (3, 1), (100, 1)])
 def test_batches_and_restarts_make_no_difference(size: int, restart_every: int) -> None:
     records = stream(6)

@@ -213,3 +213,66 @@ def test_somebody_else_has_to_bring_a_customer(events: list[tuple[str, dict[str,
     shop.pay("p1", START + DAY_MS)
     assert shop.customer.referrer == referrer
     assert shop.points()[0] == (300 if referrer else 0)
+
+
+STREAK = """
+  - id: streak
+    on: payment.settled
+    when: customer.streak_days >= 3 and amount > 0
+    then: {reward: points, amount: 70}
+    hold: 5d
+    caps: [{times: 1, per: 3d}]
+    reversal: R2
+    threshold: 5
+"""
+
+
+def streak(text: str = STREAK, days: int = 3) -> Shop:
+    """So many days in a row, 10.00 each in two payments: `0a`, `0b`, `1a`, …"""
+    shop = Shop(text)
+    for day in range(days):
+        for part in "ab":
+            shop.pay(f"{day}{part}", START + day * DAY_MS + (part == "b") * HOUR_MS, 5)
+    assert shop.points()[0] == 70
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("what", "parts", "left"),
+    [
+        ("payment.refunded", ["1a"], 70),  # 5.00 of that day are kept
+        ("payment.refunded", ["1a", "1b"], 0),
+        ("payment.chargeback", ["0a", "0b"], 0),
+        ("label.assigned", ["0a", "0b"], 0),
+        ("payment.refunded", ["2b", "1a"], 70),  # completed by `2a`, the first of its day
+        ("payment.cancelled", ["1a", "1b"], 70),  # they have settled
+    ],
+)
+def test_a_streak_goes_with_any_of_its_days(what: str, parts: list[str], left: int) -> None:
+    shop, now = streak(), START + 3 * DAY_MS
+    for payment in parts:
+        now += HOUR_MS
+        made = shop.tell(what, now, payment_id=payment, amount=5, label="fraud")
+    assert shop.points()[0] == left
+    if not left:
+        (gone,) = [one for one in of(made, Reward) if one.campaign_id == "streak"]
+        words = {"payment.refunded": "refunded", "payment.chargeback": "charged back", "label.assigned": "fraud"}
+        assert (gone.delta, gone.why) == ("-70", f"another payment that earned it was {words[what]}")
+        assert gone.cause_event_id == f"e{shop.number}"
+
+
+def test_what_comes_after_a_streak_changes_nothing_of_it() -> None:
+    shop = streak()
+    shop.pay("late", START + 9 * HOUR_MS, 50)  # of the first day, told now
+    shop.pay("after", START + 3 * DAY_MS, 50)
+    for number, payment in enumerate(("after", "late"), 1):
+        shop.tell("payment.refunded", START + 3 * DAY_MS + number * HOUR_MS, payment_id=payment, amount=50)
+    assert shop.points()[0] == 70
+
+
+@pytest.mark.parametrize(("text", "later"), [(STREAK, 9 * DAY_MS), (STREAK.replace("R2\n    threshold: 5", "R3"), 0)])
+def test_a_streak_whose_hold_is_over_or_that_nothing_takes_back_stays(text: str, later: int) -> None:
+    shop = streak(text)
+    for number, payment in enumerate(("1a", "1b"), 1):
+        shop.tell("payment.refunded", START + 3 * DAY_MS + later + number * HOUR_MS, payment_id=payment, amount=5)
+    assert sum(shop.points()) == 70

@@ -40,6 +40,11 @@ class Refunds(Lifecycle):
             if (lot := self.lots[number]).pending and not self._settled(lot)
         ]
 
+    def withdraw(self, number: int, now: int) -> list[Movement]:
+        """What is still pending of a lot goes."""
+        lot = self.lots[number]
+        return [self._move(REVERSE_PENDING, number, lot.pending, now)] if lot.pending else []
+
     def reclaim(self, payment: int, now: int, reference: int = 0) -> list[Movement]:
         """Take back what refunds of a payment so far ask for, of every lot it earned.
 

@@ -72,10 +72,23 @@ def follow(
     ]
 
 
+def forsake(customer_id: str, customer: Customer, lot: int, at_ms: int, cause: str) -> list[ControlReward]:
+    """What the referrer is told where a reward is taken back that they share in, though its payment stands as before:
+    that nothing is left of the payment, as far as they are concerned."""
+    terms = customer.ledger.lots[lot].terms
+    what = terms.campaign, terms.version, customer_id
+    if not customer.referrer or _shared(*what, terms.payment) not in customer.ledger.done:
+        return []
+    letter = _letter(*what, customer, terms.payment, 0, at_ms, cause, gone=True)
+    return [letter] if letter.settled_minor else []
+
+
 def _letter(
-    campaign: str, version: int, customer_id: str, customer: Customer, payment: int, units: int, at_ms: int, cause: str
-) -> ControlReward:
+    campaign: str, version: int, customer_id: str, customer: Customer, payment: int, units: int, at_ms: int, cause: str,
+    *, gone: bool = False,
+) -> ControlReward:  # fmt: skip
     settled, refunded = standing(customer, payment)
+    refunded = settled if gone else refunded
     referral = lot_number(campaign, version, customer_id, REFERRER)
     share_id = f"{_shared(campaign, version, customer_id, payment):012x}" if payment else None
     says = campaign_key(campaign, version), f"{referral:012x}", str(units), str(settled), str(refunded)

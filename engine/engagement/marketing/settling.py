@@ -10,6 +10,7 @@ from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.states import Transition
 from engine.engagement.ledger.payments import HORIZON_MS
 from engine.engagement.marketing.accounting import book, cause_of
+from engine.engagement.marketing.earned import Earned
 from engine.engagement.marketing.grounds import Grounds
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
@@ -48,6 +49,7 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
         return None
     charged = happening.type == "payment.chargeback"
     grounds = Grounds.of(programme, customer, happening.payment, now, risk=charged)
+    earned = Earned.of(programme, customer, happening.payment)
     known = ledger.payments.get(happening.payment)
     before = known.refunded if known is not None else 0
     take = ledger.charge_back if charged else ledger.refund
@@ -60,6 +62,7 @@ def given_back(programme: Programme, customer_id: str, customer: Customer, happe
         made += come_back(programme.granting, customer_id, customer, happening, before, now)
     transitions = _keeps(programme, customer, happening.payment, now)
     made += transit(programme, customer_id, customer, transitions, happening.event_id)
+    made += earned.lost(customer_id, happening, why, now)
     about = groundless(programme.granting, customer, happening.payment) + grounds.lost(now)
     return made + withdraw(programme.granting, customer_id, customer, about, now, why)
 
@@ -84,6 +87,7 @@ def labelled(programme: Programme, customer_id: str, customer: Customer, happeni
     if entry is None and happening.payment in ledger.done:
         return []  # long over
     grounds = Grounds.of(programme, customer, happening.payment, now, risk=True)
+    earned = Earned.of(programme, customer, happening.payment)
     ledger.block(happening.payment, now)
     settled, reference = ledger.payments[happening.payment].settled, happening.reference
     take = ledger.charge_back(happening.payment, reference, settled, now) if settled else []
@@ -91,6 +95,7 @@ def labelled(programme: Programme, customer_id: str, customer: Customer, happeni
     made = book(programme.granting, customer_id, customer, moved, cause_of(happening, "the payment was fraud"))
     transitions = _keeps(programme, customer, happening.payment, now)
     made += transit(programme, customer_id, customer, transitions, happening.event_id)
+    made += earned.lost(customer_id, happening, "fraud", now)
     about = groundless(programme.granting, customer, happening.payment) + grounds.lost(now)
     return made + withdraw(programme.granting, customer_id, customer, about, now, "the payment was fraud")
 

@@ -30,6 +30,7 @@ class Conditions:
             (scalar.condition(campaign.when), halves.condition(rest))
             for campaign, (_, rest) in zip(campaigns, whens, strict=True)
         ]
+        self._stands = [None if rest is TRUE else scalar.condition(rest) for _, rest in whens]
         amounts = [
             build.as_number(campaign.reward.amount) if campaign.reward is not None else None for campaign in campaigns
         ]
@@ -49,6 +50,16 @@ class Conditions:
     def holds(self, place: int, row: Row) -> bool:
         """Whether a campaign's condition holds; of a row of a sheet, where it `may`."""
         return self._holds[place][row.halved](row)
+
+    def asks_customer(self, place: int) -> bool:
+        """Whether a campaign's condition has a part that asks something of the customer."""
+        return self._stands[place] is not None
+
+    def stands(self, place: int, row: Row) -> bool:
+        """Whether those parts of a campaign's condition hold that ask something of the customer; true of none. Parts
+        that ask something of the event as well do not hold where the row has none."""
+        holds = self._stands[place]
+        return holds is None or holds(row)
 
     def amount(self, place: int, row: Row) -> float:
         """What it grants, in points, coupons or major units of its currency; 0 of nothing, or where that is missing."""
