@@ -77,8 +77,8 @@ class Ring:
 
 
 def farm(sim: Simulation, time_ms: int, tell: Callable[[str], object]) -> None:
-    """New accounts, four to twelve, on one device or card or both, an hour to a day apart, each for what a first payment
-    earns."""
+    """New accounts, four to twelve, on one device or card or both, an hour to a day apart, each for what a first
+    payment earns."""
     draw = sim.draw
     ring = Ring(sim, "farm", draw.pick(((DEVICE,), (DEVICE, ADDRESS), (CARD,), (DEVICE, CARD))), tell)
     apart_ms = draw.pick((1, 6, 24)) * HOUR_MS
