@@ -140,6 +140,10 @@ def test_who_was_erased_has_no_tenure() -> None:
     assert value_of("tenure_days", shop.customer, START + DAY_MS, shop.marketing.population) is None
 
 
+def lifecycle_of(shop: Shop) -> list[Lifecycle]:
+    return [one for one in of(shop.made, Lifecycle) if one.dimension == "lifecycle"]
+
+
 SPENT = START + 20 * DAY_MS
 
 
@@ -276,3 +280,27 @@ def test_a_streak_whose_hold_is_over_or_that_nothing_takes_back_stays(text: str,
     for number, payment in enumerate(("1a", "1b"), 1):
         shop.tell("payment.refunded", START + 3 * DAY_MS + later + number * HOUR_MS, payment_id=payment, amount=5)
     assert sum(shop.points()) == 70
+
+
+@pytest.mark.parametrize(("kind", "score", "warned"), [("nps", 6, True), ("nps", 7, False), ("csat", 2, True)])
+def test_a_bad_answer_is_a_warning_until_two_weeks_are_over_and_they_pay_again(
+    kind: str, score: float, warned: bool
+) -> None:
+    shop = Shop(EARN)
+    for number in range(5):  # every second day: active
+        shop.pay(f"p{number}", START + 2 * number * DAY_MS)
+    asked = START + 9 * DAY_MS
+    shop.tell("feedback.submitted", asked, kind=kind, number=score)
+    for number in range(5, 14):
+        shop.pay(f"p{number}", START + 2 * number * DAY_MS)
+    changed = [(one.from_, one.to, one.at[:10], one.cause_event_id) for one in lifecycle_of(shop)]
+    back = "timer:" + str(asked + 14 * DAY_MS)
+    both = [("active", "at_risk", "2026-01-14", "e6"), ("at_risk", "active", "2026-01-28", back)]
+    assert changed[2:] == (both if warned else [])
+
+
+def test_a_bad_answer_of_somebody_who_has_not_paid_yet_is_no_warning() -> None:
+    shop = Shop(EARN)
+    shop.tell("feedback.submitted", START, kind="nps", number=0)
+    shop.pay("p1", START + DAY_MS)
+    assert [one.to for one in lifecycle_of(shop)] == ["new"]

@@ -1,5 +1,6 @@
 """Transitions: exact at their thresholds, the same however often somebody looks, never flapping, the warning first."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import isqrt
 
@@ -23,42 +24,44 @@ from engine.engagement.customer.states import (
 Look = tuple[int, Facts]
 
 
-def facts_of(times: list[int], now: int) -> Facts:
-    """What is known of somebody who signed up on day 1 and paid at these times, by now."""
+def facts_of(times: list[int], now: int, upset: Sequence[int] = ()) -> Facts:
+    """What is known of somebody who signed up on day 1, paid at these times and answered badly at those, by now."""
     paid = [t for t in times if t <= now]
     gaps = [b - a for a, b in pairwise(paid)]
     gap = sum(gaps) // len(gaps) if gaps else 0
     spread = isqrt(sum((one - gap) ** 2 for one in gaps) // len(gaps)) if gaps else 0
-    return Facts(DAY_MS, paid[0] if paid else 0, paid[-1] if paid else 0, len(paid), gap, spread)
+    bad = max((t for t in upset if t <= now), default=0)
+    return Facts(DAY_MS, paid[0] if paid else 0, paid[-1] if paid else 0, len(paid), gap, spread, upset_ms=bad)
 
 
-def follow(times: list[int], until: int, every: int | None = None) -> list[Transition]:
-    """All transitions: looking at each payment and whenever one is due; and besides, `every` so often."""
-    states, made, now = States(), list[Transition](), DAY_MS
-    looks = sorted({*times, until, *(range(DAY_MS, until, every) if every else ())})
+def follow(times: list[int], until: int, every: int | None = None, upset: list[int] | None = None) -> list[Transition]:
+    """All transitions: looking at each payment and answer and whenever one is due; and besides, `every` so often."""
+    states, made, now, upset = States(), list[Transition](), DAY_MS, upset or []
+    looks = sorted({*times, *upset, until, *(range(DAY_MS, until, every) if every else ())})
     for look in looks:
-        while (due := states.next_due(facts_of(times, now))) < look:
+        while (due := states.next_due(facts_of(times, now, upset))) < look:
             now = max(now, due)
-            made += states.look(facts_of(times, now), now)
-        made += states.look(facts_of(times, look - 1), look)
+            made += states.look(facts_of(times, now, upset), now)
+        made += states.look(facts_of(times, look - 1, upset), look)
         now = look
-        made += states.look(facts_of(times, now), now)
+        made += states.look(facts_of(times, now, upset), now)
     return made
 
 
 payments = st.lists(st.integers(2 * DAY_MS, 500 * DAY_MS), max_size=25, unique=True).map(sorted)
+answers = st.lists(st.integers(2 * DAY_MS, 500 * DAY_MS), max_size=4)
 
 
 @settings(deadline=None, max_examples=200)
-@given(payments, st.integers(DAY_MS // 3, 9 * DAY_MS))
-def test_looking_more_often_finds_the_same(times: list[int], every: int) -> None:
-    assert follow(times, 600 * DAY_MS) == follow(times, 600 * DAY_MS, every)
+@given(payments, answers, st.integers(DAY_MS // 3, 9 * DAY_MS))
+def test_looking_more_often_finds_the_same(times: list[int], upset: list[int], every: int) -> None:
+    assert follow(times, 600 * DAY_MS, upset=upset) == follow(times, 600 * DAY_MS, every, upset)
 
 
 @settings(deadline=None, max_examples=300)
-@given(payments)
-def test_nobody_flaps_and_nobody_is_lost_without_a_warning(times: list[int]) -> None:
-    made = follow(times, 900 * DAY_MS)
+@given(payments, answers)
+def test_nobody_flaps_and_nobody_is_lost_without_a_warning(times: list[int], upset: list[int]) -> None:
+    made = follow(times, 900 * DAY_MS, upset=upset)
     for dimension, rows in TABLES.items():
         mine = [one for one in made if one.dimension == dimension]
         assert all((one.start, one.end) in {(row.start, row.end) for row in rows} for one in mine)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from engine.engagement.calendar import DAY_MS, add_months, local_month, month_begins, parse_day
 from engine.engagement.customer.habits import Paid
 from engine.engagement.customer.history import YEAR, History
-from engine.engagement.customer.states import MEMBERSHIP, NEVER, Facts, States, Transition
+from engine.engagement.customer.states import MEMBERSHIP, NEVER, UPSET_MS, Facts, States, Transition
 from engine.engagement.ledger.ledger import Ledger
 from engine.engagement.ledger.lots import Movement
 from engine.engagement.marketing.abuse import Suspected
@@ -32,7 +32,7 @@ DECLINE_MIN: Final = 300
 TIERS: Final = (500, 2_000, 5_000)
 """Major units of the base currency: `Population.decline_minor`, and thresholds of membership."""
 ALIVE_MIN: Final = 0.1
-MUTE_MS: Final = 14 * DAY_MS
+MUTE_MS: Final = UPSET_MS
 NPS_BAD: Final = 6.0
 CSAT_BAD: Final = 2.0
 YEAR_DAYS: Final = 365.0
@@ -255,7 +255,13 @@ class Customer:
             self.spend_12m(now_ms) if member else 0,
             self.cycle_ends_ms,
             population.tiers,
+            upset_ms=self._upset_ms,
         )
+
+    @property
+    def _upset_ms(self) -> int:
+        """When the last bad answer came, 0 where none has."""
+        return max(0, self.feedback.muted_until_ms - MUTE_MS)
 
     def value_rank(self, population: Population) -> float:
         """Mean of the ranks by recency, frequency and money; NaN where too few customers are ranked."""
@@ -346,7 +352,7 @@ class Customer:
         """What transitions that come with time depend on, beside the states."""
         member = self.states.of("membership") != MEMBERSHIP[0]
         month = local_month(now_ms, self.zone) if member else 0
-        mine = self.history.turn, self.registered_ms, self.declined_ms, self.cycle_ends_ms
+        mine = self.history.turn, self.registered_ms, self.declined_ms, self.cycle_ends_ms, self._upset_ms
         return *mine, month, population.alive, population.tiers
 
     def _next_transition(self, population: Population) -> int:

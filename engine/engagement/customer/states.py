@@ -32,6 +32,7 @@ class Facts(NamedTuple):
         cycle_ends_ms: when the membership is looked at again; `NEVER` without one.
         tiers: thresholds of membership tiers, ascending, minor units in twelve months.
         forfeited: a payment that may have earned the membership has just been lost to fraud or a chargeback.
+        upset_ms: when the last bad answer to a survey came.
     """
 
     registered_ms: int = 0
@@ -47,6 +48,7 @@ class Facts(NamedTuple):
     cycle_ends_ms: int = NEVER
     tiers: tuple[int, ...] = ()
     forfeited: bool = False
+    upset_ms: int = 0
 
     @property
     def fades_ms(self) -> int:
@@ -80,6 +82,8 @@ KNOWN_PAYMENTS: Final = 4
 IDLE_MS_UNKNOWN: Final = 45 * DAY_MS
 """At risk after so long where too few payments are known for a rhythm, and however scattered gaps are, unless they are
 so long that twice the usual one is more."""
+UPSET_MS: Final = 14 * DAY_MS
+"""A bad answer stands for so long: marketing is silent, and nobody counts as back."""
 ACTIVE_MS: Final = 30 * DAY_MS
 CHURNED_MS: Final = 90 * DAY_MS
 WON_BACK_MS: Final = 30 * DAY_MS
@@ -110,12 +114,15 @@ def _paid(facts: Facts, entered_ms: int) -> int:
 
 
 def _silent(facts: Facts, entered_ms: int) -> int:
-    return at_risk_ms(facts)
+    """The silence is too long, or a survey was answered badly since the state was entered."""
+    silent = at_risk_ms(facts)
+    return min(silent, facts.upset_ms) if facts.upset_ms and facts.upset_ms >= entered_ms else silent
 
 
 def _returned(facts: Facts, entered_ms: int) -> int:
-    """A payment since, and spending as before: they are back."""
-    return NEVER if facts.declined_ms <= facts.last_ms else _paid(facts, entered_ms)
+    """A payment since, and spending as before: they are back, once no bad answer stands any more."""
+    back = NEVER if facts.declined_ms <= facts.last_ms else _paid(facts, entered_ms)
+    return max(back, facts.upset_ms + UPSET_MS) if facts.upset_ms and back < NEVER else back
 
 
 def _loyal(facts: Facts, entered_ms: int) -> int:
@@ -138,15 +145,15 @@ def _churned(facts: Facts, entered_ms: int) -> int:
 
 LIFECYCLE: Final = (
     Row("prospect", "new", "the first payment settles", lambda f, _: f.first_ms or NEVER),
-    Row("new", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
+    Row("new", "at_risk", "silent for longer than their gaps explain, spending halved, or a bad answer", _silent),
     Row("new", "active", "three payments, or a month", _settled_in),
-    Row("active", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
+    Row("active", "at_risk", "silent for longer than their gaps explain, spending halved, or a bad answer", _silent),
     Row("active", "loyal", "ten payments in at least 90 days", _loyal),
-    Row("loyal", "at_risk", "silent for longer than their gaps explain, or spending halved", _silent),
+    Row("loyal", "at_risk", "silent for longer than their gaps explain, spending halved, or a bad answer", _silent),
     Row("at_risk", "lost", "silent for five usual gaps and 90 days, or probably gone", lambda f, _: lost_ms(f)),
-    Row("at_risk", "active", "pays again, and no less than before", _returned),
+    Row("at_risk", "active", "pays again, no less than before, and no bad answer of the last 14 days", _returned),
     Row("lost", "won_back", "pays again", _paid),
-    Row("won_back", "at_risk", "silent for longer than their gaps explain", _silent),
+    Row("won_back", "at_risk", "silent for longer than their gaps explain, or a bad answer", _silent),
     Row("won_back", "active", "a month since the return", lambda _, entered: entered + WON_BACK_MS),
 )
 

@@ -9,7 +9,6 @@ another payment, and does not hold after. What time or later payments change say
 from dataclasses import dataclass
 
 from engine.engagement.customer.customer import Customer
-
 from engine.engagement.ledger.lots import KEEP
 from engine.engagement.marketing.accounting import book, cause_of
 from engine.engagement.marketing.happening import Happening, Made

@@ -1,4 +1,5 @@
-"""What a customer answers when asked: a bad answer silences marketing, and somebody should call."""
+"""What a customer answers when asked: a bad answer silences marketing, is a warning that they may leave, and somebody
+should call."""
 
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
@@ -6,6 +7,7 @@ from engine.engagement.customer.customer import Customer
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
 from engine.engagement.marketing.sending import withdraw
+from engine.engagement.marketing.transitions import transit
 
 
 def answered(programme: Programme, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
@@ -16,8 +18,10 @@ def answered(programme: Programme, customer_id: str, customer: Customer, happeni
         if customer.answer(kind, score, now):
             muted = [one for one in customer.offers.unsent() if one.purpose]
             why = "a bad answer: marketing is silent"
+            stands = customer.look(now, programme.population)
             return [(now, service_case(customer_id, happening, kind, score)),
-                    *withdraw(programme.granting, customer_id, customer, muted, now, why)]  # fmt: skip
+                    *withdraw(programme.granting, customer_id, customer, muted, now, why),
+                    *transit(programme, customer_id, customer, stands, happening.event_id)]  # fmt: skip
     return []
 
 
