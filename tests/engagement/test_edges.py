@@ -7,6 +7,7 @@ import pytest
 
 from engine.domain.hashing import hash64
 from engine.domain.outputs import Lifecycle, Reward
+from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS, HOUR_MS
 from engine.engagement.customer.codec import Stored, load
 from engine.engagement.customer.names import value_of
@@ -304,3 +305,16 @@ def test_a_bad_answer_of_somebody_who_has_not_paid_yet_is_no_warning() -> None:
     shop.tell("feedback.submitted", START, kind="nps", number=0)
     shop.pay("p1", START + DAY_MS)
     assert [one.to for one in lifecycle_of(shop)] == ["new"]
+
+
+@pytest.mark.parametrize(("weeks", "disputed", "days"), [(60, False, 7), (60, True, 14), (40, False, 14)])
+def test_who_is_trusted_waits_half_as_long(weeks: int, disputed: bool, days: int) -> None:
+    shop = Shop(EARN)
+    for week in range(weeks):
+        shop.pay(f"p{week}", START + 7 * week * DAY_MS)
+        if disputed and week == 30:
+            shop.tell("payment.chargeback", START + (7 * week + 1) * DAY_MS, payment_id=f"p{week}", amount=10)
+    assert shop.customer.states.of("lifecycle") == "loyal"
+    at = START + 7 * weeks * DAY_MS
+    (granted,) = of(shop.pay("last", at), Reward)
+    assert granted.available_at == rfc3339(at + days * DAY_MS)

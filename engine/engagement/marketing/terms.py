@@ -4,7 +4,7 @@ from typing import Final
 
 from engine.domain.fields import STRING_INDEX
 from engine.domain.hashing import hash64
-from engine.engagement.calendar import add_months
+from engine.engagement.calendar import DAY_MS, add_months
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.lots import AWAITS, KEEP, KINDS, Terms
 from engine.engagement.marketing.due import Due
@@ -15,7 +15,7 @@ DOUBTED_HOLD: Final = 2
 """Times the hold, for payments that were not simply approved."""
 TRUSTED_DAYS: Final = 365
 TRUSTED_HOLD: Final = 0.5
-"""Of the hold, for customers of a year who never had a chargeback."""
+"""Of the hold, for customers of a year who are loyal and never had a chargeback."""
 _TYPE: Final = STRING_INDEX["type"]
 _BEFORE_SETTLEMENT: Final = {hash64(f"payment.{name}") for name in ("requested", "authorised", "captured")}
 
@@ -44,9 +44,12 @@ def _hold(campaign: Campaign, customer: Customer, due: Due) -> int:
     payment = customer.ledger.payments.get(due.payment)
     if payment is not None and payment.doubted:
         return DOUBTED_HOLD * campaign.hold_ms
-    tenure = (due.at_ms - customer.registered_ms) / 86_400_000
-    trusted = customer.registered_ms > 0 and tenure >= TRUSTED_DAYS and customer.states.of("lifecycle") == "loyal"
-    return int(campaign.hold_ms * TRUSTED_HOLD) if trusted else campaign.hold_ms
+    return int(campaign.hold_ms * TRUSTED_HOLD) if _trusted(customer, due.at_ms) else campaign.hold_ms
+
+
+def _trusted(customer: Customer, at_ms: int) -> bool:
+    known = customer.registered_ms > 0 and at_ms - customer.registered_ms >= TRUSTED_DAYS * DAY_MS
+    return known and customer.states.of("lifecycle") == "loyal" and not customer.disputed_ms
 
 
 def _ahead(campaign: Campaign, customer: Customer, due: Due) -> bool:
