@@ -20,6 +20,7 @@ from engine.engagement.base_earn import (
     CAMPAIGN,
     CASH_LIKE,
     CHARGEBACK,
+    PEER_TO_PEER,
     REFUNDED,
     Account,
     BaseEarnSettings,
@@ -129,7 +130,7 @@ class Rewards:
             account.apply(BLOCKED, payment, 0, 0, 0, 0)
 
     def _settle(self, columns: Columns, row: int, account: Account, payment: int, minor: int) -> tuple[bytes, int]:
-        exponent, amount = columns.base_exponent.item(row), columns.base_minor.item(row)
+        event, exponent, amount = columns.events[row], columns.base_exponent.item(row), columns.base_minor.item(row)
         if exponent < 0:
             exponent, amount = columns.exponent.item(row), minor
         return settle(
@@ -138,7 +139,7 @@ class Rewards:
             minor=minor,
             units=amount // 10**exponent,
             day=columns.time_ms.item(row) // _DAY_MS,
-            earns=columns.events[row].merchant_category not in CASH_LIKE,
+            earns=event.merchant_category not in CASH_LIKE and event.method not in PEER_TO_PEER,
             limit=self._settings.daily_points_max,
         )
 

@@ -25,6 +25,8 @@ CASH_LIKE: Final = frozenset(
     {"4829", "6010", "6011", "6012", "6050", "6051", "6211", "6536", "6537", "6538", "6540", "7995"}
 )
 """ISO 18245 categories that move money rather than buy something: transfers, cash, securities, gambling."""
+PEER_TO_PEER: Final = frozenset({"p2p", "peer_to_peer"})
+"""Methods by which people pay each other: what goes to and fro would earn for ever."""
 
 RECORD: Final = struct.Struct("<BQQqIH")
 """One stored record, 31 bytes: kind, payment, reference (hash of a refund's business key), minor, points, day."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.core.decode import Decoder
 from engine.domain.rates import Rates
-from engine.engagement.base_earn import CASH_LIKE, Account, BaseEarnSettings, settle
+from engine.engagement.base_earn import CASH_LIKE, PEER_TO_PEER, Account, BaseEarnSettings, settle
 from engine.features.columns import Columns
 from engine.ruleset import RuleSet, ir, report, testing
 from engine.ruleset.campaigns.conditions import units
@@ -100,8 +100,9 @@ def test_they_add_two_aggregates_to_those_of_the_rules(shipped: RuleSet) -> None
     assert len(uses - rules - derived - set(shipped.declared)) == 2
 
 
-def test_base_earn_leaves_out_the_same_categories(engagement: RuleSet) -> None:
+def test_base_earn_leaves_out_the_same_categories_and_methods(engagement: RuleSet) -> None:
     assert set(engagement.lists["cash_like"].texts) == CASH_LIKE
+    assert set(engagement.lists["peer_to_peer"].texts) == PEER_TO_PEER
 
 
 EVENT = {"type": "payment.settled", "event_id": "e", "customer_id": "c", "payment_id": "p",
@@ -133,7 +134,7 @@ def built_in(event: dict[str, Any]) -> int:
     exponent, amount = columns.base_exponent.item(0), columns.base_minor.item(0)
     if exponent < 0:
         exponent, amount = columns.exponent.item(0), columns.minor.item(0)
-    earns = event.get("merchant_category") not in CASH_LIKE
+    earns = event.get("merchant_category") not in CASH_LIKE and event.get("method") not in PEER_TO_PEER
     limit = BaseEarnSettings().daily_points_max
     _, points = settle(Account(), 1, minor=columns.minor.item(0), units=amount // 10**exponent, day=1, earns=earns,
                        limit=limit)  # fmt: skip
@@ -145,9 +146,10 @@ def built_in(event: dict[str, Any]) -> int:
     st.integers(1, 900_000),
     st.sampled_from([("EUR", 2), ("USD", 2), ("JPY", 0), ("BHD", 3), ("XAF", 0), ("GBP", 2)]),
     st.sampled_from([None, "5411", "6011", "7995", "4829"]),
+    st.sampled_from([None, "card", "p2p"]),
 )
 def test_base_earn_gives_the_points_that_are_built_in(
-    engagement: RuleSet, minor: int, currency: tuple[str, int], category: str | None
+    engagement: RuleSet, minor: int, currency: tuple[str, int], category: str | None, method: str | None
 ) -> None:
     name, exponent = currency
     digits = str(minor).rjust(exponent + 1, "0")
@@ -155,6 +157,8 @@ def test_base_earn_gives_the_points_that_are_built_in(
     event = {**EVENT, "amount": amount, "currency": name}
     if category is not None:
         event["merchant_category"] = category
+    if method is not None:
+        event["method"] = method
     assert granted(engagement, event, {"tier_level": 0.0}) == built_in(event)
     assert granted(engagement, event, {}) == built_in(event)
 
