@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from engine.domain.hashing import hash64
-from engine.domain.outputs import Lifecycle, Reward
+from engine.domain.outputs import Alert, Lifecycle, Reward
 from engine.domain.times import rfc3339
 from engine.engagement.calendar import DAY_MS, HOUR_MS
 from engine.engagement.customer.codec import Stored, load
@@ -298,6 +298,21 @@ def test_a_bad_answer_is_a_warning_until_two_weeks_are_over_and_they_pay_again(
     back = "timer:" + str(asked + 14 * DAY_MS)
     both = [("active", "at_risk", "2026-01-14", "e6"), ("at_risk", "active", "2026-01-28", back)]
     assert changed[2:] == (both if warned else [])
+
+
+@pytest.mark.parametrize(("kind", "score"), [("nps", 11), ("nps", -1), ("csat", 0), ("csat", 6)])
+def test_an_answer_off_its_scale_says_nothing_of_the_customer_and_is_told_once_a_day(kind: str, score: float) -> None:
+    shop = Shop(EARN)
+    for number in range(5):
+        shop.pay(f"p{number}", START + 2 * number * DAY_MS)
+    asked = START + 9 * DAY_MS
+    (alert,) = of(shop.tell("feedback.submitted", asked, kind=kind, number=score), Alert)
+    assert ([one.code for one in alert.reasons], alert.severity) == (["ANSWER_OFF_SCALE"], "low")
+    assert f"{kind} {score}: it goes from" in alert.reasons[0].detail
+    assert shop.tell("feedback.submitted", asked + HOUR_MS, kind=kind, number=score) == []
+    assert (shop.customer.feedback.nps, shop.customer.feedback.csat) == (None, None)
+    assert not shop.customer.muted(asked)
+    assert len(of(shop.tell("feedback.submitted", asked + DAY_MS, kind=kind, number=score), Alert)) == 1
 
 
 def test_a_bad_answer_of_somebody_who_has_not_paid_yet_is_no_warning() -> None:

@@ -1,8 +1,11 @@
 """What a customer answers when asked: a bad answer silences marketing, is a warning that they may leave, and somebody
 should call."""
 
+from typing import Final
+
 from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
+from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
@@ -10,19 +13,45 @@ from engine.engagement.marketing.sending import withdraw
 from engine.engagement.marketing.transitions import transit
 
 
+SCALES: Final = {"nps": (0.0, 10.0), "csat": (1.0, 5.0)}
+"""The least and the best answer of each kind of survey."""
+OFF_SCALE: Final = "ANSWER_OFF_SCALE"
+
+
 def answered(programme: Programme, customer_id: str, customer: Customer, happening: Happening) -> list[Made]:
-    """A score of satisfaction; offers that need a consent are withdrawn where it is bad."""
-    kind, score = happening.text("kind"), happening.number
-    if kind in ("nps", "csat") and score == score:
-        now = max(customer.clock_ms, happening.time_ms)
-        if customer.answer(kind, score, now):
-            muted = [one for one in customer.offers.unsent() if one.purpose]
-            why = "a bad answer: marketing is silent"
-            stands = customer.look(now, programme.population)
-            return [(now, service_case(customer_id, happening, kind, score)),
-                    *withdraw(programme.granting, customer_id, customer, muted, now, why),
-                    *transit(programme, customer_id, customer, stands, happening.event_id)]  # fmt: skip
-    return []
+    """A score of satisfaction; offers that need a consent are withdrawn where it is bad. One that is not on the scale
+    of its survey says nothing of the customer, and somebody is told."""
+    kind, score = happening.text("kind") or "", happening.number
+    if kind not in SCALES or score != score:
+        return []
+    now, (least, best) = max(customer.clock_ms, happening.time_ms), SCALES[kind]
+    if not least <= score <= best:
+        alert = off_scale(customer_id, customer, happening, f"{kind} {score:g}: it goes from {least:g} to {best:g}", now)
+        return [] if alert is None else [(now, alert)]
+    if not customer.answer(kind, score, now):
+        return []
+    muted = [one for one in customer.offers.unsent() if one.purpose]
+    why = "a bad answer: marketing is silent"
+    stands = customer.look(now, programme.population)
+    return [(now, service_case(customer_id, happening, kind, score)),
+            *withdraw(programme.granting, customer_id, customer, muted, now, why),
+            *transit(programme, customer_id, customer, stands, happening.event_id)]  # fmt: skip
+
+
+def off_scale(customer_id: str, customer: Customer, happening: Happening, detail: str, now_ms: int) -> Alert | None:
+    """An answer that is none; None where one of that customer and UTC day has been told of."""
+    if not customer.suspected.first(OFF_SCALE, now_ms, (now_ms // DAY_MS + 1) * DAY_MS):
+        return None
+    return Alert(
+        alert_id=output_id("alert", "feedback", customer_id, happening.event_id),
+        kind="operations",
+        severity="low",
+        event_id=happening.event_id,
+        customer_id=customer_id,
+        title="an answer to a survey is not on its scale",
+        reasons=[Reason(OFF_SCALE, "", f"{detail}; others of this customer and UTC day raise no alert")],
+        suggested_action="mend the scale or the kind of survey in what sends the answers",
+    )
 
 
 def service_case(customer_id: str, happening: Happening, kind: str, score: float) -> Alert:
