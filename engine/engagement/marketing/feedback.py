@@ -12,7 +12,6 @@ from engine.engagement.marketing.programme import Programme
 from engine.engagement.marketing.sending import withdraw
 from engine.engagement.marketing.transitions import transit
 
-
 SCALES: Final = {"nps": (0.0, 10.0), "csat": (1.0, 5.0)}
 """The least and the best answer of each kind of survey."""
 OFF_SCALE: Final = "ANSWER_OFF_SCALE"
@@ -26,7 +25,8 @@ def answered(programme: Programme, customer_id: str, customer: Customer, happeni
         return []
     now, (least, best) = max(customer.clock_ms, happening.time_ms), SCALES[kind]
     if not least <= score <= best:
-        alert = off_scale(customer_id, customer, happening, f"{kind} {score:g}: it goes from {least:g} to {best:g}", now)
+        what = f"{kind} {score:g}: it goes from {least:g} to {best:g}"
+        alert = off_scale(customer_id, customer, happening, what, now)
         return [] if alert is None else [(now, alert)]
     if not customer.answer(kind, score, now):
         return []
