@@ -46,6 +46,13 @@ campaigns:
     caps: [{times: 2, per: week}]
     budget: {amount: "20.00", currency: EUR}
     holdout: 20%
+  - id: streak
+    on: payment.settled
+    when: customer.streak_days >= 2 and amount > 0
+    then: {reward: points, amount: 30}
+    hold: 5d
+    caps: [{times: 1, per: 2d}]
+    reversal: R2
   - id: birthday
     on: {timer: birthday, at: "09:00"}
     when: customer.payments >= 1
@@ -122,6 +129,8 @@ def history(seed: int, events: int, customers: int = 12, step_ms: int = 5 * HOUR
         elif what < 0.80:
             redemption = f"d{number - draw.randrange(4)}"
             body |= {"type": "points.redeemed", "points": draw.choice([10, 100, 300]), "redemption_id": redemption}
+            if number % 3 and paid:  # on a payment that may be given back later, or has been
+                body |= {"customer_id": paid[-1][0], "payment_id": paid[-1][1]}
         elif what < 0.86:
             zone, birth = (
                 draw.choice(["Europe/Berlin", "Asia/Tokyo", ""]),
