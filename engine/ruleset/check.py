@@ -158,7 +158,8 @@ class Checker:
             return self.customer(tree)
         if isinstance(tree.value, ast.Name) and tree.value.id == "lists":
             raise self.fail(tree, "a list can only stand right of 'in'", f"x in lists.{tree.attr}")
-        hint = f"only {', '.join(SCORE_NAMES)} and lists.NAME have a dot"
+        dotted = (*SCORE_NAMES, "customer.NAME") if self.scope.customer else SCORE_NAMES
+        hint = f"only {', '.join(dotted)} and lists.NAME have a dot"
         raise self.fail(tree, "attribute access is not part of the rule language", hint)
 
     def customer(self, tree: ast.Attribute) -> ir.Node:

@@ -66,6 +66,7 @@ def test_all_matched(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.Ca
     assert sorted(one["payment_id"] for one in report["findings"]) == ["p1", "p2", "p2", "p3"]
     told = capsys.readouterr().out
     assert "matched" in told
+    assert "of 10 events of ours 1 are refused and count for nothing" in told
     assert "Differences" not in told
 
 

@@ -207,6 +207,7 @@ CONSENT = "consent: marketing\n"
     (file(when="amount"), "4:9: a condition is needed here"),
     (file(when="customer.lifecycel == 'new'"), "unknown name 'customer.lifecycel' (did you mean 'lifecycle'?)"),
     (file(when="customer.payments == 'one'"), "the comparison can never hold"),
+    (file(when="custmer.payments > 1"), "score.fraud_top, customer.NAME and lists.NAME have a dot"),
     (file(when="customer.payments"), "a condition is needed here, but this is a number"),
     ("campaigns: {}", "1:12: 'campaigns' must be a list"),
     ("campaigns: [x]", "1:13: a campaign must be a mapping"),

@@ -76,7 +76,7 @@ def row(found: Found) -> dict[str, str]:
 
 
 def render(report: dict[str, Any], differences: Sequence[dict[str, str]]) -> RenderableType:
-    """What a terminal shows: counts, sums, and the first differences."""
+    """What a terminal shows: counts, how many of our events are none, sums, and the first differences."""
     counts = Table(title="Reconciliation", title_justify="left")
     for header in ("", "count", "meaning"):
         counts.add_column(header, justify="right" if header == "count" else "left")
@@ -87,8 +87,11 @@ def render(report: dict[str, Any], differences: Sequence[dict[str, str]]) -> Ren
         sums.add_column(header, justify="left" if header in ("currency", "direction") else "right")
     for one in report["sums"]:
         sums.add_row(one["currency"], one["direction"], one["expected"], one["settled"], one["difference"])
+    side = report["payments"]
+    left_out = f"of {side['events']:,} events of ours {side['refused']:,} are refused and count for nothing"
+    told_first: list[RenderableType] = [counts, *([Text(left_out)] if side["refused"] else []), sums]
     if not differences:
-        return Group(counts, sums)
+        return Group(*told_first)
     table = Table(title=f"Differences ({len(differences)} of {report['differences']:,})", title_justify="left")
     for header in ("status", "payment", "expected", "settled", "where"):
         table.add_column(header, justify="right" if header in ("expected", "settled") else "left", overflow="fold")
@@ -97,7 +100,7 @@ def render(report: dict[str, Any], differences: Sequence[dict[str, str]]) -> Ren
         expected, settled = (f"{told[a]} {told[b]}".strip() for a, b in _MONEY)
         texts = (told["status"], named, expected, settled, told["line"] or told["event_id"])
         table.add_row(*(Text(_printable(text)) for text in texts))
-    return Group(counts, sums, table)
+    return Group(*told_first, table)
 
 
 def _printable(text: str) -> str:
