@@ -38,6 +38,7 @@ def core_settings(settings: Settings) -> CoreSettings:
         rates=_rates(settings.money),
         clock_jump_ms=state.clock_jump_ms,
         customer_jump_ms=state.customer_jump_ms,
+        customer_delay_ms=state.customer_delay_ms,
         labels=LabelSettings(
             settings.risk.label_maturity_ms, settings.risk.label_horizon_ms, settings.risk.fraud_reason_codes
         ),

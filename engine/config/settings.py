@@ -146,6 +146,9 @@ class StateSettings:
     customer_jump_ms: int = _setting(
         "100d", duration("1h", "4000d"), "how far ahead of it an event is believed for its own customer alone"
     )
+    customer_delay_ms: int = _setting(
+        "1100d", duration("1h", "4000d"), "how far behind it an event is believed for its own customer"
+    )
     tick_ms: int = _setting(
         "30s", duration("0ms", "1h"), "time between two ticks of a quiet shard while timers wait; 0: none"
     )

@@ -251,11 +251,13 @@ class Campaigning:
         return parts
 
     def _take(self, customer_id: str, told: Happening, now: int) -> list[Made]:
-        """Take in what happens to a customer, after time has come up to it."""
+        """Take in what happens to a customer, after time has come up to it: their own, be it ahead of the shard's or
+        behind. `now`: where the clock stands."""
         record, made = self._customers.change(customer_key(customer_id)), list[Made]()
-        customer, own = record.customer, max(now, told.time_ms - self._late)  # the customer may be ahead of the shard
+        customer, own = record.customer, told.time_ms - self._late
         known = not record.touched and record.due_ms > 0 and record.fit is self._population.alive
-        if record.due_ms <= own if known else record.touched or own > customer.timer_ms - STRETCH_MS:
+        behind = own < now - now % STRETCH_MS  # of who is behind the shard, a timer may stand later than what is due
+        if record.due_ms <= own if known else record.touched or behind or own > customer.timer_ms - STRETCH_MS:
             made = self._marketing.advance(customer_id, customer, own)
         else:  # nothing is due before its timer
             customer.clock_ms = max(customer.clock_ms, own)

@@ -41,12 +41,14 @@ class ShardClock:
         jump_ms: how far ahead of the clock one event is believed; at least the lateness.
         stored: what `changed` gave, empty for a new shard.
         own_ms: how far ahead of the clock an event is believed for its own customer alone; at least `jump_ms`.
+        past_ms: how far behind the clock it is; at least the lateness.
     """
 
-    def __init__(self, lateness_ms: int, jump_ms: int, stored: bytes = b"", own_ms: int = 0) -> None:
+    def __init__(self, lateness_ms: int, jump_ms: int, stored: bytes = b"", own_ms: int = 0, past_ms: int = 0) -> None:
         self._late = lateness_ms
         self._jump = max(jump_ms, lateness_ms)
         self._own = max(own_ms, self._jump)
+        self._past = max(past_ms, lateness_ms)
         self._state = msgspec.msgpack.decode(stored, type=_State) if stored else _State()
         self._saved = stored
 
@@ -69,8 +71,10 @@ class ShardClock:
 
     def believed(self, time_ms: int, now: int) -> int:
         """The time of an event for its own customer, the clock standing at `now` after it: what it says, up to `own_ms`
-        ahead of that; no more than the lateness ahead where it says more."""
-        return time_ms if time_ms <= now + self._own else now + self._late
+        ahead of that and `past_ms` behind; else no more than the lateness ahead, or `now`."""
+        if time_ms > now + self._own:
+            return now + self._late
+        return time_ms if time_ms >= now - self._past else now
 
     def advance(self, time_ms: NDArray[np.int64], customers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Take in accepted events, in order. Returns the clock after each, int64 `(n,)`."""

@@ -68,8 +68,9 @@ class Correspondence:
         customer = record.customer
         if not customer.registered_ms:
             return []
-        made = self._marketing.advance(referrer_id, customer, now)
-        at_ms = max(customer.clock_ms, min(parse_time(letter.event_time), now + self._late))
+        told_ms = min(parse_time(letter.event_time), now + self._late)
+        made = self._marketing.advance(referrer_id, customer, told_ms - self._late)
+        at_ms = max(customer.clock_ms, told_ms)
         made += self._marketing.told(referrer_id, customer, letter, campaign, at_ms)
         record.touched = True
         self.touched[record.key] = record, referrer_id

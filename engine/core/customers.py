@@ -127,7 +127,8 @@ class Customers:
         ops, self._ops = self._ops, []
         for key, record in self._changed.items():
             if self._backed:
-                value, replaces = record.stored.write(record.customer, now_ms)
+                come_ms = min(now_ms, record.customer.clock_ms)  # who is behind the shard still needs what is older
+                value, replaces = record.stored.write(record.customer, come_ms)
                 ops += [pack(Op(SET if replaces else APPEND, key, value))] if value else []
             record.customer.history.journal.clear()
             record.customer.ledger.journal.clear()

@@ -33,6 +33,7 @@ class CoreSettings:
         rates: the base currency and the exchange rates in force at the start; `control.rates` events replace them.
         clock_jump_ms: how far ahead of a shard's clock one customer's event is believed (`engine.core.clock`).
         customer_jump_ms: how far ahead of it an event is believed for its own customer alone.
+        customer_delay_ms: how far behind it.
         labels: when payments count as legitimate, how long labels are waited for, which chargebacks are fraud.
         campaigns: holdouts of campaigns.
         learning: how fraud models learn; learner and seed are the rule set's.
@@ -52,6 +53,7 @@ class CoreSettings:
     rates: Rates = field(default_factory=lambda: Rates("EUR", {}))
     clock_jump_ms: int = 8 * 86_400_000
     customer_jump_ms: int = 100 * 86_400_000
+    customer_delay_ms: int = 1_100 * 86_400_000
     campaigns: CampaignSettings = field(default_factory=CampaignSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     learning: LearnerSettings = field(default_factory=LearnerSettings)

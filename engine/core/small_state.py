@@ -33,7 +33,11 @@ class SmallState:
     def __init__(self, head: Mapping[bytes, bytes], settings: CoreSettings) -> None:
         lateness_ms = settings.admission.lateness_ms
         self.clock = ShardClock(
-            lateness_ms, settings.clock_jump_ms, head.get(HEAD_CLOCK, b""), settings.customer_jump_ms
+            lateness_ms,
+            settings.clock_jump_ms,
+            head.get(HEAD_CLOCK, b""),
+            settings.customer_jump_ms,
+            settings.customer_delay_ms,
         )
         self.rates = self._stored = rates_of(head, settings)
 

@@ -92,8 +92,9 @@ def test_no_event_is_no_time() -> None:
 
 
 def test_an_event_is_believed_further_for_its_own_customer() -> None:
-    clock = ShardClock(LATE, JUMP, own_ms=100 * DAY)
+    clock = ShardClock(LATE, JUMP, own_ms=100 * DAY, past_ms=9 * DAY)
     assert clock.believed(NOW + 100 * DAY, NOW) == NOW + 100 * DAY
     assert clock.believed(NOW + 100 * DAY + 1, NOW) == NOW + LATE
-    assert clock.believed(NOW - DAY, NOW) == NOW - DAY
+    assert clock.believed(NOW - 9 * DAY, NOW) == NOW - 9 * DAY
+    assert clock.believed(NOW - 9 * DAY - 1, NOW) == NOW
     assert ShardClock(LATE, JUMP).believed(NOW + JUMP, NOW) == NOW + JUMP
