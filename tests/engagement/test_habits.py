@@ -1,6 +1,7 @@
 """What is carried on from payment to payment is what would be found by looking at all of them."""
 
 import math
+import operator
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from engine.engagement.calendar import DAY_MS, HOUR_MS, local, local_day
 from engine.engagement.customer import history as histories
 from engine.engagement.customer.customer import Customer, Population
-from engine.engagement.customer.habits import GAP_MS_MIN, GAPS, Habits, Paid
+from engine.engagement.customer.habits import GAP_FADE, GAP_MS_MIN, GAPS, Habits, Paid
 from engine.engagement.customer.history import History
 from engine.engagement.models.bgnbd import BgNbd
 from tests.engagement.paying import settle
@@ -50,12 +51,22 @@ def naive_peak(some: list[Paid], zone: str) -> tuple[int, float]:
     return -most[2], most[0] / len(some)
 
 
+def naive_spread(gaps: list[int]) -> float:
+    weights = [GAP_FADE**age for age in reversed(range(len(gaps)))]
+    total = sum(weights)
+    if not gaps:
+        return 0.0
+    mean = sum(map(operator.mul, weights, gaps)) / total
+    return math.sqrt(sum(w * (gap - mean) ** 2 for w, gap in zip(weights, gaps, strict=True)) / total)
+
+
 def check(history: History, now_ms: int, zone: str) -> None:
     some = history.paid
     gaps = [later.time_ms - before.time_ms for before, later in pairwise(some)]
     assert history.gaps() == [gap for gap in gaps if gap >= GAP_MS_MIN][-GAPS:]
     assert history.gap_ms() == Habits().gap_ms(some)
     assert history.spread_ms() == Habits().spread_ms(some)
+    assert abs(history.spread_ms() - naive_spread(history.gaps())) <= 1_000  # roundings of squares, in a second
     hour, share = history.peak(zone)
     assert (hour, share) == naive_peak(some, zone) if some else math.isnan(share)
     for minor_min in (500, 900):

@@ -255,7 +255,8 @@ class Customer:
             self.spend_12m(now_ms) if member else 0,
             self.cycle_ends_ms,
             population.tiers,
-            upset_ms=self._upset_ms,
+            False,
+            self._upset_ms,
         )
 
     @property
@@ -352,7 +353,7 @@ class Customer:
         """What transitions that come with time depend on, beside the states."""
         member = self.states.of("membership") != MEMBERSHIP[0]
         month = local_month(now_ms, self.zone) if member else 0
-        mine = self.history.turn, self.registered_ms, self.declined_ms, self.cycle_ends_ms, self._upset_ms
+        mine = self.history.turn, self.registered_ms, self.declined_ms, self.cycle_ends_ms, self.feedback.muted_until_ms
         return *mine, month, population.alive, population.tiers
 
     def _next_transition(self, population: Population) -> int:

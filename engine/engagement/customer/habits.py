@@ -55,7 +55,7 @@ class Habits:
     _gaps: list[int] | None = None
     _since_ms: int = 0  # gaps of before that are not among them
     _gap: int | None = None
-    _spread: int | None = None
+    _spread: int = 0  # of the same gaps
     _zone: str = ""
     _hours: list[int] | None = None  # payments by hour, in that zone
     _peak: int | None = None  # the hour, once asked for
@@ -63,7 +63,7 @@ class Habits:
 
     def forget(self) -> None:
         """Something else happened to the payments than `add`."""
-        self._gaps = self._gap = self._spread = self._hours = self._peak = self._run = None
+        self._gaps = self._gap = self._hours = self._peak = self._run = None
 
     def refund(self) -> None:
         """Something of a payment was given back: only sums change."""
@@ -71,7 +71,7 @@ class Habits:
 
     def add(self, some: Sequence[Paid], one: Paid, gone: Paid | None, *, last: bool) -> None:
         """A payment has come, the first may have gone for it; `last`: it stands after all others."""
-        self._gap = self._spread = None
+        self._gap = None
         gaps, run, hours = self._gaps, self._run, self._hours
         if hours is not None:
             self._count(hours, local_hour(one.time_ms, self._zone), gone)
@@ -114,20 +114,29 @@ class Habits:
     def gap_ms(self, some: Sequence[Paid]) -> int:
         """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
         if self._gap is None:
-            mean = weight = 0.0
-            for gap in self.gaps(some):
-                mean, weight = GAP_FADE * mean + gap, GAP_FADE * weight + 1.0
-            self._gap = int(mean / weight) if weight else 0
+            self._gap = self._rhythm(some)
         return self._gap
 
     def spread_ms(self, some: Sequence[Paid]) -> int:
         """By how much gaps between visits deviate from the typical one: root of the mean square, weighted as those."""
-        if self._spread is None:
-            typical, squares, weight = self.gap_ms(some), 0.0, 0.0
-            for gap in self.gaps(some):
-                squares, weight = GAP_FADE * squares + float(gap - typical) ** 2, GAP_FADE * weight + 1.0
-            self._spread = int(math.sqrt(squares / weight)) if weight else 0
+        if self._gap is None:
+            self._gap = self._rhythm(some)
         return self._spread
+
+    def _rhythm(self, some: Sequence[Paid]) -> int:
+        """The typical gap; notes the spread, too."""
+        mean = squares = weight = 0.0
+        for gap in self.gaps(some):
+            mean = GAP_FADE * mean + gap
+            squares = GAP_FADE * squares + gap * gap
+            weight = GAP_FADE * weight + 1.0
+        if not weight:
+            self._spread = 0
+            return 0
+        typical = mean / weight
+        # Of even gaps the difference is what the two roundings leave: some milliseconds at most, or a hair below 0.
+        self._spread = int(math.sqrt(max(0.0, squares / weight - typical * typical)))
+        return int(typical)
 
     def peak(self, some: Sequence[Paid], zone: str) -> tuple[int, float]:
         """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""
