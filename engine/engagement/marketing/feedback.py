@@ -3,13 +3,12 @@ should call."""
 
 from typing import Final
 
-from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
-from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer
 from engine.engagement.marketing.happening import Happening, Made
 from engine.engagement.marketing.programme import Programme
 from engine.engagement.marketing.sending import withdraw
+from engine.engagement.marketing.telling import first_of_day, notice
 from engine.engagement.marketing.transitions import transit
 
 SCALES: Final = {"nps": (0.0, 10.0), "csat": (1.0, 5.0)}
@@ -40,29 +39,15 @@ def answered(programme: Programme, customer_id: str, customer: Customer, happeni
 
 def off_scale(customer_id: str, customer: Customer, happening: Happening, detail: str, now_ms: int) -> Alert | None:
     """An answer that is none; None where one of that customer and UTC day has been told of."""
-    if not customer.suspected.first(OFF_SCALE, now_ms, (now_ms // DAY_MS + 1) * DAY_MS):
+    if not first_of_day(customer, OFF_SCALE, now_ms):
         return None
-    return Alert(
-        alert_id=output_id("alert", "feedback", customer_id, happening.event_id),
-        kind="operations",
-        severity="low",
-        event_id=happening.event_id,
-        customer_id=customer_id,
-        title="an answer to a survey is not on its scale",
-        reasons=[Reason(OFF_SCALE, "", f"{detail}; others of this customer and UTC day raise no alert")],
-        suggested_action="mend the scale or the kind of survey in what sends the answers",
-    )
+    reason = Reason(OFF_SCALE, "", f"{detail}; others of this customer and UTC day raise no alert")
+    action = "mend the scale or the kind of survey in what sends the answers"
+    return notice(customer_id, happening, "feedback", "an answer to a survey is not on its scale", reason, action)
 
 
 def service_case(customer_id: str, happening: Happening, kind: str, score: float) -> Alert:
     """A bad answer: somebody should call."""
-    return Alert(
-        alert_id=output_id("alert", "feedback", customer_id, happening.event_id),
-        kind="operations",
-        severity="low",
-        event_id=happening.event_id,
-        customer_id=customer_id,
-        title=f"a bad answer: {kind} {score:g}",
-        reasons=[Reason("BAD_ANSWER", "", f"{kind} {score:g}; marketing to this customer is silent for 14 days")],
-        suggested_action="ask the customer what went wrong",
-    )
+    reason = Reason("BAD_ANSWER", "", f"{kind} {score:g}; marketing to this customer is silent for 14 days")
+    action = "ask the customer what went wrong"
+    return notice(customer_id, happening, "feedback", f"a bad answer: {kind} {score:g}", reason, action)

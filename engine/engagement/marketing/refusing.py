@@ -7,12 +7,11 @@ customer on a UTC day is an alert.
 from math import isfinite
 from typing import Final
 
-from engine.domain.ids import output_id
 from engine.domain.outputs import Alert, Reason
-from engine.engagement.calendar import DAY_MS
 from engine.engagement.customer.customer import Customer
 from engine.engagement.ledger.lots import POINTS
 from engine.engagement.marketing.happening import Happening
+from engine.engagement.marketing.telling import first_of_day, notice
 
 CODE: Final = "REDEMPTION_REFUSED"
 NO_NUMBER, NOT_WHOLE, NOT_POSITIVE = "no_number", "not_whole", "not_positive"
@@ -38,17 +37,10 @@ def fault_of(points: float) -> str:
 
 def refusal(customer_id: str, customer: Customer, happening: Happening, reason: str, now_ms: int) -> Alert | None:
     """The alert that a redemption was refused for one of `REASONS`; None where one of that customer and day is out."""
-    if not customer.suspected.first(CODE, now_ms, (now_ms // DAY_MS + 1) * DAY_MS):
+    if not first_of_day(customer, CODE, now_ms):
         return None
     active = customer.ledger.balance((POINTS, ""))[1]
     detail = REASONS[reason].format(points=happening.number, active=active)
-    return Alert(
-        alert_id=output_id("alert", "redemption", customer_id, happening.event_id),
-        kind="operations",
-        severity="low",
-        event_id=happening.event_id,
-        customer_id=customer_id,
-        title="a redemption was refused",
-        reasons=[Reason(CODE, "", f"{detail}; others of this UTC day raise no alert")],
-        suggested_action="ask the system that sent it whether it gave something away; resolve as dismissed",
-    )
+    said = Reason(CODE, "", f"{detail}; others of this UTC day raise no alert")
+    action = "ask the system that sent it whether it gave something away; resolve as dismissed"
+    return notice(customer_id, happening, "redemption", "a redemption was refused", said, action)
