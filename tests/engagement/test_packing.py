@@ -1,10 +1,5 @@
 """Tables as bytes: the kernel writes what plain Python writes, and what was written is read again."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +8,8 @@ from hypothesis import strategies as st
 from engine.engagement import packing_kernel
 from engine.engagement.packing import Source, pack_number, pack_tables, unpack_tables
 from tests.engagement import packing_oracle
+from tests.support.plain import in_plain_python
 
-ROOT = Path(__file__).parents[2]
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 ROWS_MAX = 400
 Column = list[int]
@@ -135,13 +130,4 @@ def written() -> bytes:
 
 
 def test_plain_python_gives_the_same_bytes() -> None:
-    script = "import sys, tests.engagement.test_packing as m; sys.stdout.buffer.write(m.written())"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert done.stdout == written()
+    assert in_plain_python("tests.engagement.test_packing", "written") == written()

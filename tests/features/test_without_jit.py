@@ -1,10 +1,5 @@
 """The kernels as the plain Python they are written in: the same values, bit for bit, as compiled."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from engine.features.hashing import hash_words
@@ -13,8 +8,8 @@ from engine.features.state import FeatureState
 from tests.features.oracle import Event, Store, columns_of
 from tests.features.test_hot import PLAN, stream_of
 from tests.features.test_labels import HOT, HOT_FEATURES, hot_stream
+from tests.support.plain import in_plain_python
 
-ROOT = Path(__file__).parents[2]
 EVENTS = 110
 
 
@@ -38,13 +33,4 @@ def through_a_store(plan: Plan, stream: list[Event]) -> bytes:
 
 
 def test_plain_python_gives_the_same_bytes() -> None:
-    script = "import sys, tests.features.test_without_jit as m; sys.stdout.buffer.write(m.values_and_state())"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert done.stdout == values_and_state()
+    assert in_plain_python("tests.features.test_without_jit", "values_and_state") == values_and_state()
