@@ -226,19 +226,16 @@ class Campaigning:
         shown = columns.strings[MARK_FIELDS].T.tolist() if places and self._marking else []
         doubts, crowds = noted
         for row in sorted({*places, *doubts, *crowds}) if doubts or crowds else places:
-            event = columns.events[row]
-            if row in doubts and event.payment_id:
-                now = clock.item(row)
-                seen_ms = max(now, self._clock.believed(columns.time_ms.item(row), now))
-                fact = judged(narrow(columns.strings.item(_PAYMENT, row)), doubts[row], seen_ms)
-                self._customers.note(customer_key(event.customer_id), fact)
-            if row in crowds and event.payment_id:
-                payment = narrow(columns.strings.item(_PAYMENT, row))
-                day = self._clock.believed(columns.time_ms.item(row), clock.item(row)) // DAY_MS
-                self._customers.crowd(customer_key(event.customer_id), payment, day, crowds[row])
+            event, now = columns.events[row], clock.item(row)
+            time_ms = self._clock.believed(columns.time_ms.item(row), now)
+            if (row in doubts or row in crowds) and event.payment_id:
+                key, payment = customer_key(event.customer_id), narrow(columns.strings.item(_PAYMENT, row))
+                if row in doubts:
+                    self._customers.note(key, judged(payment, doubts[row], max(now, time_ms)))
+                if row in crowds:
+                    self._customers.crowd(key, payment, time_ms // DAY_MS, crowds[row])
             if row in places:
-                now = clock.item(row)
-                told = happening(columns, row, places[row], self._clock.believed(columns.time_ms.item(row), now))
+                told = happening(columns, row, places[row], time_ms)
                 if shown:
                     seen = marks_of(shown[row])
                     self._customers.change(customer_key(event.customer_id)).customer.suspected.see(seen)

@@ -114,29 +114,26 @@ class Habits:
     def gap_ms(self, some: Sequence[Paid]) -> int:
         """The typical gap between visits, later ones counting more; 0 where there are fewer than two visits."""
         if self._gap is None:
-            self._gap = self._rhythm(some)
+            self._gap, self._spread = self._rhythm(some)
         return self._gap
 
     def spread_ms(self, some: Sequence[Paid]) -> int:
         """By how much gaps between visits deviate from the typical one: root of the mean square, weighted as those."""
-        if self._gap is None:
-            self._gap = self._rhythm(some)
+        self.gap_ms(some)
         return self._spread
 
-    def _rhythm(self, some: Sequence[Paid]) -> int:
-        """The typical gap; notes the spread, too."""
+    def _rhythm(self, some: Sequence[Paid]) -> tuple[int, int]:
+        """The typical gap, and by how much gaps deviate from it."""
         mean = squares = weight = 0.0
         for gap in self.gaps(some):
             mean = GAP_FADE * mean + gap
             squares = GAP_FADE * squares + gap * gap
             weight = GAP_FADE * weight + 1.0
         if not weight:
-            self._spread = 0
-            return 0
+            return 0, 0
         typical = mean / weight
         # Of even gaps the difference is what the two roundings leave: some milliseconds at most, or a hair below 0.
-        self._spread = int(math.sqrt(max(0.0, squares / weight - typical * typical)))
-        return int(typical)
+        return int(typical), int(math.sqrt(max(0.0, squares / weight - typical * typical)))
 
     def peak(self, some: Sequence[Paid], zone: str) -> tuple[int, float]:
         """The local hour at which the busiest two hours begin and their share of the payments; (-1, NaN) of none."""
