@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.happenings import among, hashes_of
 from engine.domain.events import Event
 from engine.domain.hashing import hash64
 from engine.domain.ops import APPEND, KEY_CLAIM, Op, pack, rewrite
@@ -55,7 +56,7 @@ class Claims:
         self.identities = Identities.of(campaigns)
         self.identities.held = held
         self._events = [
-            (place, np.array([hash64(name) for name in campaigns[place].trigger.events], np.uint64), bounds)
+            (place, hashes_of(campaigns[place].trigger.events), bounds)
             for place, bounds in self.identities.bounds.items()
         ]
         self._by_code = {bound.code: bound for bounds in self.identities.bounds.values() for bound in bounds}
@@ -80,10 +81,9 @@ class Claims:
         self.identities.held.clear()
         self._ops, self._touches = [], {}
         names: dict[Name, None] = {}
-        kinds = columns.string("type")
-        erased = bool((kinds == _ERASED).any())  # whose counts go with this batch
+        erased = bool((columns.string("type") == _ERASED).any())  # whose counts go with this batch
         for place, types, bounds in self._events:
-            for row in np.flatnonzero(np.isin(kinds, types)).tolist():
+            for row in np.flatnonzero(among(columns, types)).tolist():
                 if erased or not over(place, columns.events[row]):
                     for bound in bounds:
                         identity = columns.strings.item(bound.field, row)

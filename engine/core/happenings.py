@@ -55,17 +55,17 @@ class Concerning:
 
     def __init__(self, campaigns: Sequence[Campaign], conditions: Conditions) -> None:
         self._conditions = conditions
-        self._handled = _hashes(HANDLED)
+        self._handled = hashes_of(HANDLED)
         waiting = [{*campaign.trigger.events} - HANDLED for campaign in campaigns]
-        self._waiting = [(place, _hashes(names)) for place, names in enumerate(waiting) if names]
-        self._types = _hashes(HANDLED.union(*waiting))
+        self._waiting = [(place, hashes_of(names)) for place, names in enumerate(waiting) if names]
+        self._types = hashes_of(HANDLED.union(*waiting))
         events = [place for place in ranked(campaigns) if campaigns[place].trigger.events]
-        self._events = [(place, _hashes(campaigns[place].trigger.events)) for place in events]
+        self._events = [(place, hashes_of(campaigns[place].trigger.events)) for place in events]
         self._order = np.array(events, np.intp)
 
     def rows(self, columns: Columns) -> NDArray[np.intp]:
         """Rows of such a type."""
-        return np.flatnonzero(_among(columns, self._types))
+        return np.flatnonzero(among(columns, self._types))
 
     def seen(self, batch: Batch) -> dict[int, Seen]:
         """Of rows of such a type those that come to something, in order, and how campaigns see them."""
@@ -73,7 +73,7 @@ class Concerning:
         if sheet is None or not len(rows):
             return {row: (partial(batch.row, row), None) for row in rows.tolist()}
         with np.errstate(all="ignore"):
-            may = [_among(batch.columns, types) & self._conditions.may(place, batch) for place, types in self._events]
+            may = [among(batch.columns, types) & self._conditions.may(place, batch) for place, types in self._events]
         table = np.stack(may)[:, rows] if may else np.zeros((0, len(rows)), np.bool_)
         cells, ranks = np.nonzero(table.T)
         able: list[int] = self._order[ranks].tolist()
@@ -84,21 +84,24 @@ class Concerning:
     def _places(self, batch: Batch) -> NDArray[np.intp]:
         """Of rows of such a type those that come to something: not those that only campaigns wait for whose conditions
         do not hold, whoever the customer is."""
-        found = _among(batch.columns, self._handled)
+        found = among(batch.columns, self._handled)
         for place, types in self._waiting if not found.all() else ():
-            waits = ~found & _among(batch.columns, types)
+            waits = ~found & among(batch.columns, types)
             if waits.any():
                 found |= waits & self._conditions.may(place, batch)
         return np.flatnonzero(found)
 
 
-def _hashes(names: Iterable[str]) -> NDArray[np.uint64]:
+def hashes_of(names: Iterable[str]) -> NDArray[np.uint64]:
+    """Types of event as `among` takes them."""
     return np.array(sorted(hash64(name) for name in names), np.uint64)
 
 
-def _among(columns: Columns, types: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Where an event is of one of some types, sorted, at least one."""
+def among(columns: Columns, types: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Where an event is of one of some types, as `hashes_of` gives them."""
     kind = columns.string("type")
+    if not len(types):
+        return np.zeros(len(kind), np.bool_)
     found: NDArray[np.bool_] = types[np.minimum(np.searchsorted(types, kind), len(types) - 1)] == kind
     return found
 

@@ -7,11 +7,10 @@ import numpy as np
 
 from engine.core.clock import UNSET
 from engine.core.customers import WAKES, Customers, customer_key
-from engine.core.happenings import Concerning, resolves
+from engine.core.happenings import Concerning, among, hashes_of, resolves
 from engine.core.timers import Timers
 from engine.domain.events import Control, ControlReward
 from engine.domain.fields import STRING_INDEX
-from engine.domain.hashing import hash64
 from engine.features.columns import Columns
 from engine.ruleset.ruleset import RuleSet
 
@@ -39,7 +38,7 @@ class RecordsNeeded:
         self._concerning = concerning
         both = [one for one in ruleset.live if one.reward is not None and one.reward.both]
         names = FOLLOWED.union(name for one in both for name in one.trigger.events)
-        self._sharing = np.array([hash64(name) for name in names], np.uint64)
+        self._sharing = hashes_of(names)
 
     def missing(self, columns: Columns, controls: Sequence[Control], reach: int) -> list[bytes]:
         """Keys of those a batch needs and memory does not hold, if the clock comes as far as `reach` with it."""
@@ -48,7 +47,7 @@ class RecordsNeeded:
         keys = [customer_key(events[row].customer_id) for row in rows.tolist()]
         named = rows[columns.strings[_REFERRER, rows] != 0].tolist()
         keys += [customer_key(events[row].referrer_id) for row in named]
-        told = rows[np.isin(columns.string("type")[rows], self._sharing)].tolist()
+        told = rows[among(columns, self._sharing)[rows]].tolist()
         mine = [customer_key(events[row].customer_id) for row in told]
         looked_at = [customer_key(event.customer_id or "") for event in controls if resolves(event)]
         self._asked = dict.fromkeys(mine + looked_at)
